@@ -1,0 +1,57 @@
+"""Exceptions and warnings that a caller may want to tell apart.
+
+Every message is one line that names the file or value at fault and the next step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DeepcamsError(Exception):
+    """Base of every stated error; the command line turns it into exit code 1."""
+
+
+class InputError(DeepcamsError, ValueError):
+    """An input that cannot be used as it is.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, with the offending value.
+    path : Path or str, optional
+        The file or folder at fault; it stands first in the message.
+    hint : str, optional
+        The next step for the user; it stands last.
+    """
+
+    def __init__(
+        self, problem: str, *, path: Path | str | None = None, hint: str | None = None
+    ) -> None:
+        self.problem = problem
+        self.path = None if path is None else Path(path)
+        self.hint = hint
+        message = problem if path is None else f"{path}: {problem}"
+        super().__init__(message if hint is None else f"{message}; {hint}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel between worker processes, and keyword arguments do not by default.
+        return (_rebuild, (type(self), self.problem, self.path, self.hint))
+
+
+class UnitsError(InputError):
+    """A unit that is not a mass concentration, or none where one is needed."""
+
+
+class NoDataError(InputError):
+    """Nothing is left to work on: an empty folder, no overlap, no rows."""
+
+
+class DeepcamsWarning(UserWarning):
+    """Something was assumed or left out; it is counted in the result as well."""
+
+
+def _rebuild(
+    kind: type[InputError], problem: str, path: Path | None, hint: str | None
+) -> InputError:
+    return kind(problem, path=path, hint=hint)
