@@ -1,0 +1,375 @@
+"""Pairing of station hours with the cell and the time step of gridded products.
+
+A station takes the value of the cell that contains it, at the step that its hour belongs to;
+nothing is interpolated and nothing extrapolated. Each product is read once, in the order of its
+files, a chunk of frames at a time, and only the cells with stations leave a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from dask.delayed import delayed
+
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.schema import (
+    STATION_KINDS,
+    TIME_DTYPE,
+    FloatArray,
+    Observations,
+    Pairs,
+    Product,
+    spacing_deg,
+    stamp_of,
+)
+
+IntArray = npt.NDArray[np.integer[Any]]
+Compute = Callable[[Sequence[Any]], Sequence[Any]]
+"""Runs dask tasks and returns their results in order."""
+
+_WINDOW = 16
+_ROUND_DEG = 9
+
+
+@dataclass(frozen=True)
+class Colocation:
+    """Pairs and what became of the observations that gave none.
+
+    Attributes
+    ----------
+    pairs : Pairs
+        See `deepcams_eval.schema.Pairs`; rows in the order of station and time.
+    coverage : pandas.DataFrame
+        One row a product and year: ``product, year, steps`` (time steps of the product),
+        ``observations`` (that passed QC), ``outside`` (of these, at stations beyond its grid),
+        ``off_step`` (inside, without a step at their hour), ``missing`` (step and cell are there,
+        the value is NaN), ``paired``; the last four add up to ``observations``. ``stations`` and
+        ``stations_outside`` count stations.
+    outside : dict of str to tuple of str
+        ``station_id`` of the stations outside each product.
+    unpaired : int
+        Observations that passed QC and have a value in no product.
+    """
+
+    pairs: Pairs
+    coverage: pd.DataFrame
+    outside: dict[str, tuple[str, ...]]
+    unpaired: int
+
+
+def find_cells(
+    latitude: npt.ArrayLike,
+    longitude: npt.ArrayLike,
+    grid_latitude: FloatArray,
+    grid_longitude: FloatArray,
+) -> tuple[IntArray, IntArray]:
+    """Return row and column of the cell that contains each point; −1 outside the grid.
+
+    A cell reaches half way to the next centre, and as far beyond the outermost ones; it owns its
+    southern and western edge. The poles belong to the outermost rows, and longitude is cyclic,
+    whatever the convention of either side.
+
+    Parameters
+    ----------
+    latitude, longitude : array_like, shape (points,)
+        Degrees; NaN gives −1.
+    grid_latitude, grid_longitude : ndarray
+        Centres, ascending or descending, regular or not; longitude in any convention.
+
+    Returns
+    -------
+    row, column : ndarray of int, shape (points,)
+        Both −1 where the point lies outside.
+
+    Raises
+    ------
+    InputError
+        If the grid has a single row and a single column, so that no cell size is known.
+    """
+    latitude = np.asarray(latitude, dtype=np.float64)
+    longitude = np.asarray(longitude, dtype=np.float64)
+    step = np.nanmax(np.abs([spacing_deg(grid_latitude), spacing_deg(grid_longitude), -1.0]))
+    if len(grid_latitude) == 1 and len(grid_longitude) == 1:
+        raise InputError(
+            "a grid of one cell does not tell how large the cell is",
+            hint="give at least two rows or columns",
+        )
+    row = _cell_along(latitude, np.asarray(grid_latitude, dtype=np.float64), step, cyclic=False)
+    column = _cell_along(longitude, np.asarray(grid_longitude, dtype=np.float64), step, cyclic=True)
+    inside = (row >= 0) & (column >= 0)
+    return np.where(inside, row, -1), np.where(inside, column, -1)
+
+
+def colocate(
+    observations: Observations,
+    products: Sequence[Product],
+    *,
+    compute: Compute | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Colocation:
+    """Pair the observations that carry no flag with every product.
+
+    An observation that ends at T pairs with a ``point`` value at T, and with a ``mean`` over the
+    very same interval (CONVENTIONS, "Matching").
+
+    Parameters
+    ----------
+    observations : Observations
+        After QC; rows with a flag take no part.
+    products : sequence of Product
+        Their names become the columns of the pairs.
+    compute : callable, optional
+        Runs dask tasks; the default runs them one after the other in this process.
+    progress : callable, optional
+        Called with the name of the product, steps done and steps in all.
+
+    Raises
+    ------
+    NoDataError
+        If no observation is left after QC, or a product pairs with none.
+    """
+    clean = observations.table.loc[observations.table["flags"] == 0]
+    if clean.empty:
+        raise NoDataError(
+            f"none of the {len(observations)} observations passed the quality control",
+            hint="see the counts of qc.csv, or ask for other years with --years",
+        )
+    stations = observations.stations.set_index("station_id")
+    code, ids = pd.factorize(clean["station_id"], sort=True)
+    code = code.astype(np.int32)
+    places = stations.loc[ids, ["latitude", "longitude"]]
+    latitude, longitude = places["latitude"].to_numpy(), places["longitude"].to_numpy()
+    start = clean["time_start"].to_numpy().astype(TIME_DTYPE)
+    end = clean["time_end"].to_numpy().astype(TIME_DTYPE)
+
+    columns: dict[str, npt.NDArray[np.float32]] = {}
+    coverage, outside = [], {}
+    for product in products:
+        row, column = find_cells(
+            latitude,
+            longitude,
+            product.field["latitude"].values,
+            product.field["longitude"].values,
+        )
+        inside = (row >= 0)[code]
+        step = np.where(inside, match_steps(product.field, start, end), -1)
+        values = np.full(len(code), np.nan, dtype=np.float32)
+        for where, gathered in _gather(product, step, code, row, column, compute, progress):
+            values[where] = gathered
+        columns[product.name] = values
+        outside[product.name] = tuple(str(name) for name in ids[row < 0])
+        coverage.append(_coverage(product, start, code, inside, step, values))
+        if not np.isfinite(values).any():
+            raise NoDataError(
+                f"product {product.name!r} has no value at any of the {len(code)} observations"
+                f" ({int((row >= 0).sum())} of {len(ids)} stations lie on its grid,"
+                f" {int((step >= 0).sum())} of their hours in its time steps)",
+                path=product.files[0] if product.files else None,
+                hint="check its region, its times and --years, or leave the product out",
+            )
+    paired = np.flatnonzero(np.logical_or.reduce([np.isfinite(v) for v in columns.values()]))
+    if not _is_sorted(code[paired], start[paired]):
+        paired = paired[np.lexsort((start[paired], code[paired]))]
+    at = code[paired]
+    used = np.bincount(at) > 0
+    renumbered = (np.cumsum(used) - 1).astype(np.int32)
+    names = ids[: len(used)][used].astype(str)
+    table = pd.DataFrame(
+        {
+            "station_id": pd.Categorical.from_codes(renumbered[at], categories=names),
+            "time_start": start[paired],
+            "time_end": end[paired],
+            "latitude": latitude[at],
+            "longitude": longitude[at],
+            "observed": clean["value"].to_numpy()[paired],
+            **{name: values[paired] for name, values in columns.items()},
+            "station_kind": _kind(clean["is_reference"], paired),
+        }
+    )
+    return Colocation(
+        pairs=Pairs(table, tuple(columns)),
+        coverage=pd.concat(coverage, ignore_index=True),
+        outside=outside,
+        unpaired=len(code) - len(table),
+    )
+
+
+def match_steps(
+    field: xr.DataArray,
+    start: npt.NDArray[np.datetime64],
+    end: npt.NDArray[np.datetime64],
+) -> IntArray:
+    """Return the time step of `field` that each interval pairs with; −1 where there is none.
+
+    Parameters
+    ----------
+    field : xarray.DataArray
+        A Field.
+    start, end : ndarray of datetime64, shape (observations,)
+        UTC; the observation covers [start, end).
+    """
+    if stamp_of(field) == "mean":
+        step = _exact_position(field["time_end"].values.astype(TIME_DTYPE), end)
+        same = (step >= 0) & (field["time_start"].values.astype(TIME_DTYPE)[step] == start)
+        return np.where(same, step, -1)
+    return _exact_position(field["time"].values.astype(TIME_DTYPE), end)
+
+
+def _exact_position(
+    sorted_times: npt.NDArray[np.datetime64], wanted: npt.NDArray[np.datetime64]
+) -> IntArray:
+    position = np.searchsorted(sorted_times, wanted)
+    found = np.minimum(position, len(sorted_times) - 1)
+    return np.where(sorted_times[found] == wanted, found, -1)
+
+
+def _gather(
+    product: Product,
+    step: IntArray,
+    code: IntArray,
+    row: IntArray,
+    column: IntArray,
+    compute: Compute | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
+    """Yield the observations of each chunk of frames and their values, in file order.
+
+    `step` and `code` (the station) have one entry an observation, `row` and `column` one a
+    station; a step of −1 is left out.
+    """
+    field = product.field
+    # NumPy sorts 16-bit keys by radix, several times as fast.
+    narrow = np.uint16 if len(field) < np.iinfo(np.uint16).max else np.int32
+    order = np.argsort((step + 1).astype(narrow), kind="stable")
+    edges = np.concatenate([[0], np.cumsum(field.chunks[0])]) if field.chunks else [0, len(field)]
+    bounds = np.searchsorted(step, edges, sorter=order)
+    jobs = [
+        (int(first), int(last), int(low), int(high))
+        for first, last, low, high in zip(
+            edges[:-1], edges[1:], bounds[:-1], bounds[1:], strict=True
+        )
+        if high > low  # frames without an observation are never read
+    ]
+    run = compute or _compute_here
+    for begin in range(0, len(jobs), _WINDOW):
+        window = jobs[begin : begin + _WINDOW]
+        rows_of = [order[low:high] for _, _, low, high in window]
+        tasks = [
+            delayed(_pick, pure=False)(
+                field.isel(time=slice(first, last)).data,
+                step[where] - first,
+                row[code[where]],
+                column[code[where]],
+            )
+            for (first, last, _, _), where in zip(window, rows_of, strict=True)
+        ]
+        yield from zip(rows_of, run(tasks), strict=True)
+        if progress is not None:
+            progress(product.name, window[-1][1], len(field))
+    if progress is not None:
+        progress(product.name, len(field), len(field))
+
+
+def _pick(
+    block: npt.NDArray[np.float32], step: IntArray, row: IntArray, column: IntArray
+) -> npt.NDArray[np.float32]:
+    return block[step, row, column]
+
+
+def _compute_here(tasks: Sequence[Any]) -> Sequence[Any]:
+    # One after the other: a scheduler given all of them would choose its own order of files.
+    return [task.compute(scheduler="synchronous") for task in tasks]
+
+
+def _cell_along(point: FloatArray, centre: FloatArray, step: float, *, cyclic: bool) -> IntArray:
+    descending = len(centre) > 1 and centre[1] < centre[0]
+    if cyclic:
+        # Measured eastward from the first centre, every convention is the same.
+        centre = np.unwrap(centre[::-1] if descending else centre, period=360.0)
+    elif descending:
+        centre = centre[::-1]
+    if len(centre) > 1:
+        inner = (centre[:-1] + centre[1:]) / 2
+        west = centre[0] - (centre[1] - centre[0]) / 2
+        east = centre[-1] + (centre[-1] - centre[-2]) / 2
+    else:
+        inner = np.empty(0)
+        west, east = centre[0] - step / 2, centre[0] + step / 2
+    edges = np.concatenate([[west], inner, [east]])
+    if cyclic:
+        # Rounding keeps a point on an edge on that edge after the turn.
+        away = np.round(point - west, _ROUND_DEG) % 360.0
+        index = np.searchsorted(np.round(edges - west, _ROUND_DEG), away, side="right") - 1
+        outside = ~(away < round(min(east - west, 360.0), _ROUND_DEG))
+    else:
+        low, high = max(west, -90.0), min(east, 90.0)
+        at = np.round(point, _ROUND_DEG)
+        index = np.searchsorted(np.round(edges, _ROUND_DEG), at, side="right") - 1
+        at_pole = (high == 90.0) & (at == 90.0)
+        outside = ~(((at >= round(low, _ROUND_DEG)) & (at < round(high, _ROUND_DEG))) | at_pole)
+    index = np.clip(index, 0, len(centre) - 1)
+    if descending:
+        index = len(centre) - 1 - index
+    return np.where(outside, -1, index)
+
+
+def _is_sorted(code: IntArray, start: npt.NDArray[np.datetime64]) -> bool:
+    later = (code[1:] > code[:-1]) | ((code[1:] == code[:-1]) & (start[1:] >= start[:-1]))
+    return bool(later.all())
+
+
+def _kind(is_reference: pd.Series[Any], rows: IntArray) -> pd.Categorical[Any]:
+    # False, True and unknown are 0, 1 and 2 here; STATION_KINDS begins with reference.
+    known = is_reference.to_numpy(dtype=np.int8, na_value=2)[rows]
+    code = np.array([1, 0, 2], dtype=np.int8)[known]
+    return pd.Categorical.from_codes(code, categories=pd.Index(STATION_KINDS))
+
+
+def _coverage(
+    product: Product,
+    start: npt.NDArray[np.datetime64],
+    code: IntArray,
+    inside: npt.NDArray[np.bool_],
+    step: IntArray,
+    values: npt.NDArray[np.float32],
+) -> pd.DataFrame:
+    year = start.astype("datetime64[Y]").astype(np.int16)
+    first, last = int(year.min()), int(year.max())
+    begins = step_starts(product.field).astype("datetime64[Y]").astype(int)
+    # Each condition holds only where the one before does, so their number tells the fate.
+    fate = inside.astype(np.int16) + (step >= 0) + np.isfinite(values)
+    year -= np.int16(first)
+    fates = np.bincount(year * np.int16(4) + fate, minlength=(last - first + 1) * 4).reshape(-1, 4)
+    n_stations = int(code.max()) + 1
+    met = np.bincount(
+        year.astype(np.int32) * n_stations + code, minlength=len(fates) * n_stations
+    ).reshape(len(fates), n_stations)
+    lies_inside = np.zeros(n_stations, dtype=bool)
+    lies_inside[code[inside]] = True
+    table = pd.DataFrame(fates, columns=["outside", "off_step", "missing", "paired"])
+    table.insert(0, "product", product.name)
+    table.insert(1, "year", 1970 + first + np.arange(len(table)))
+    table.insert(2, "steps", [int((begins == one - 1970).sum()) for one in table["year"]])
+    table.insert(3, "observations", fates.sum(axis=1))
+    table["stations"] = (met > 0).sum(axis=1)
+    table["stations_outside"] = ((met > 0) & ~lies_inside).sum(axis=1)
+    return table[table["observations"] > 0]
+
+
+def step_starts(field: xr.DataArray) -> npt.NDArray[np.datetime64]:
+    """Return the start of the hour that each step of a Field pairs with, by which it is dated.
+
+    A mean is dated by the start of its interval; a point value at T pairs with the hour that
+    ends at T and is dated by that hour's start.
+    """
+    if stamp_of(field) == "mean":
+        starts: npt.NDArray[np.datetime64] = field["time_start"].values
+        return starts
+    times: npt.NDArray[np.datetime64] = field["time"].values
+    return times - np.timedelta64(1, "h")

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real files; tests that need it skip where it is absent."""
+    named = os.environ.get("DEEPCAMS_REAL_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "real"
+    if not folder.is_dir():
+        pytest.skip(f"real files are not at {folder}; set DEEPCAMS_REAL_DATA")
+    return folder

@@ -1,0 +1,78 @@
+"""Small Fields, products and observations that tests are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dask.array
+import numpy as np
+import pandas as pd
+
+from deepcams_eval.schema import Observations, Product, make_field, make_stations
+
+HOUR = np.timedelta64(1, "h")
+
+
+def product(
+    name: str = "cams",
+    *,
+    values: np.ndarray | None = None,
+    start: str = "2018-01-01T00:00",
+    hours: int = 3,
+    steps: int = 8,
+    latitude: Sequence[float] = (50.25, 51.0, 51.75),
+    longitude: Sequence[float] = (3.75, 4.5, 5.25, 6.0),
+    stamp: str = "point",
+    chunk: int = 3,
+    seed: int = 0,
+) -> Product:
+    """Make a product of gamma-distributed values, or of `values`."""
+    time = np.datetime64(start) + np.arange(steps) * np.timedelta64(hours, "h")
+    shape = (steps, len(latitude), len(longitude))
+    data = np.random.default_rng(seed).gamma(2.0, 8.0, shape) if values is None else values
+    bounds = None
+    if stamp == "mean":
+        bounds = np.stack([time, time + HOUR], axis=1)
+        time = time + HOUR // 2
+    field = make_field(
+        dask.array.from_array(data.astype(np.float32), chunks=(chunk, -1, -1)),
+        time=time,
+        latitude=latitude,
+        longitude=longitude,
+        stamp=stamp,
+        bounds=bounds,
+    )
+    return Product(name=name, field=field, kind="generic")
+
+
+def observations(
+    ends: Sequence[str] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
+    station: Sequence[str],
+    places: dict[str, tuple[float, float]],
+    *,
+    country: dict[str, str] | None = None,
+    reference: Sequence[bool | None] | None = None,
+) -> Observations:
+    """Make clean hourly observations; `places` gives latitude and longitude by station."""
+    end = np.asarray(ends, dtype="datetime64[us]")
+    table = pd.DataFrame(
+        {
+            "station_id": pd.Categorical(station),
+            "sensor_id": pd.Categorical(station),
+            "time_start": end - HOUR,
+            "time_end": end,
+            "value": np.asarray(values, dtype=float),
+            "is_reference": pd.array(reference or [None] * len(end), dtype="boolean"),
+            "flags": np.zeros(len(end), dtype=np.uint32),
+        }
+    )
+    stations = pd.DataFrame(
+        {
+            "station_id": list(places),
+            "latitude": [place[0] for place in places.values()],
+            "longitude": [place[1] for place in places.values()],
+            "country": [(country or {}).get(one, "") for one in places],
+        }
+    )
+    return Observations(table, make_stations(stations), counts={"records": len(table)})

@@ -1,0 +1,190 @@
+"""Cells, hours and the accounting of what does not pair."""
+
+from __future__ import annotations
+
+import dask.array
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepcams_eval.colocate import colocate, find_cells
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.schema import Product
+from tests.fields import observations, product
+
+EAC4_LATITUDE = np.linspace(-90, 90, 241)
+EAC4_LONGITUDE = -180 + 0.75 * np.arange(480)
+
+
+def great_circle_nearest(lat, lon, grid_lat, grid_lon):
+    """Return the node of the smallest angular distance in latitude and longitude, by search."""
+    row = np.argmin(np.abs(lat[:, None] - grid_lat[None, :]), axis=1)
+    apart = np.abs((lon[:, None] - grid_lon[None, :] + 180) % 360 - 180)
+    return row, np.argmin(apart, axis=1)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_cells_equal_a_search_over_all_centres(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lat, lon = rng.uniform(-90, 90, 50), rng.uniform(-180, 360, 50)
+    expected = great_circle_nearest(lat, lon, EAC4_LATITUDE, EAC4_LONGITUDE)
+    np.testing.assert_array_equal(find_cells(lat, lon, EAC4_LATITUDE, EAC4_LONGITUDE), expected)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("first", [-180.0, 0.0])
+def test_any_convention_finds_the_same_place(flip: bool, first: float) -> None:
+    rng = np.random.default_rng(1)
+    lat, lon = rng.uniform(-90, 90, 500), rng.uniform(-180, 180, 500)
+    latitude = EAC4_LATITUDE[::-1] if flip else EAC4_LATITUDE
+    longitude = first + 0.75 * np.arange(480)
+    row, column = find_cells(lat, lon, latitude, longitude)
+    base_row, base_column = find_cells(lat, lon, EAC4_LATITUDE, EAC4_LONGITUDE)
+    np.testing.assert_array_equal(latitude[row], EAC4_LATITUDE[base_row])
+    np.testing.assert_allclose((longitude[column] - EAC4_LONGITUDE[base_column]) % 360, 0)
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "row", "column"),
+    [
+        (90.0, 12.0, 240, 256),
+        (-90.0, 12.0, 0, 256),
+        (0.0, 179.9, 120, 0),  # nearer to 180 = -180 than to 179.25
+        (0.0, 179.6, 120, 479),
+        (0.0, 180.0, 120, 0),
+        (0.0, -180.0, 120, 0),
+        (0.375, 0.375, 121, 241),  # an edge belongs to the cell north and east of it
+        (-0.375, -0.375, 120, 240),
+    ],
+)
+def test_poles_date_line_and_edges(lat: float, lon: float, row: int, column: int) -> None:
+    found = find_cells([lat], [lon], EAC4_LATITUDE, EAC4_LONGITUDE)
+    assert (found[0][0], found[1][0]) == (row, column)
+
+
+def test_a_region_ends_half_a_cell_beyond_its_centres() -> None:
+    lat = [51.0, 51.0, 49.874, 49.875, 52.125, 51.0, np.nan]
+    lon = [3.374, 3.375, 4.5, 4.5, 4.5, 5.625, 4.5]
+    row, column = find_cells(lat, lon, np.array([50.25, 51.0, 51.75]), np.array([3.75, 4.5, 5.25]))
+    np.testing.assert_array_equal(row, [-1, 1, -1, 0, -1, -1, -1])
+    np.testing.assert_array_equal(column, [-1, 0, -1, 1, -1, -1, -1])
+
+
+def test_a_region_across_the_date_line() -> None:
+    longitude = np.array([178.5, 179.25, 180.0, 180.75])
+    _, column = find_cells(
+        [0, 0, 0, 0], [-179.3, 179.9, 177.9, -178.8], np.array([-1, 0, 1.0]), longitude
+    )
+    np.testing.assert_array_equal(column, [3, 2, -1, -1])
+
+
+def test_one_cell_tells_no_size() -> None:
+    with pytest.raises(InputError, match="one cell"):
+        find_cells([0.0], [0.0], np.array([0.0]), np.array([0.0]))
+
+
+def test_point_values_pair_with_the_hour_that_ends_at_them() -> None:
+    gridded = product(steps=3)
+    ends = ["2018-01-01T03:00", "2018-01-01T04:00", "2018-01-01T06:00", "2018-01-01T06:30"]
+    seen = observations(ends, [5, 6, 7, 8], ["a"] * 4, {"a": (51.1, 4.4)})
+    found = colocate(seen, [gridded])
+    table = found.pairs.table
+    np.testing.assert_array_equal(table["observed"], [5, 7])
+    np.testing.assert_array_equal(table["cams"], gridded.field.values[[1, 2], 1, 1])
+    assert found.unpaired == 2
+
+
+def test_means_pair_with_the_very_same_hour() -> None:
+    gridded = product("geoscf", steps=4, hours=1, stamp="mean")
+    ends = ["2018-01-01T01:00", "2018-01-01T02:30", "2018-01-01T03:00"]
+    seen = observations(ends, [5, 6, 7], ["a"] * 3, {"a": (51.1, 4.4)})
+    table = colocate(seen, [gridded]).pairs.table
+    np.testing.assert_array_equal(table["geoscf"], gridded.field.values[[0, 2], 1, 1])
+
+
+def test_a_daily_mean_does_not_pair_with_an_hourly_mean() -> None:
+    gridded = product("geoscf", steps=4, hours=1, stamp="mean")
+    seen = observations(
+        ["2018-01-01T01:00", "2018-01-01T02:00"], [5, 6], ["a"] * 2, {"a": (51.1, 4.4)}
+    )
+    seen.table.loc[1, "time_start"] = np.datetime64("2017-12-31T02:00")
+    assert len(colocate(seen, [gridded]).pairs) == 1
+
+
+def test_every_observation_is_accounted_for() -> None:
+    values = np.random.default_rng(0).gamma(2, 8, (8, 3, 4))
+    values[2, 1, 1] = np.nan
+    gridded = product(values=values)
+    rng = np.random.default_rng(2)
+    places = {"in": (51.1, 4.4), "out": (10.0, 4.4), "nowhere": (np.nan, np.nan)}
+    ends = np.datetime64("2018-01-01T00:00") + np.arange(30) * np.timedelta64(1, "h")
+    ends = np.tile(ends, 3)
+    seen = observations(ends, rng.gamma(2, 5, 90), np.repeat(list(places), 30), places)
+    found = colocate(seen, [gridded])
+    count = found.coverage.drop(columns=["product", "steps"]).groupby("year").sum()
+    assert found.outside["cams"] == ("nowhere", "out")
+    np.testing.assert_array_equal(
+        found.coverage[["outside", "off_step", "missing", "paired"]].sum(axis=1),
+        found.coverage["observations"],
+    )
+    # The hour that ends at 00:00 on 1 January belongs to the year before.
+    assert count.loc[2017, "paired"] == 1
+    assert count.loc[2018, "paired"] == 6
+    assert count.loc[2018, "missing"] == 1
+    assert count.loc[2018, "outside"] == 58
+    assert found.unpaired == 90 - 7
+
+
+def test_flagged_rows_take_no_part() -> None:
+    seen = observations(
+        ["2018-01-01T03:00", "2018-01-01T06:00"], [5, 6], ["a"] * 2, {"a": (51.1, 4.4)}
+    )
+    seen.table.loc[0, "flags"] = 4
+    assert colocate(seen, [product()]).pairs.table["observed"].tolist() == [6]
+
+
+def test_a_product_that_overlaps_nothing_is_an_error() -> None:
+    seen = observations(["2018-01-01T03:00"], [5], ["a"], {"a": (51.1, 4.4)})
+    with pytest.raises(NoDataError, match=r"'far' has no value .*\(0 of 1 stations"):
+        colocate(seen, [product(), product("far", latitude=(10, 11), longitude=(10, 11))])
+    with pytest.raises(NoDataError, match="'void' has no value"):
+        colocate(seen, [product("void", values=np.full((8, 3, 4), np.nan))])
+    with pytest.raises(NoDataError, match="0 of their hours"):
+        colocate(seen, [product("late", start="2019-01-01T00:00")])
+
+
+def test_each_chunk_is_read_once_in_order_and_only_if_it_is_needed() -> None:
+    reads = []
+
+    def read(block: np.ndarray, block_info: dict) -> np.ndarray:
+        reads.append(block_info[0]["chunk-location"][0])
+        return block
+
+    base = product(steps=40, chunk=4)
+    lazy = base.field.copy(
+        data=dask.array.map_blocks(
+            read, base.field.data, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)
+        )
+    )
+    ends = np.datetime64("2018-01-01T00:00") + np.array([3, 9, 60, 96, 99]) * np.timedelta64(1, "h")
+    seen = observations(
+        ends, [1, 2, 3, 4, 5], ["a", "b", "a", "b", "a"], {"a": (51.1, 4.4), "b": (50.3, 5.3)}
+    )
+    table = colocate(seen, [Product("cams", lazy, "generic")]).pairs.table
+    assert reads == [0, 5, 8]
+    by_hand = [
+        base.field.values[i, r, c]
+        for i, r, c in [(1, 1, 1), (20, 1, 1), (33, 1, 1), (3, 0, 2), (32, 0, 2)]
+    ]
+    np.testing.assert_array_equal(table["cams"], by_hand)
+
+
+def test_shuffled_steps_give_other_values() -> None:
+    gridded = product(steps=60, hours=1)
+    shuffled = Product("cams", gridded.field.copy(data=gridded.field.data[::-1]), "generic")
+    ends = gridded.field["time"].values
+    seen = observations(ends, np.arange(60.0), ["a"] * 60, {"a": (51.1, 4.4)})
+    right = colocate(seen, [gridded]).pairs.table["cams"]
+    wrong = colocate(seen, [shuffled]).pairs.table["cams"]
+    assert abs(np.corrcoef(right, wrong)[0, 1]) < 0.5

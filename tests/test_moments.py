@@ -1,0 +1,167 @@
+"""Sums and scores against definitions, NumPy and an independent package."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import scores as independent
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepcams_eval import scores
+from deepcams_eval.moments import Moments, cross_deviation
+
+
+def pairs(seed: int, n: int = 400, mean: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    observed = mean + rng.gamma(2.0, 8.0, n) - 3.0
+    return observed, mean + 0.6 * (observed - mean) + rng.normal(2.0, 6.0, n)
+
+
+def assert_same(left: Moments, right: Moments, rtol: float = 1e-9) -> None:
+    for field in fields(Moments):
+        a, b = getattr(left, field.name), getattr(right, field.name)
+        scale = max(1.0, float(np.abs(b).max(initial=0)))
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale, err_msg=field.name)
+
+
+def test_scores_equal_their_definitions() -> None:
+    o, m = pairs(1)
+    sums = Moments.of(o, m)
+    expected = {
+        "r": np.corrcoef(o, m)[0, 1],
+        "rmse": np.sqrt(np.mean((m - o) ** 2)),
+        "mae": np.mean(np.abs(m - o)),
+        "mb": np.mean(m - o),
+        "nmb": np.sum(m - o) / np.sum(o),
+        "mnmb": 2 * np.mean((m - o) / (m + o)),
+        "fge": 2 * np.mean(np.abs(m - o) / (m + o)),
+        "fac2": np.mean((m / o >= 0.5) & (m / o <= 2)),
+        "slope": np.polyfit(o, m, 1)[0],
+        "intercept": np.polyfit(o, m, 1)[1],
+    }
+    assert set(expected) == set(scores.SCORES)
+    for name, value in expected.items():
+        assert scores.SCORES[name](sums)[0] == pytest.approx(value, rel=1e-9), name
+
+
+def test_scores_equal_an_independent_package() -> None:
+    o, m = (xr.DataArray(values, dims="pair") for values in pairs(2))
+    sums = Moments.of(o.values, m.values)
+    theirs = {
+        "r": independent.continuous.correlation.pearsonr(m, o),
+        "rmse": independent.continuous.rmse(m, o),
+        "mae": independent.continuous.mae(m, o),
+        "mb": independent.continuous.additive_bias(m, o),
+        "nmb": independent.continuous.pbias(m, o) / 100,
+    }
+    for name, value in theirs.items():
+        assert scores.SCORES[name](sums)[0] == pytest.approx(float(value), rel=1e-9), name
+
+
+def test_willmott_1981_equals_its_definition() -> None:
+    o, m = pairs(3)
+    sums = Moments.of(o, m)
+    cross = cross_deviation(o, m, np.zeros(len(o), dtype=int), sums.mean_o, chunk=37)
+    potential = np.sum((np.abs(m - o.mean()) + np.abs(o - o.mean())) ** 2)
+    assert scores.ioa(sums, cross)[0] == pytest.approx(1 - np.sum((m - o) ** 2) / potential)
+
+
+def test_shuffled_observations_score_worse() -> None:
+    o, m = pairs(4, n=20_000)
+    shuffled = np.random.default_rng(5).permutation(o)
+    right, wrong = Moments.of(o, m), Moments.of(shuffled, m)
+    assert abs(scores.r(wrong)[0]) < 0.03
+    assert scores.r(right)[0] > 0.7
+    assert scores.rmse(wrong)[0] > 1.5 * scores.rmse(right)[0]
+    assert scores.mae(wrong)[0] > 1.5 * scores.mae(right)[0]
+
+
+def test_factor_of_two_at_and_around_zero() -> None:
+    o = np.array([0.0, 0.0, 4.0, 4.0, 4.0, -2.0, -2.0])
+    m = np.array([0.0, 0.1, 8.0, 2.0, 8.1, -3.0, 1.0])
+    assert scores.fac2(Moments.of(o, m))[0] == pytest.approx(4 / 7)
+
+
+def test_fractional_scores_leave_out_pairs_without_a_positive_sum() -> None:
+    o, m = np.array([10.0, -3.0, 0.0, 6.0]), np.array([30.0, 3.0, 0.0, 2.0])
+    sums = Moments.of(o, m)
+    assert sums.n_fractional[0] == 2
+    assert scores.mnmb(sums)[0] == pytest.approx(2 * (20 / 40 - 4 / 8) / 2)
+    assert scores.fge(sums)[0] == pytest.approx(2 * (20 / 40 + 4 / 8) / 2)
+
+
+@pytest.mark.parametrize(
+    ("o", "m"),
+    [([], []), ([7.0], [9.0]), ([7.1, 7.1, 7.1], [1.0, 2.0, 3.0]), ([1.0, 2.0], [0.3, 0.3])],
+)
+def test_correlation_is_undefined_without_variance(o: list[float], m: list[float]) -> None:
+    assert np.isnan(scores.r(Moments.of(np.array(o), np.array(m)))[0])
+
+
+def test_an_empty_group_has_no_score() -> None:
+    sums = Moments.of([3.0, 5.0], [4.0, 4.5], [2, 2], 3)
+    for name, score in scores.SCORES.items():
+        assert np.isnan(score(sums)[:2]).all(), name
+    assert scores.mb(sums)[2] == pytest.approx(0.25)
+
+
+def test_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Moments.of([1.0, np.nan], [1.0, 2.0])
+
+
+def test_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 observed, 3 estimated"):
+        Moments.of([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+@given(seed=st.integers(0, 10_000), cut=st.integers(0, 400), chunk=st.integers(1, 500))
+def test_merging_parts_equals_the_whole(seed: int, cut: int, chunk: int) -> None:
+    o, m = pairs(seed)
+    group = np.random.default_rng(seed).integers(0, 5, len(o))
+    whole = Moments.of(o, m, group, 5)
+    parts = Moments.of(o[:cut], m[:cut], group[:cut], 5) + Moments.of(
+        o[cut:], m[cut:], group[cut:], 5
+    )
+    assert_same(parts, whole)
+    assert_same(Moments.of(o, m, group, 5, chunk=chunk), whole)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_pooling_groups_equals_summing_at_once(seed: int) -> None:
+    o, m = pairs(seed)
+    rng = np.random.default_rng(seed)
+    fine, label = rng.integers(0, 12, len(o)), rng.integers(0, 4, 12)
+    assert_same(Moments.of(o, m, fine, 12).pool(label, 4), Moments.of(o, m, label[fine], 4))
+
+
+@given(seed=st.integers(0, 10_000))
+def test_weights_equal_repeating_the_clusters(seed: int) -> None:
+    o, m = pairs(seed, n=120, mean=500.0)
+    rng = np.random.default_rng(seed)
+    cluster, stratum = rng.integers(0, 6, len(o)), rng.integers(0, 3, len(o))
+    sums = Moments.of(o, m, cluster * 3 + stratum, 18).reshape(6, 3)
+    weights = rng.integers(0, 4, (2, 6)).astype(float)
+    drawn = sums.weighted(weights)
+    for which in range(2):
+        times = weights[which, cluster].astype(int)
+        repeated = Moments.of(
+            np.repeat(o, times), np.repeat(m, times), np.repeat(stratum, times), 3
+        )
+        row = Moments(*(getattr(drawn, field.name)[which] for field in fields(Moments)))
+        assert_same(row, repeated, rtol=1e-8)
+
+
+def test_a_large_mean_does_not_cancel() -> None:
+    o, m = pairs(6)
+    near, far = Moments.of(o, m), Moments.of(o + 1e7, m + 1e7)
+    assert scores.r(far)[0] == pytest.approx(scores.r(near)[0], rel=1e-7)
+    halves = Moments.of(o[:200] + 1e7, m[:200] + 1e7) + Moments.of(o[200:] + 1e7, m[200:] + 1e7)
+    assert scores.r(halves)[0] == pytest.approx(scores.r(near)[0], rel=1e-7)
+    # The naive sum of squares loses every digit at this mean: this is what the test guards.
+    naive = np.sum((o + 1e7).astype(np.float32) ** 2) - len(o) * np.mean(o + 1e7) ** 2
+    assert abs(naive / near.ss_o[0] - 1) > 0.1
