@@ -288,35 +288,41 @@ def _compute_here(tasks: Sequence[Any]) -> Sequence[Any]:
 
 
 def _cell_along(point: FloatArray, centre: FloatArray, step: float, *, cyclic: bool) -> IntArray:
-    descending = len(centre) > 1 and centre[1] < centre[0]
     if cyclic:
-        # Measured eastward from the first centre, every convention is the same.
-        centre = np.unwrap(centre[::-1] if descending else centre, period=360.0)
-    elif descending:
-        centre = centre[::-1]
+        order, centre = _eastward(centre)
+    else:
+        order = np.argsort(centre)
+        centre = centre[order]
     if len(centre) > 1:
         inner = (centre[:-1] + centre[1:]) / 2
-        west = centre[0] - (centre[1] - centre[0]) / 2
-        east = centre[-1] + (centre[-1] - centre[-2]) / 2
+        first = centre[0] - (centre[1] - centre[0]) / 2
+        last = centre[-1] + (centre[-1] - centre[-2]) / 2
     else:
         inner = np.empty(0)
-        west, east = centre[0] - step / 2, centre[0] + step / 2
-    edges = np.concatenate([[west], inner, [east]])
+        first, last = centre[0] - step / 2, centre[0] + step / 2
+    # Rounding keeps a point on an edge on that edge, whatever the convention it came in.
     if cyclic:
-        # Rounding keeps a point on an edge on that edge after the turn.
-        away = np.round(point - west, _ROUND_DEG) % 360.0
-        index = np.searchsorted(np.round(edges - west, _ROUND_DEG), away, side="right") - 1
-        outside = ~(away < round(min(east - west, 360.0), _ROUND_DEG))
+        width = round(min(last - first, 360.0), _ROUND_DEG)
+        away = np.round(point - first, _ROUND_DEG) % 360.0
+        index = np.searchsorted(np.round(inner - first, _ROUND_DEG), away, side="right")
+        inside = away < width
     else:
-        low, high = max(west, -90.0), min(east, 90.0)
+        low, high = round(max(first, -90.0), _ROUND_DEG), round(min(last, 90.0), _ROUND_DEG)
         at = np.round(point, _ROUND_DEG)
-        index = np.searchsorted(np.round(edges, _ROUND_DEG), at, side="right") - 1
-        at_pole = (high == 90.0) & (at == 90.0)
-        outside = ~(((at >= round(low, _ROUND_DEG)) & (at < round(high, _ROUND_DEG))) | at_pole)
-    index = np.clip(index, 0, len(centre) - 1)
-    if descending:
-        index = len(centre) - 1 - index
-    return np.where(outside, -1, index)
+        index = np.searchsorted(np.round(inner, _ROUND_DEG), at, side="right")
+        inside = (at >= low) & ((at < high) | (at == 90.0) & (high == 90.0))
+    return np.where(inside, order[np.minimum(index, len(centre) - 1)], -1)
+
+
+def _eastward(longitude: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return the order in which centres follow eastward from the widest gap, and themselves so."""
+    order = np.argsort(longitude % 360.0)
+    turned = longitude[order] % 360.0
+    gap_before = np.diff(turned, prepend=turned[-1] - 360.0)
+    # A grid round the globe has no widest gap but for rounding: it then begins where it is cut.
+    start = int(np.argmax(np.round(gap_before, _ROUND_DEG)))
+    order = np.roll(order, -start)
+    return order, np.unwrap(longitude[order] % 360.0, period=360.0)
 
 
 def _is_sorted(code: IntArray, start: npt.NDArray[np.datetime64]) -> bool:

@@ -259,7 +259,9 @@ def spacing_deg(coordinate: FloatArray) -> float:
 def spans_globe(longitude: FloatArray) -> bool:
     """Return whether a longitude coordinate goes all the way round (spans 360°)."""
     step = spacing_deg(longitude)
-    return bool(abs(longitude[-1] - longitude[0] + step - 360.0) < step / 2)
+    closes = abs(longitude[-1] - longitude[0] + step - 360.0) < step / 2
+    # A region across the date line closes too, with a gap in its middle.
+    return bool(closes and np.diff(longitude).max() < 1.5 * step)
 
 
 @dataclass(frozen=True)

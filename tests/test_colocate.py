@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deepcams_eval.colocate import colocate, find_cells
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import Product
+from deepcams_eval.schema import Product, spans_globe
 from tests.fields import observations, product
 
 EAC4_LATITUDE = np.linspace(-90, 90, 241)
@@ -77,6 +77,17 @@ def test_a_region_across_the_date_line() -> None:
         [0, 0, 0, 0], [-179.3, 179.9, 177.9, -178.8], np.array([-1, 0, 1.0]), longitude
     )
     np.testing.assert_array_equal(column, [3, 2, -1, -1])
+
+
+@pytest.mark.parametrize(
+    "longitude", [[-180.0, -179.25, 178.5, 179.25], [179.25, 178.5, -179.25, -180]]
+)
+def test_a_region_cut_by_the_date_line_has_no_cell_in_its_gap(longitude: list[float]) -> None:
+    lon = [-179.3, 179.9, 177.9, -178.8, 0.0, 179.6]
+    row, column = find_cells([0.0] * 6, lon, np.array([-1, 0, 1.0]), np.array(longitude))
+    found = [longitude[one] if one >= 0 else None for one in column]
+    assert found == [-179.25, -180.0, None, None, None, 179.25]
+    assert not spans_globe(np.sort(longitude))
 
 
 def test_one_cell_tells_no_size() -> None:

@@ -1,0 +1,244 @@
+"""Baselines that turn 3-hourly 0.75° frames into hourly 0.25° ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from deepcams_eval.errors import InputError
+from deepcams_eval.schema import TIME_DTYPE, FloatArray, make_field, stamp_of, validate_field
+
+FACTOR = 3
+"""Fine nodes a coarse spacing."""
+
+_CHUNK_BYTES = 64 * 2**20
+_HOUR = np.timedelta64(3_600_000_000, "us")
+_KEYS_A = -0.5
+_ROUND_DEG = 9
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+
+def hourly_linear(field: xr.DataArray, *, frame_growth: int = 1) -> xr.DataArray:
+    """Interpolate a Field of instantaneous values linearly to every hour.
+
+    Between consecutive frames G0 and G1 the value at the fraction t of the time elapsed is
+    (1 − t)·G0 + t·G1. A frame keeps its values exactly. Hours within a gap longer than the native
+    step of the Field, the median of its steps, are absent.
+
+    Parameters
+    ----------
+    field : xarray.DataArray
+        A Field of points; NaN in either frame gives NaN between them.
+    frame_growth : int, default 1
+        How much larger a later step will make a frame; chunks are kept that much shorter.
+
+    Returns
+    -------
+    xarray.DataArray
+        A Field, lazy where `field` is.
+
+    Raises
+    ------
+    InputError
+        If `field` holds means.
+    """
+    validate_field(field)
+    if stamp_of(field) == "mean":
+        raise InputError(
+            "means over intervals cannot be interpolated to instants",
+            hint="give a product of instantaneous values",
+        )
+    times = field["time"].values.astype(TIME_DTYPE)
+    lower, weight, hours = _hours_between(times)
+    data = da.asarray(field.data)
+    frame_bytes = 4 * frame_growth * data.shape[1] * data.shape[2]
+    pieces = []
+    for first, last in _ranges(data.chunks[0], lower, max(1, _CHUNK_BYTES // frame_bytes)):
+        chosen = slice(*np.searchsorted(lower, [first, last]))
+        # The frame after the last one of a piece closes its final interval.
+        block = data[first : min(last + 1, len(times))].rechunk(-1)
+        count = chosen.stop - chosen.start
+        pieces.append(
+            block.map_blocks(
+                _interpolate,
+                lower[chosen] - first,
+                weight[chosen],
+                dtype=np.float32,
+                chunks=((count,), *block.chunks[1:]),
+                meta=np.empty((0, 0, 0), dtype=np.float32),
+            )
+        )
+    return make_field(
+        da.concatenate(pieces, axis=0),
+        time=hours,
+        latitude=field["latitude"].values,
+        longitude=field["longitude"].values,
+        stamp="point",
+    )
+
+
+def _hours_between(
+    times: npt.NDArray[np.datetime64],
+) -> tuple[IntArray, FloatArray, npt.NDArray[np.datetime64]]:
+    """Return for each output hour the frame before it, the fraction elapsed, and its time."""
+    steps = np.diff(times)
+    native = np.sort(steps)[len(steps) // 2] if len(steps) else _HOUR
+    # The last hour before the next frame: a frame never repeats as an interpolated hour.
+    inside = np.where(steps <= native, (steps - np.timedelta64(1, "us")) // _HOUR, 0)
+    counts = 1 + np.append(inside, 0).astype(np.int64)
+    lower = np.repeat(np.arange(len(times)), counts)
+    elapsed = (np.arange(len(lower)) - np.repeat(np.cumsum(counts) - counts, counts)) * _HOUR
+    length = np.append(steps, _HOUR)
+    return lower, elapsed / length[lower], times[lower] + elapsed
+
+
+def _ranges(chunks: tuple[int, ...], lower: IntArray, most: int) -> list[tuple[int, int]]:
+    """Cut the frames at the chunks, and so that none gives more than `most` hours."""
+    counts = np.bincount(lower)
+    result = []
+    end = 0
+    for length in chunks:
+        first, end = end, end + length
+        held = 0
+        for frame in range(first, end):
+            if held and held + counts[frame] > most:
+                result.append((first, frame))
+                first, held = frame, 0
+            held += int(counts[frame])
+        result.append((first, end))
+    return result
+
+
+def _interpolate(
+    frames: npt.NDArray[np.float32], lower: IntArray, weight: FloatArray
+) -> npt.NDArray[np.float32]:
+    result = frames[lower]
+    for index in np.flatnonzero(weight):
+        before = frames[lower[index]].astype(np.float64)
+        after = frames[lower[index] + 1].astype(np.float64)
+        result[index] = (1 - weight[index]) * before + weight[index] * after
+    return result
+
+
+def bicubic_nodes(field: xr.DataArray) -> xr.DataArray:
+    """Refine a Field three times by Keys bicubic interpolation, keeping its nodes.
+
+    Coarse nodes coincide with every third fine node and keep their values exactly: n rows become
+    3(n − 1) + 1, and so do columns, unless longitude spans the globe, where n become 3n and the
+    first column follows the last. Weights are those of Keys (1981, doi:10.1109/TASSP.1981.1163711)
+    with a = −0.5, which reproduces polynomials of the second degree; the outermost rows and
+    columns are repeated beyond the edge. Nothing is clipped.
+
+    Parameters
+    ----------
+    field : xarray.DataArray
+        A Field on evenly spaced coordinates; a region may cross the date line. NaN reaches only
+        the fine nodes that need it.
+
+    Returns
+    -------
+    xarray.DataArray
+        A Field with the times and stamps of `field`, lazy.
+
+    Raises
+    ------
+    InputError
+        If the spacing is uneven.
+    """
+    validate_field(field)
+    latitude = _refined(field["latitude"].values, "latitude")
+    seam, cyclic = _seam(field["longitude"].values)
+    eastward = np.unwrap(np.roll(field["longitude"].values, -seam), period=360.0)
+    fine = _refined(eastward, "longitude", cyclic=cyclic)
+    wrapped = np.round((fine + 180.0) % 360.0 - 180.0, _ROUND_DEG) + 0.0
+    order = np.argsort(wrapped)
+    data = da.asarray(field.data)
+    most = max(1, _CHUNK_BYTES // (4 * len(latitude) * len(fine)))
+    data = data.rechunk({0: _shortened(data.chunks[0], most), 1: -1, 2: -1})
+    refined = data.map_blocks(
+        _refine_block,
+        seam,
+        order,
+        cyclic=cyclic,
+        dtype=np.float32,
+        chunks=(data.chunks[0], (len(latitude),), (len(fine),)),
+        meta=np.empty((0, 0, 0), dtype=np.float32),
+    )
+    bounds = None
+    if stamp_of(field) == "mean":
+        bounds = np.stack([field["time_start"].values, field["time_end"].values], axis=1)
+    return make_field(
+        refined,
+        time=field["time"].values,
+        latitude=latitude,
+        longitude=wrapped[order],
+        stamp=stamp_of(field),
+        bounds=bounds,
+    )
+
+
+def _shortened(chunks: tuple[int, ...], most: int) -> tuple[int, ...]:
+    return tuple(min(most, length - first) for length in chunks for first in range(0, length, most))
+
+
+def _seam(longitude: FloatArray) -> tuple[int, bool]:
+    """Return the westernmost column on the ground, and whether the columns close a circle."""
+    gaps = np.diff(longitude, append=longitude[0] + 360.0)
+    if len(longitude) > 1 and float(gaps.max()) < 1.5 * float(np.median(gaps)):
+        return 0, True
+    return (int(gaps.argmax()) + 1) % len(longitude), False
+
+
+def _refined(coordinate: FloatArray, name: str, *, cyclic: bool = False) -> FloatArray:
+    if len(coordinate) == 1:
+        return coordinate
+    steps = np.diff(coordinate)
+    step = float(steps.mean())
+    if not np.allclose(steps, step, rtol=1e-3, atol=0):
+        raise InputError(
+            f"{name} is not evenly spaced ({steps.min():g} to {steps.max():g} degrees)",
+            hint="bicubic interpolation needs an even grid",
+        )
+    fine = (coordinate[:, np.newaxis] + step / FACTOR * np.arange(FACTOR)).ravel()
+    fine = np.round(fine, _ROUND_DEG)
+    return fine if cyclic else fine[: 1 - FACTOR]
+
+
+def _refine_block(
+    block: npt.NDArray[np.float32], seam: int, order: IntArray, *, cyclic: bool
+) -> npt.NDArray[np.float32]:
+    result = np.empty(
+        (len(block), max(1, FACTOR * (block.shape[1] - 1) + 1), len(order)), dtype=np.float32
+    )
+    for index, frame in enumerate(block):
+        turned = np.roll(frame.astype(np.float64), -seam, axis=1)
+        tall = _refine_rows(turned, cyclic=False)
+        result[index] = _refine_rows(tall.T, cyclic=cyclic).T[:, order]
+    return result
+
+
+def _refine_rows(values: FloatArray, *, cyclic: bool) -> FloatArray:
+    """Insert two rows after each; (n, m) becomes (3n, m), or (3n − 2, m) unless cyclic."""
+    count = len(values)
+    padded = np.pad(values, ((1, 2), (0, 0)), mode="wrap" if cyclic else "edge")
+    fine = np.empty((count, FACTOR, values.shape[1]))
+    fine[:, 0] = values
+    for phase in range(1, FACTOR):
+        weights = _keys(np.array([1.0, 0.0, -1.0, -2.0]) + phase / FACTOR)
+        fine[:, phase] = sum(
+            weight * padded[tap : tap + count] for tap, weight in enumerate(weights)
+        )
+    flat = fine.reshape(count * FACTOR, -1)
+    return flat if cyclic else flat[: count * FACTOR - FACTOR + 1]
+
+
+def _keys(distance: FloatArray) -> FloatArray:
+    x = np.abs(distance)
+    near = (_KEYS_A + 2) * x**3 - (_KEYS_A + 3) * x**2 + 1
+    far = _KEYS_A * (x**3 - 5 * x**2 + 8 * x - 4)
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

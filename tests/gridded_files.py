@@ -1,0 +1,422 @@
+"""Writers of small gridded files in the forms that the real sources deliver.
+
+Each writer turns one truth (a Field) into files and returns the text of ``--product`` that opens
+them. None of the code under test is used here.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import scipy.io
+import xarray as xr
+
+EPOCH_1900 = np.datetime64("1900-01-01T00:00", "us")
+EPOCH_1970 = np.datetime64("1970-01-01T00:00", "us")
+HOUR = np.timedelta64(1, "h")
+
+
+def global_nodes(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending nodes from pole to pole, and columns from 180W, at one spacing."""
+    step = 180 / (rows - 1)
+    return -90 + step * np.arange(rows), -180 + step * np.arange(2 * (rows - 1))
+
+
+def make_truth(
+    rng: np.random.Generator,
+    *,
+    hours: int,
+    stamp: str,
+    latitude: np.ndarray | None = None,
+    longitude: np.ndarray | None = None,
+    start: str = "2018-12-31T18:00",
+    frames: int = 6,
+) -> xr.DataArray:
+    """Return skewed values with a few missing ones; means are stamped in their middle."""
+    if latitude is None or longitude is None:
+        latitude, longitude = global_nodes(7)
+    values = rng.lognormal(2.0, 1.0, (frames, len(latitude), len(longitude))).astype(np.float32)
+    values[1, 2, 3] = np.nan
+    values[frames - 1, -2, 0] = np.nan
+    first = np.datetime64(start, "us")
+    begin = first + np.arange(frames) * np.timedelta64(hours, "h")
+    half = np.timedelta64(hours * 30, "m")
+    times = begin + half if stamp == "mean" else begin
+    coords: dict[str, object] = {"time": times, "latitude": latitude, "longitude": longitude}
+    if stamp == "mean":
+        coords["time_start"] = ("time", begin)
+        coords["time_end"] = ("time", begin + np.timedelta64(hours, "h"))
+    return xr.DataArray(
+        values,
+        dims=("time", "latitude", "longitude"),
+        coords=coords,
+        name="pm25",
+        attrs={"units": "ug m-3", "cell_methods": f"time: {stamp}"},
+    )
+
+
+def _from_greenwich(truth: xr.DataArray) -> xr.DataArray:
+    """Latitude from north to south and longitude 0 to 360."""
+    turned = truth.assign_coords(longitude=truth.longitude.values % 360)
+    return turned.sortby("longitude").isel(latitude=slice(None, None, -1))
+
+
+def _north_first(truth: xr.DataArray) -> np.ndarray:
+    return truth.values[:, ::-1]
+
+
+def _coordinates(dataset: netCDF4.Dataset, truth: xr.DataArray, form: str = "f4") -> None:
+    for name, units in (("latitude", "degrees_north"), ("longitude", "degrees_east")):
+        dataset.createDimension(name, truth.sizes[name])
+        variable = dataset.createVariable(name, form, (name,))
+        variable.units = units
+        variable[:] = truth[name].values
+
+
+def write_eac4_old(path: Path, truth: xr.DataArray, *, greenwich: bool = True) -> Path:
+    """NETCDF3, int16 packed kg m**-3, hours since 1900, north first; as ``grib_to_netcdf`` does."""
+    stored = _from_greenwich(truth) if greenwich else truth.isel(latitude=slice(None, None, -1))
+    values = stored.values.astype(np.float64) * 1e-9
+    scale = (np.nanmax(values) - np.nanmin(values)) / 65_000
+    offset = (np.nanmax(values) + np.nanmin(values)) / 2
+    packed = np.where(np.isnan(values), -32767, np.round((values - offset) / scale))
+    with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as dataset:
+        dataset.Conventions = "CF-1.6"
+        _coordinates(dataset, stored)
+        dataset.createDimension("time", None)
+        time = dataset.createVariable("time", "i4", ("time",))
+        time.units, time.calendar = "hours since 1900-01-01 00:00:00.0", "gregorian"
+        time[:] = (stored.time.values - EPOCH_1900) // HOUR
+        variable = dataset.createVariable(
+            "pm2p5", "i2", ("time", "latitude", "longitude"), fill_value=-32767
+        )
+        variable.set_auto_maskandscale(False)
+        variable.setncatts(
+            {
+                "scale_factor": scale,
+                "add_offset": offset,
+                "missing_value": np.int16(-32767),
+                "units": "kg m**-3",
+                "long_name": "Particulate matter d < 2.5 um",
+            }
+        )
+        variable[:] = packed.astype(np.int16)
+    return path
+
+
+def write_eac4_new(path: Path, truth: xr.DataArray) -> Path:
+    """NETCDF4, float32 kg m**-3 with NaN fill, ``valid_time`` in seconds since 1970."""
+    stored = _from_greenwich(truth)
+    with netCDF4.Dataset(path, "w") as dataset:
+        _coordinates(dataset, stored, "f8")
+        dataset.createDimension("valid_time", truth.sizes["time"])
+        time = dataset.createVariable("valid_time", "i8", ("valid_time",))
+        time.units, time.calendar = "seconds since 1970-01-01", "proleptic_gregorian"
+        time.standard_name = "time"
+        time[:] = (stored.time.values - EPOCH_1970) // np.timedelta64(1, "s")
+        dataset.createVariable("number", "i8", ())[:] = 0
+        version = dataset.createVariable("expver", str, ("valid_time",))
+        version[:] = np.full(truth.sizes["time"], "0001", dtype=object)
+        variable = dataset.createVariable(
+            "pm2p5",
+            "f4",
+            ("valid_time", "latitude", "longitude"),
+            fill_value=np.float32(np.nan),
+            zlib=True,
+            chunksizes=(2, *truth.shape[1:]),
+        )
+        variable.units = "kg m**-3"
+        variable[:] = stored.values * 1e-9
+    return path
+
+
+def write_forecast(path: Path, truth: xr.DataArray, *, lead_times: int) -> Path:
+    """NETCDF4 of the new store with a ``valid_time`` of two dimensions."""
+    stored = _from_greenwich(truth)
+    runs = truth.sizes["time"] // lead_times
+    shaped = stored.values.reshape(runs, lead_times, *stored.shape[1:])
+    seconds = (stored.time.values - EPOCH_1970) // np.timedelta64(1, "s")
+    with netCDF4.Dataset(path, "w") as dataset:
+        _coordinates(dataset, stored, "f8")
+        dataset.createDimension("forecast_period", lead_times)
+        dataset.createDimension("forecast_reference_time", runs)
+        reference = dataset.createVariable(
+            "forecast_reference_time", "i8", ("forecast_reference_time",)
+        )
+        reference.units = "seconds since 1970-01-01"
+        reference[:] = seconds[::lead_times]
+        period = dataset.createVariable("forecast_period", "f8", ("forecast_period",))
+        period.units = "hours"
+        period[:] = np.arange(lead_times)
+        valid = dataset.createVariable(
+            "valid_time", "i8", ("forecast_reference_time", "forecast_period")
+        )
+        valid.units = "seconds since 1970-01-01"
+        valid[:] = seconds.reshape(runs, lead_times)
+        variable = dataset.createVariable(
+            "pm2p5",
+            "f4",
+            ("forecast_period", "forecast_reference_time", "latitude", "longitude"),
+            fill_value=np.float32(np.nan),
+        )
+        variable.units = "kg m**-3"
+        variable[:] = shaped.transpose(1, 0, 2, 3) * 1e-9
+    return path
+
+
+def write_geoscf_native(path: Path, frame: xr.DataArray) -> Path:
+    """One hour as NASA stores it: (time, lev, lat, lon), south first, units left empty."""
+    with netCDF4.Dataset(path, "w") as dataset:
+        for name, size in (("time", 1), ("lev", 1)):
+            dataset.createDimension(name, size)
+        for name, long_name, units in (
+            ("lat", "latitude", "degrees_north"),
+            ("lon", "longitude", "degrees_east"),
+        ):
+            dataset.createDimension(name, frame.sizes[long_name])
+            variable = dataset.createVariable(name, "f8", (name,))
+            variable.units = units
+            # Nodes near zero are stored as rounding noise.
+            variable[:] = frame[long_name].values + 3e-14
+        time = dataset.createVariable("time", "i4", ("time",))
+        stamp = frame.time.values.astype("datetime64[s]").item()
+        time.units = f"minutes since {stamp:%Y-%m-%d %H:%M:%S}"
+        time[:] = 0
+        dataset.createVariable("lev", "f8", ("lev",))[:] = 72
+        variable = dataset.createVariable(
+            "PM25_RH35_GCC", "f4", ("time", "lev", "lat", "lon"), fill_value=1e15, zlib=True
+        )
+        variable.units = ""
+        variable.missing_value = np.float32(1e15)
+        variable[:] = np.nan_to_num(frame.values, nan=1e15)
+    return path
+
+
+def write_geoscf_opendap(path: Path, truth: xr.DataArray) -> Path:
+    """A subset over OPeNDAP: NETCDF3, lower case, 1e15, ``days since 1-1-1`` and no calendar."""
+    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as dataset:
+        for name, long_name, units in (
+            ("lat", "latitude", "degrees_north"),
+            ("lon", "longitude", "degrees_east"),
+        ):
+            dataset.createDimension(name, truth.sizes[long_name])
+            variable = dataset.createVariable(name, "f8", (name,))
+            variable.units = units
+            variable[:] = truth[long_name].values
+        dataset.createDimension("time", truth.sizes["time"])
+        time = dataset.createVariable("time", "f8", ("time",))
+        time.units = "days since 1-1-1 00:00:0.0"
+        # 1 January 1970 is day 719164 of the mixed Julian and Gregorian calendar.
+        time[:] = 719164 + (truth.time.values - EPOCH_1970) / np.timedelta64(1, "D")
+        variable = dataset.createVariable("pm25_rh35_gcc", "f4", ("time", "lat", "lon"))
+        variable.missing_value = np.float32(1e15)
+        variable[:] = np.nan_to_num(truth.values, nan=1e15)
+    return path
+
+
+def write_maps(folder: Path, values: np.ndarray, *, name: str = "{:d}.mat") -> Path:
+    """MATLAB 5 maps ``data``, one a frame, numbered from 1 without leading zeros."""
+    folder.mkdir(exist_ok=True)
+    for index, frame in enumerate(values):
+        scipy.io.savemat(
+            folder / name.format(index + 1), {"data": frame.astype(np.float64)}, do_compression=True
+        )
+    return folder
+
+
+def write_cf(
+    path: Path,
+    truth: xr.DataArray,
+    *,
+    name: str = "PM2_5",
+    attributes: dict[str, str] | None = None,
+    bounds: bool | None = None,
+    title: str = "",
+    float_type: str = "f4",
+) -> Path:
+    """A CF netCDF or, by its suffix, Zarr file; ``attributes`` replace those of the array."""
+    if attributes is None:
+        attributes = dict(truth.attrs)
+    if bounds is None:
+        bounds = "time_start" in truth.coords
+    dataset = xr.Dataset(
+        {name: (truth.dims, truth.values.astype(float_type), attributes)},
+        coords={
+            "time": truth.time.values.astype("datetime64[ns]"),
+            "latitude": ("latitude", truth.latitude.values, {"units": "degrees_north"}),
+            "longitude": ("longitude", truth.longitude.values, {"units": "degrees_east"}),
+        },
+        attrs={"title": title},
+    )
+    if bounds:
+        edges = np.stack([truth.time_start.values, truth.time_end.values], axis=1)
+        dataset["time_bnds"] = (("time", "nv"), edges.astype("datetime64[ns]"))
+        dataset["time"].attrs["bounds"] = "time_bnds"
+    units = {"units": "minutes since 2000-01-01", "dtype": "int64"}
+    if path.suffix == ".zarr":
+        # Version 2, where each array names its dims in an attribute.
+        dataset.to_zarr(path, zarr_format=2, consolidated=True, encoding={"time": units})
+    else:
+        dataset.to_netcdf(path, engine="netcdf4", encoding={"time": units})
+    return path
+
+
+def write_bare_zarr(path: Path, values: np.ndarray) -> Path:
+    """A Zarr store (version 3) of frames without any coordinate."""
+    frames = xr.Dataset({"data": (("time", "row", "column"), values)})
+    frames.to_zarr(path, zarr_format=3, consolidated=False)
+    return path
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of file.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        The reader that must take it.
+    stamp : str
+    hours : int
+        Step between frames.
+    write : callable
+        Takes a folder and the truth and returns what stands after ``NAME=``.
+    tolerance : float
+        µg m⁻³, from packing.
+    rows : tuple of int
+        First and end of the truth's rows that the form holds.
+    """
+
+    name: str
+    kind: str
+    stamp: str
+    hours: int
+    write: Callable[[Path, xr.DataArray], str]
+    tolerance: float = 2e-6
+    rows: tuple[int | None, int | None] = (None, None)
+
+
+def _halves(truth: xr.DataArray) -> list[xr.DataArray]:
+    middle = truth.sizes["time"] // 2
+    return [truth.isel(time=slice(None, middle)), truth.isel(time=slice(middle, None))]
+
+
+def _eac4_old(folder: Path, truth: xr.DataArray) -> str:
+    for index, part in enumerate(_halves(truth)):
+        write_eac4_old(folder / f"part{index}.nc", part)
+    return f"{folder}/part*.nc"
+
+
+def _eac4_new(folder: Path, truth: xr.DataArray) -> str:
+    return str(write_eac4_new(folder / "new.nc", truth))
+
+
+def _eac4_zip(folder: Path, truth: xr.DataArray) -> str:
+    with zipfile.ZipFile(folder / "download.zip", "w") as archive:
+        for index, part in enumerate(_halves(truth)):
+            plain = write_eac4_new(folder / f"{index}.nc", part)
+            archive.write(plain, f"data_{index}.nc")
+            plain.unlink()
+    return str(folder / "download.zip")
+
+
+def _forecast(folder: Path, truth: xr.DataArray) -> str:
+    return str(write_forecast(folder / "forecast.nc", truth, lead_times=3))
+
+
+def _first(truth: xr.DataArray) -> str:
+    return str(np.datetime_as_string(truth.time.values[0], "m"))
+
+
+def _cams_maps(folder: Path, truth: xr.DataArray) -> str:
+    maps = write_maps(folder / "maps", _north_first(truth) * 1e-9)
+    return f"{maps},kind=cams,start={_first(truth)},freq=3h"
+
+
+def _geoscf_native(folder: Path, truth: xr.DataArray) -> str:
+    for frame in truth:
+        stamp = frame.time.values.astype("datetime64[s]").item()
+        name = f"GEOS-CF.v01.rpl.aqc_tavg_1hr_g1440x721_v1.{stamp:%Y%m%d_%H%M}z.nc4"
+        day = folder / f"{stamp:Y%Y/M%m/D%d}"
+        day.mkdir(parents=True, exist_ok=True)
+        write_geoscf_native(day / name, frame)
+    return str(folder)
+
+
+def _geoscf_opendap(folder: Path, truth: xr.DataArray) -> str:
+    return str(write_geoscf_opendap(folder / "subset.nc", truth))
+
+
+def _geoscf_maps(folder: Path, truth: xr.DataArray) -> str:
+    maps = write_maps(folder / "maps", _north_first(truth))
+    return f"{maps},kind=geoscf,start={_first(truth)},freq=1h"
+
+
+def _deepcams_maps(folder: Path, truth: xr.DataArray) -> str:
+    maps = folder / "maps"
+    maps.mkdir()
+    for frame in truth:
+        stamp = frame.time.values.astype("datetime64[s]").item()
+        write_maps(maps, frame.values[np.newaxis, ::-1], name=f"{stamp:%Y%m%d_%H}.mat")
+    return f"{maps},kind=deepcams"
+
+
+def _deepcams_cropped(registration: str) -> Callable[[Path, xr.DataArray], str]:
+    def write(folder: Path, truth: xr.DataArray) -> str:
+        maps = write_maps(folder / "maps", _north_first(truth))
+        chosen = f",registration={registration}" if registration else ""
+        return f"{maps},kind=deepcams,start={_first(truth)},freq=1h,rows=6{chosen}"
+
+    return write
+
+
+def _deepcams_labelled(folder: Path, truth: xr.DataArray) -> str:
+    attributes = {"units": "ug m-3"}
+    path = folder / "year.nc"
+    return str(write_cf(path, truth, name="pm25", attributes=attributes, title="DeepCAMS hourly"))
+
+
+def _deepcams_zarr(folder: Path, truth: xr.DataArray) -> str:
+    store = write_bare_zarr(folder / "maps.zarr", _north_first(truth))
+    return f"{store},kind=deepcams,start={_first(truth)},freq=1h"
+
+
+def _generic(suffix: str) -> Callable[[Path, xr.DataArray], str]:
+    def write(folder: Path, truth: xr.DataArray) -> str:
+        return str(write_cf(folder / f"field{suffix}", _from_greenwich(truth)))
+
+    return write
+
+
+FORMS = (
+    Form("cams-old-store", "cams", "point", 3, _eac4_old, tolerance=2e-3),
+    Form("cams-new-store", "cams", "point", 3, _eac4_new),
+    Form("cams-zip", "cams", "point", 3, _eac4_zip),
+    Form("cams-forecast", "cams", "point", 1, _forecast),
+    Form("cams-maps", "cams", "point", 3, _cams_maps),
+    Form("geoscf-native", "geoscf", "mean", 1, _geoscf_native),
+    Form("geoscf-opendap", "geoscf", "mean", 1, _geoscf_opendap),
+    Form("geoscf-maps", "geoscf", "mean", 1, _geoscf_maps),
+    Form("deepcams-maps", "deepcams", "point", 1, _deepcams_maps),
+    Form("deepcams-cropped", "deepcams", "point", 1, _deepcams_cropped(""), rows=(1, None)),
+    Form(
+        "deepcams-cropped-south",
+        "deepcams",
+        "point",
+        1,
+        _deepcams_cropped("node-south"),
+        rows=(None, -1),
+    ),
+    Form("deepcams-labelled", "deepcams", "point", 1, _deepcams_labelled),
+    Form("deepcams-zarr", "deepcams", "point", 1, _deepcams_zarr),
+    Form("generic-netcdf", "generic", "mean", 3, _generic(".nc")),
+    Form("generic-zarr", "generic", "mean", 1, _generic(".zarr")),
+    Form("generic-point", "generic", "point", 1, _generic(".nc")),
+)
+"""Every reader in every form that it knows."""
