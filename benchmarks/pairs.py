@@ -25,9 +25,10 @@ import pandas as pd
 
 from deepcams_eval.colocate import colocate
 from deepcams_eval.intervals import draw_stations, percentile_interval, resample
+from deepcams_eval.moments import Moments
 from deepcams_eval.schema import Observations, Product, make_field, make_stations
 from deepcams_eval.scores import HEADLINE, SCORES
-from deepcams_eval.strata import Grouping, Sums
+from deepcams_eval.strata import Grouping
 
 STATIONS, YEARS, RESAMPLES = 6_656, (2017, 2018, 2019), 1_000
 ROWS, COLUMNS = 64, 104  # a cell a station
@@ -107,9 +108,14 @@ def ours(observations: Observations) -> dict[str, float]:
     pairs = colocate(observations, [make_product()]).pairs
     clock.lap("pairing")
     grouping = Grouping.of(pairs, {})
-    sums = Sums.of(pairs, "cams", np.ones(len(pairs), dtype=bool), grouping)
-    monthly, overall = sums.by_station("month"), sums.by_station("all")
+    months = grouping.n_months
+    group = grouping.station.astype(np.intp) * months + grouping.month
+    monthly = Moments.of(
+        pairs.table["observed"], pairs.table["cams"], group, STATIONS * months
+    ).reshape(STATIONS, months)
     clock.lap("sums")
+    station = np.repeat(np.arange(STATIONS), months).reshape(STATIONS, months)
+    overall = monthly.pool(station, STATIONS).reshape(STATIONS, 1)
     total = overall.pool(np.zeros(overall.n.shape, dtype=int), 1)
     found = {name: float(SCORES[name](total)[0]) for name in HEADLINE}
     draws = draw_stations(STATIONS, RESAMPLES, np.random.default_rng(0))

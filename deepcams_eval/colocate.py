@@ -34,6 +34,8 @@ Compute = Callable[[Sequence[Any]], Sequence[Any]]
 """Runs dask tasks and returns their results in order."""
 
 _WINDOW = 16
+_PART = 1_000_000
+_NO_STEP, _OFF_GRID = -1, -2
 _ROUND_DEG = 9
 
 
@@ -134,19 +136,21 @@ def colocate(
     NoDataError
         If no observation is left after QC, or a product pairs with none.
     """
-    clean = observations.table.loc[observations.table["flags"] == 0]
-    if clean.empty:
+    table = observations.table
+    clean = _all_or(table["flags"].to_numpy() == 0)
+    station_id = table["station_id"].iloc[clean]
+    if station_id.empty:
         raise NoDataError(
             f"none of the {len(observations)} observations passed the quality control",
             hint="see the counts of qc.csv, or ask for other years with --years",
         )
     stations = observations.stations.set_index("station_id")
-    code, ids = pd.factorize(clean["station_id"], sort=True)
+    code, ids = pd.factorize(station_id, sort=True)
     code = code.astype(np.int32)
     places = stations.loc[ids, ["latitude", "longitude"]]
     latitude, longitude = places["latitude"].to_numpy(), places["longitude"].to_numpy()
-    start = clean["time_start"].to_numpy().astype(TIME_DTYPE)
-    end = clean["time_end"].to_numpy().astype(TIME_DTYPE)
+    start = table["time_start"].to_numpy()[clean].astype(TIME_DTYPE, copy=False)
+    end = table["time_end"].to_numpy()[clean].astype(TIME_DTYPE, copy=False)
 
     columns: dict[str, npt.NDArray[np.float32]] = {}
     coverage, outside = [], {}
@@ -157,14 +161,16 @@ def colocate(
             product.field["latitude"].values,
             product.field["longitude"].values,
         )
-        inside = (row >= 0)[code]
-        step = np.where(inside, match_steps(product.field, start, end), -1)
+        step = np.empty(len(code), dtype=np.int32)
+        for part in _parts(len(code)):
+            matched = match_steps(product.field, start[part], end[part])
+            step[part] = np.where((row >= 0)[code[part]], matched, _OFF_GRID)
         values = np.full(len(code), np.nan, dtype=np.float32)
         for where, gathered in _gather(product, step, code, row, column, compute, progress):
             values[where] = gathered
         columns[product.name] = values
         outside[product.name] = tuple(str(name) for name in ids[row < 0])
-        coverage.append(_coverage(product, start, code, inside, step, values))
+        coverage.append(_coverage(product, start, code, step, values))
         if not np.isfinite(values).any():
             raise NoDataError(
                 f"product {product.name!r} has no value at any of the {len(code)} observations"
@@ -173,30 +179,35 @@ def colocate(
                 path=product.files[0] if product.files else None,
                 hint="check its region, its times and --years, or leave the product out",
             )
-    paired = np.flatnonzero(np.logical_or.reduce([np.isfinite(v) for v in columns.values()]))
+    has_value = np.zeros(len(code), dtype=bool)
+    for values in columns.values():
+        has_value |= np.isfinite(values)
+    paired = _all_or(has_value)
     if not _is_sorted(code[paired], start[paired]):
-        paired = paired[np.lexsort((start[paired], code[paired]))]
+        found = np.flatnonzero(has_value)
+        paired = found[np.lexsort((start[found], code[found]))]
     at = code[paired]
     used = np.bincount(at) > 0
     renumbered = (np.cumsum(used) - 1).astype(np.int32)
-    names = ids[: len(used)][used].astype(str)
-    table = pd.DataFrame(
+    pairs = pd.DataFrame(
         {
-            "station_id": pd.Categorical.from_codes(renumbered[at], categories=names),
+            "station_id": pd.Categorical.from_codes(
+                renumbered[at], categories=ids[: len(used)][used].astype(str)
+            ),
             "time_start": start[paired],
             "time_end": end[paired],
             "latitude": latitude[at],
             "longitude": longitude[at],
-            "observed": clean["value"].to_numpy()[paired],
+            "observed": table["value"].to_numpy()[clean][paired],
             **{name: values[paired] for name, values in columns.items()},
-            "station_kind": _kind(clean["is_reference"], paired),
+            "station_kind": _kind(table["is_reference"].iloc[clean].iloc[paired]),
         }
     )
     return Colocation(
-        pairs=Pairs(table, tuple(columns)),
+        pairs=Pairs(pairs, tuple(columns)),
         coverage=pd.concat(coverage, ignore_index=True),
         outside=outside,
-        unpaired=len(code) - len(table),
+        unpaired=len(code) - len(pairs),
     )
 
 
@@ -217,7 +228,7 @@ def match_steps(
     if stamp_of(field) == "mean":
         step = _exact_position(field["time_end"].values.astype(TIME_DTYPE), end)
         same = (step >= 0) & (field["time_start"].values.astype(TIME_DTYPE)[step] == start)
-        return np.where(same, step, -1)
+        return np.where(same, step, _NO_STEP)
     return _exact_position(field["time"].values.astype(TIME_DTYPE), end)
 
 
@@ -226,7 +237,7 @@ def _exact_position(
 ) -> IntArray:
     position = np.searchsorted(sorted_times, wanted)
     found = np.minimum(position, len(sorted_times) - 1)
-    return np.where(sorted_times[found] == wanted, found, -1)
+    return np.where(sorted_times[found] == wanted, found, _NO_STEP)
 
 
 def _gather(
@@ -241,12 +252,12 @@ def _gather(
     """Yield the observations of each chunk of frames and their values, in file order.
 
     `step` and `code` (the station) have one entry an observation, `row` and `column` one a
-    station; a step of −1 is left out.
+    station; a negative step is left out.
     """
     field = product.field
     # NumPy sorts 16-bit keys by radix, several times as fast.
-    narrow = np.uint16 if len(field) < np.iinfo(np.uint16).max else np.int32
-    order = np.argsort((step + 1).astype(narrow), kind="stable")
+    narrow = np.int16 if len(field) < np.iinfo(np.int16).max else np.int32
+    order = np.argsort(step.astype(narrow, copy=False), kind="stable")
     edges = np.concatenate([[0], np.cumsum(field.chunks[0])]) if field.chunks else [0, len(field)]
     bounds = np.searchsorted(step, edges, sorter=order)
     jobs = [
@@ -264,10 +275,11 @@ def _gather(
             delayed(_pick, pure=False)(
                 field.isel(time=slice(first, last)).data,
                 step[where] - first,
-                row[code[where]],
-                column[code[where]],
+                row[station],
+                column[station],
             )
             for (first, last, _, _), where in zip(window, rows_of, strict=True)
+            for station in (code[where],)
         ]
         yield from zip(rows_of, run(tasks), strict=True)
         if progress is not None:
@@ -326,13 +338,29 @@ def _eastward(longitude: FloatArray) -> tuple[IntArray, FloatArray]:
 
 
 def _is_sorted(code: IntArray, start: npt.NDArray[np.datetime64]) -> bool:
-    later = (code[1:] > code[:-1]) | ((code[1:] == code[:-1]) & (start[1:] >= start[:-1]))
-    return bool(later.all())
+    for part in _parts(len(code)):
+        # One row more than the part, so that its last row is compared too.
+        more = slice(part.start, part.stop + 1)
+        c, t = code[more], start[more]
+        if not ((c[1:] > c[:-1]) | ((c[1:] == c[:-1]) & (t[1:] >= t[:-1]))).all():
+            return False
+    return True
 
 
-def _kind(is_reference: pd.Series[Any], rows: IntArray) -> pd.Categorical[Any]:
+def _all_or(mask: npt.NDArray[np.bool_]) -> slice | IntArray:
+    """Return what selects the rows of `mask`: all of them as a slice, which copies nothing."""
+    return slice(None) if mask.all() else np.flatnonzero(mask)
+
+
+def _parts(length: int) -> Iterator[slice]:
+    """Yield slices of up to `_PART` rows, so that temporaries stay small."""
+    for first in range(0, length, _PART):
+        yield slice(first, min(first + _PART, length))
+
+
+def _kind(is_reference: pd.Series[Any]) -> pd.Categorical[Any]:
     # False, True and unknown are 0, 1 and 2 here; STATION_KINDS begins with reference.
-    known = is_reference.to_numpy(dtype=np.int8, na_value=2)[rows]
+    known = is_reference.to_numpy(dtype=np.int8, na_value=2)
     code = np.array([1, 0, 2], dtype=np.int8)[known]
     return pd.Categorical.from_codes(code, categories=pd.Index(STATION_KINDS))
 
@@ -341,30 +369,31 @@ def _coverage(
     product: Product,
     start: npt.NDArray[np.datetime64],
     code: IntArray,
-    inside: npt.NDArray[np.bool_],
     step: IntArray,
     values: npt.NDArray[np.float32],
 ) -> pd.DataFrame:
-    year = start.astype("datetime64[Y]").astype(np.int16)
-    first, last = int(year.min()), int(year.max())
-    begins = step_starts(product.field).astype("datetime64[Y]").astype(int)
-    # Each condition holds only where the one before does, so their number tells the fate.
-    fate = inside.astype(np.int16) + (step >= 0) + np.isfinite(values)
-    year -= np.int16(first)
-    fates = np.bincount(year * np.int16(4) + fate, minlength=(last - first + 1) * 4).reshape(-1, 4)
+    first = int(start.min().astype("datetime64[Y]").astype(int))
+    years = first + np.arange(int(start.max().astype("datetime64[Y]").astype(int)) - first + 1)
     n_stations = int(code.max()) + 1
-    met = np.bincount(
-        year.astype(np.int32) * n_stations + code, minlength=len(fates) * n_stations
-    ).reshape(len(fates), n_stations)
-    lies_inside = np.zeros(n_stations, dtype=bool)
-    lies_inside[code[inside]] = True
+    fates = np.zeros((len(years), 4), dtype=np.int64)
+    met = np.zeros((len(years), n_stations), dtype=np.int64)
+    inside = np.zeros(n_stations, dtype=bool)
+    for part in _parts(len(code)):
+        year = start[part].astype("datetime64[Y]").astype(int) - first
+        on_grid = step[part] != _OFF_GRID
+        # Each condition holds only where the one before does, so their number tells the fate.
+        fate = on_grid.astype(int) + (step[part] >= 0) + np.isfinite(values[part])
+        fates += np.bincount(year * 4 + fate, minlength=fates.size).reshape(fates.shape)
+        met += np.bincount(year * n_stations + code[part], minlength=met.size).reshape(met.shape)
+        inside[code[part][on_grid]] = True
+    begins = step_starts(product.field).astype("datetime64[Y]").astype(int)
     table = pd.DataFrame(fates, columns=["outside", "off_step", "missing", "paired"])
     table.insert(0, "product", product.name)
-    table.insert(1, "year", 1970 + first + np.arange(len(table)))
-    table.insert(2, "steps", [int((begins == one - 1970).sum()) for one in table["year"]])
+    table.insert(1, "year", 1970 + years)
+    table.insert(2, "steps", [int((begins == year).sum()) for year in years])
     table.insert(3, "observations", fates.sum(axis=1))
     table["stations"] = (met > 0).sum(axis=1)
-    table["stations_outside"] = ((met > 0) & ~lies_inside).sum(axis=1)
+    table["stations_outside"] = ((met > 0) & ~inside).sum(axis=1)
     return table[table["observations"] > 0]
 
 

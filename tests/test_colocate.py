@@ -84,7 +84,7 @@ def test_a_region_across_the_date_line() -> None:
 )
 def test_a_region_cut_by_the_date_line_has_no_cell_in_its_gap(longitude: list[float]) -> None:
     lon = [-179.3, 179.9, 177.9, -178.8, 0.0, 179.6]
-    row, column = find_cells([0.0] * 6, lon, np.array([-1, 0, 1.0]), np.array(longitude))
+    _, column = find_cells([0.0] * 6, lon, np.array([-1, 0, 1.0]), np.array(longitude))
     found = [longitude[one] if one >= 0 else None for one in column]
     assert found == [-179.25, -180.0, None, None, None, 179.25]
     assert not spans_globe(np.sort(longitude))

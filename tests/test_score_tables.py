@@ -34,8 +34,8 @@ def make_pairs(seed: int = 0, hours: int = 300) -> Pairs:
                 np.array(["reference", "sensor", "unknown"])[rng.integers(0, 3, 24)][station],
                 categories=["reference", "sensor", "unknown"],
             ),
-            "cams": (5 + 0.5 * observed + shared + rng.normal(0, 6, len(station))).astype(np.float32),
-            "fine": (2 + 0.8 * observed + shared + rng.normal(0, 5, len(station))).astype(np.float32),
+            "cams": np.float32(5 + 0.5 * observed + shared + rng.normal(0, 6, len(station))),
+            "fine": np.float32(2 + 0.8 * observed + shared + rng.normal(0, 5, len(station))),
         }
     )
     table.loc[rng.random(len(table)) < 0.2, "cams"] = np.nan

@@ -1,0 +1,1 @@
+"""Command lines: each turns options into settings, runs one road and reports."""

@@ -1,0 +1,186 @@
+"""``deepcams-eval openaq``: products against OpenAQ stations."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepcams_eval import demo
+from deepcams_eval.cli.running import (
+    dask_compute,
+    parse_box,
+    parse_numbers,
+    progress_bar,
+)
+from deepcams_eval.errors import InputError
+from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
+from deepcams_eval.insitu_files import write_files
+from deepcams_eval.outputs import refuse_foreign, whole_folder
+from deepcams_eval.qc import QcSettings
+from deepcams_eval.score_tables import Sample
+from deepcams_eval.sources.layout import find_data
+from deepcams_eval.sources.product import ProductSpec
+
+_NO_DATA = (
+    "no data given: use --data demo to try it on synthetic data, --data DIR or --observations and "
+    "--product for your own, or get data with deepcams-eval fetch"
+)
+
+
+def openaq(
+    years: Annotated[str, typer.Option(help="Years, such as 2017-2019 or 2017,2019.")],
+    months: Annotated[str | None, typer.Option(help="Months of each year, such as 6-8.")] = None,
+    bbox: Annotated[str | None, typer.Option(help="Stations in the box W,S,E,N only.")] = None,
+    countries: Annotated[
+        str | None, typer.Option(help="Stations in these countries only, such as BE,FR.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder with openaq/, cams/, geoscf/ and deepcams/, or 'demo'."),
+    ] = None,
+    observations: Annotated[
+        list[str] | None,
+        typer.Option(help="File, folder or glob of observations in any OpenAQ form; repeatable."),
+    ] = None,
+    product: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH[,key=value]…, or NAME=linear:PARENT; repeatable."),
+    ] = None,
+    stations: Annotated[
+        Path | None, typer.Option(help="Station file: coordinates, provider, country.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Product that differences are taken from.")
+    ] = None,
+    sample: Annotated[
+        str, typer.Option(help="Sample of tables and figures: common or own.")
+    ] = "common",
+    reference_only: Annotated[
+        bool, typer.Option("--reference-only", help="Use reference-grade instruments only.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first damaged file.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that read products, threads that read files.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; a new one under reports/ if absent.")
+    ] = None,
+    debug: Annotated[  # noqa: ARG001 - read by the runner, so that every command has it
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Score products against OpenAQ stations: tables, figures and a report, with intervals.
+
+    Example: `deepcams-eval openaq --years 2017-2019 --data demo --out out/demo`
+    """
+    clock = time.perf_counter()
+    if sample not in ("common", "own"):
+        raise typer.BadParameter(f"{sample!r} is not 'common' or 'own'", param_hint="--sample")
+    qc = QcSettings(
+        years=parse_numbers(years, "--years", 1900, 2200),
+        months=None if months is None else parse_numbers(months, "--months", 1, 12),
+        reference_only=reference_only,
+    )
+    box = None if bbox is None else parse_box(bbox)
+    target = out or _new_folder()
+    refuse_foreign(target)
+    with progress_bar() as progress:
+        paths, station_file, specs, synthetic = _inputs(
+            data, observations, product, stations, progress
+        )
+        settings = InsituSettings(
+            observations=paths,
+            products=specs,
+            qc=qc,
+            stations=station_file,
+            bbox=box,
+            countries=tuple(countries.upper().split(",")) if countries else (),
+            baseline=baseline,
+            sample=_sample(sample),
+            seed=seed,
+            resamples=resamples,
+            strict=strict,
+            workers=max(workers, os.cpu_count() or 1),
+        )
+        with dask_compute(workers, scheduler) as compute:
+            result = insitu(settings, compute=compute, progress=progress)
+        with whole_folder(target) as folder:
+            write_files(
+                folder,
+                result,
+                settings,
+                command=shlex.join(["deepcams-eval", *sys.argv[1:]]),
+                clock_start=clock,
+                synthetic=synthetic,
+                progress=lambda done, of: progress("report", done, of),
+            )
+    for line in summary(result, settings, synthetic):
+        typer.echo(line)
+    typer.echo(f"report: {target / 'report.html'}")
+
+
+def summary(result: InsituResult, settings: InsituSettings, synthetic: bool) -> list[str]:
+    """Return what is printed when a run is done: one line a product, then the notes."""
+    lines = ["SYNTHETIC data: nothing here says anything about a real product"] if synthetic else []
+    scores = result.tables.scores
+    shown = scores[(scores["stratum"] == "all") & (scores["sample"] == settings.sample)]
+    width = max(len(name) for name in shown["product"])
+    lines += [
+        f"{row['product']:<{width}}  n = {row['n']:,}  stations = {row['stations']:,}  "
+        f"R = {row['r']:.4f}  RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f} ug m-3"
+        for row in shown.to_dict("records")
+    ]
+    return [*lines, *(f"note: {note}" for note in result.notes)]
+
+
+def _inputs(
+    data: str | None,
+    observations: list[str] | None,
+    product: list[str] | None,
+    stations: Path | None,
+    progress: Any,
+) -> tuple[tuple[Path, ...], Path | None, tuple[ProductSpec, ...], bool]:
+    """Return observations, station file, products and whether any of it is synthetic."""
+    specs = tuple(ProductSpec.parse(text) for text in product or ())
+    paths = tuple(Path(text) for text in observations or ())
+    if data is None and not paths:
+        data = os.environ.get("DEEPCAMS_DATA") or ("data" if Path("data").is_dir() else None)
+        if data is None:
+            raise InputError(_NO_DATA)
+    synthetic = False
+    if data is not None:
+        if data == "demo":
+            root = demo.demo_archive(progress=lambda done, of: progress("demo archive", done, of))
+        else:
+            root = Path(data)
+        synthetic = demo.is_demo(root)
+        found = find_data(root)
+        taken = {spec.name for spec in specs}
+        specs = (*(spec for spec in found.products if spec.name not in taken), *specs)
+        if not paths:
+            paths, stations = (found.observations,), stations or found.stations
+    if not specs:
+        raise InputError("no product given", hint="add --product NAME=PATH, or --data DIR")
+    return paths, stations, specs, synthetic
+
+
+def _sample(text: str) -> Sample:
+    return "own" if text == "own" else "common"
+
+
+def _new_folder() -> Path:
+    return Path("reports") / f"openaq-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"

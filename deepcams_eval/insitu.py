@@ -1,0 +1,291 @@
+"""The in-situ road: observations and products in, scores with intervals out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from deepcams_eval.colocate import Colocation, Compute, colocate, step_starts
+from deepcams_eval.errors import NoDataError
+from deepcams_eval.qc import QcSettings, apply_rules
+from deepcams_eval.schema import Observations, Product
+from deepcams_eval.score_tables import (
+    Sample,
+    ScoreTables,
+    baseline_of,
+    score_pairs,
+    station_table,
+)
+from deepcams_eval.sources.openaq import read_observations
+from deepcams_eval.sources.product import ProductSpec, open_products
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class InsituSettings:
+    """What is validated, and how.
+
+    Attributes
+    ----------
+    observations : tuple of Path
+        Files, folders or globs in any OpenAQ form.
+    products : tuple of ProductSpec
+        Gridded products, at least one.
+    qc : QcSettings
+        Rules and thresholds; the years and months of the run stand here.
+    stations : Path, optional
+        Station file for forms that lack coordinates, provider or country.
+    bbox : tuple of float, optional
+        West, south, east, north in degrees; west > east crosses the date line.
+    countries : tuple of str
+        ISO 3166-1 alpha-2 codes; all when empty.
+    baseline : str, optional
+        Product that differences are taken from; ``cams``, else the first.
+    sample : {"common", "own"}
+        Sample of tables, figures and station scores.
+    seed, resamples : int
+        Of the bootstrap.
+    strict : bool
+        Whether a damaged file is fatal.
+    workers : int
+        Threads that read observation files.
+    """
+
+    observations: tuple[Path, ...]
+    products: tuple[ProductSpec, ...]
+    qc: QcSettings
+    stations: Path | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    countries: tuple[str, ...] = ()
+    baseline: str | None = None
+    sample: Sample = "common"
+    seed: int = 0
+    resamples: int = 1000
+    strict: bool = False
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class InsituResult:
+    """Everything that `insitu` found.
+
+    Attributes
+    ----------
+    observations : Observations
+        After QC, flagged rows included.
+    products : tuple of Product
+        As opened.
+    qc : pandas.DataFrame
+        The rows of ``qc.csv``.
+    colocation : Colocation
+        The pairs and what became of the other observations.
+    tables : ScoreTables
+        Scores and differences.
+    stations : geopandas.GeoDataFrame
+        Stations with pairs, n and scores.
+    baseline : str
+        Product that differences are taken from.
+    notes : list of str
+        What was assumed, left out or absent, one sentence each.
+    """
+
+    observations: Observations
+    products: tuple[Product, ...]
+    qc: pd.DataFrame
+    colocation: Colocation
+    tables: ScoreTables
+    stations: gpd.GeoDataFrame
+    baseline: str
+    notes: list[str] = field(default_factory=list)
+
+
+def insitu(
+    settings: InsituSettings,
+    *,
+    compute: Compute | None = None,
+    progress: Progress | None = None,
+) -> InsituResult:
+    """Validate gridded products against stations.
+
+    Parameters
+    ----------
+    settings : InsituSettings
+        What is validated, and how.
+    compute : callable, optional
+        Runs the dask tasks that read the products; by default in this process.
+    progress : callable, optional
+        Called with the name of the step, the units done and the units in all.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be used.
+    NoDataError
+        If nothing is left to score.
+    """
+    products = open_products(settings.products, strict=settings.strict)
+    baseline = baseline_of([product.name for product in products], settings.baseline)
+    read = read_observations(
+        settings.observations,
+        stations=settings.stations,
+        strict=settings.strict,
+        workers=settings.workers,
+        progress=None if progress is None else _named(progress, "observations"),
+    )
+    selected, left_out = select(read, settings.bbox, settings.countries)
+    flagged, qc = apply_rules(selected, settings.qc)
+    colocation = colocate(flagged, products, compute=compute, progress=progress)
+    years = {product.name: years_of(product) for product in products}
+    tables = score_pairs(
+        colocation.pairs,
+        country_of=dict(
+            zip(flagged.stations["station_id"], flagged.stations["country"], strict=True)
+        ),
+        years_with_data=years,
+        baseline=baseline,
+        rng=np.random.default_rng(settings.seed),
+        resamples=settings.resamples,
+        station_sample=settings.sample,
+    )
+    result = InsituResult(
+        observations=flagged,
+        products=products,
+        qc=_with_selection(qc, left_out),
+        colocation=colocation,
+        tables=tables,
+        stations=station_table(flagged.stations, tables.stations),
+        baseline=baseline,
+    )
+    result.notes.extend(_notes(result, years))
+    return result
+
+
+def select(
+    observations: Observations,
+    bbox: tuple[float, float, float, float] | None,
+    countries: tuple[str, ...],
+) -> tuple[Observations, int]:
+    """Return the observations of the stations in a box and in some countries.
+
+    A station without coordinates is in no box, and one without a country in no country.
+
+    Returns
+    -------
+    Observations
+        The selected rows; all stations are kept in the table of stations.
+    int
+        Rows left out.
+
+    Raises
+    ------
+    NoDataError
+        If nothing is left.
+    """
+    stations = observations.stations
+    wanted = np.ones(len(stations), dtype=bool)
+    if bbox is not None:
+        west, south, east, north = bbox
+        longitude, latitude = stations["longitude"].to_numpy(), stations["latitude"].to_numpy()
+        width = (east - west) % 360.0 or 360.0
+        wanted &= (longitude - west) % 360.0 <= width
+        wanted &= (latitude >= south) & (latitude <= north)
+    if countries:
+        known = set(stations["country"]) - {""}
+        if not known:
+            raise NoDataError(
+                "no station has a country, so --countries selects none",
+                hint="give a station file with a country column through --stations",
+            )
+        wanted &= stations["country"].isin([code.upper() for code in countries]).to_numpy()
+    if wanted.all():
+        return observations, 0
+    keep = observations.table["station_id"].isin(stations["station_id"][wanted]).to_numpy()
+    if not keep.any():
+        raise NoDataError(
+            f"none of the {len(stations)} stations lies in the box or the countries asked for",
+            hint="check --bbox W,S,E,N and --countries",
+        )
+    table = observations.table.loc[keep].reset_index(drop=True)
+    return observations.with_table(table), int((~keep).sum())
+
+
+def years_of(product: Product) -> tuple[int, ...]:
+    """Return the years for which a product has time steps."""
+    years = step_starts(product.field).astype("datetime64[Y]").astype(int) + 1970
+    return tuple(int(year) for year in np.unique(years))
+
+
+def _named(progress: Progress, step: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(step, done, total)
+
+
+def _with_selection(qc: pd.DataFrame, left_out: int) -> pd.DataFrame:
+    """Insert the rows left out by --bbox and --countries before the first rule."""
+    line = {"rule": "not_selected", "flagged": left_out, "flagged_first": left_out, "stage": "read"}
+    first = int(np.flatnonzero(qc["rule"] == "rows_in")[0])
+    parts = [qc.iloc[:first], pd.DataFrame([line]), qc.iloc[first:]]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _notes(result: InsituResult, years: dict[str, tuple[int, ...]]) -> list[str]:
+    notes = []
+    coverage = result.colocation.coverage
+    for product in result.products:
+        notes += [f"{product.name}: {note}" for note in product.notes]
+        notes += _absences(product.name, coverage, years[product.name])
+        outside = result.colocation.outside[product.name]
+        if outside:
+            notes.append(
+                f"{product.name}: {_plural(len(outside), 'station')} outside its grid, left out of "
+                f"its scores: {_some(_names_of(result.observations, outside))}."
+            )
+    for damaged in [*result.observations.damaged, *(d for p in result.products for d in p.damaged)]:
+        notes.append(f"{damaged.path} is damaged ({damaged.reason}); none of its rows is used.")
+    if result.colocation.unpaired:
+        notes.append(
+            f"{_plural(result.colocation.unpaired, 'observation')} passed the quality control but "
+            "pair with no product: outside every grid, between its time steps, or missing there."
+        )
+    if (result.tables.scores["stations"] < 5).any():
+        notes.append(
+            "No interval is given where fewer than 5 stations stand behind a score: stations are "
+            "what is resampled."
+        )
+    return notes
+
+
+def _absences(name: str, coverage: pd.DataFrame, years: tuple[int, ...]) -> list[str]:
+    mine = coverage[coverage["product"] == name]
+    absent = [str(year) for year in mine["year"] if year not in years]
+    notes = []
+    if absent:
+        notes.append(
+            f"{name}: no data in {', '.join(absent)}; the common sample of "
+            f"{'that year is' if len(absent) == 1 else 'those years is'} made without it."
+        )
+    empty = mine[mine["year"].isin(years) & (mine["paired"] == 0)]
+    notes += [
+        f"{name}: data in {year}, but no pair; the common sample of that year is empty."
+        for year in empty["year"]
+    ]
+    return notes
+
+
+def _names_of(observations: Observations, ids: tuple[str, ...]) -> list[str]:
+    names = observations.stations.set_index("station_id")["name"]
+    return [names[one] or one for one in ids]
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

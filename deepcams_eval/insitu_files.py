@@ -1,0 +1,135 @@
+"""The files that a validation leaves behind, as other tools read them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from deepcams_eval import provenance
+from deepcams_eval.insitu import InsituResult, InsituSettings
+from deepcams_eval.outputs import RUN_FILE
+from deepcams_eval.report import write_report
+
+
+def write_files(
+    folder: Path,
+    result: InsituResult,
+    settings: InsituSettings,
+    *,
+    command: str,
+    clock_start: float,
+    synthetic: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write scores, pairs, counts, tables, figures, the page and ``run.json`` into `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists and is empty; the caller gives it its final name when all is written.
+    result, settings
+        Of `deepcams_eval.insitu.insitu`.
+    command : str
+        The command line.
+    clock_start : float
+        `time.perf_counter` when the run began.
+    synthetic : bool
+        Whether the data are made up; it then stands on every table, figure and page.
+    progress : callable, optional
+        Called with the figures done and the figures in all.
+    """
+    scores, differences = result.tables.scores, result.tables.differences
+    if synthetic:
+        scores, differences = scores.assign(data="SYNTHETIC"), differences.assign(data="SYNTHETIC")
+    scores.to_csv(folder / "scores.csv", index=False)
+    differences.to_csv(folder / "differences.csv", index=False)
+    result.qc.to_csv(folder / "qc.csv", index=False)
+    result.colocation.coverage.to_csv(folder / "coverage.csv", index=False)
+    result.colocation.pairs.table.to_parquet(folder / "pairs.parquet", index=False)
+    result.stations.to_parquet(folder / "stations.parquet", index=False)
+    run = describe(result, settings, command=command, synthetic=synthetic)
+    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
+    run["peak_memory_bytes"] = provenance.peak_memory_bytes()
+    write_report(
+        folder,
+        scores=result.tables.scores,
+        differences=result.tables.differences,
+        pairs=result.colocation.pairs,
+        rows=result.tables.rows[settings.sample],
+        stations=result.stations,
+        qc=result.qc,
+        coverage=result.colocation.coverage,
+        notes=result.notes,
+        run=run,
+        sample=settings.sample,
+        baseline=result.baseline,
+        synthetic=synthetic,
+        progress=progress,
+    )
+    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
+    run["peak_memory_bytes"] = provenance.peak_memory_bytes()
+    (folder / RUN_FILE).write_text(json.dumps(run, indent=2, default=_plain) + "\n")
+
+
+def describe(
+    result: InsituResult, settings: InsituSettings, *, command: str, synthetic: bool
+) -> dict[str, Any]:
+    """Return what ``run.json`` says, but for time and memory."""
+    observations = result.observations
+    files = [*observations.files, *(path for product in result.products for path in product.files)]
+    return {
+        "command": command,
+        "synthetic": synthetic,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "device": provenance.device(),
+        "seed": settings.seed,
+        "settings": _settings(settings),
+        "baseline": result.baseline,
+        "inputs": provenance.hash_inputs(files),
+        "damaged": [
+            asdict(one)
+            for one in [*observations.damaged, *(d for p in result.products for d in p.damaged)]
+        ],
+        "counts": {
+            **observations.counts,
+            "rows": len(observations),
+            "rows_passed": int((observations.table["flags"] == 0).sum()),
+            "unpaired": result.colocation.unpaired,
+            "pairs": len(result.colocation.pairs),
+            "stations": len(result.stations),
+        },
+        "products": {
+            product.name: {
+                "kind": product.kind,
+                "steps": int(product.field.sizes["time"]),
+                "first": str(product.field["time"].values[0])[:16],
+                "last": str(product.field["time"].values[-1])[:16],
+                "cell_methods": product.field.attrs["cell_methods"],
+                "stations_outside": list(result.colocation.outside[product.name]),
+            }
+            for product in result.products
+        },
+        "notes": list(result.notes),
+    }
+
+
+def _settings(settings: InsituSettings) -> Mapping[str, Any]:
+    described = {
+        name: getattr(settings, name) for name in settings.__dataclass_fields__ if name != "qc"
+    }
+    described["products"] = [asdict(spec) for spec in settings.products]
+    described["qc"] = settings.qc.model_dump(mode="json")
+    return described
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, frozenset | set | tuple):
+        return sorted(value)
+    raise TypeError(f"{value!r} has no place in {RUN_FILE}")

@@ -1,0 +1,414 @@
+"""The command as a user runs it: real processes, real files, faults on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from distributed import LocalCluster
+
+from tests.openaq_files import archive_row, write_archive
+
+LATITUDE, LONGITUDE = [51.75, 51.0, 50.25], [3.75, 4.5, 5.25]
+COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()"]
+FILES = {
+    "scores.csv",
+    "differences.csv",
+    "pairs.parquet",
+    "stations.parquet",
+    "qc.csv",
+    "coverage.csv",
+    "tables",
+    "figures",
+    "report.html",
+    "run.json",
+}
+
+
+def run(
+    arguments: Sequence[str | Path], *, cwd: Path, limit_bytes: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    def before() -> None:
+        if limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    return subprocess.run(
+        [*COMMAND, "openaq", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=before,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def refused(result: subprocess.CompletedProcess[str], cwd: Path, *parts: str) -> None:
+    """Assert one line on stderr that says `parts`, exit 1, and nothing left behind."""
+    assert result.returncode == 1, result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("warning:")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+    left = [path.name for path in cwd.iterdir() if "out" in path.name]
+    assert left == []
+
+
+def write_cams(path: Path, *, seed: int = 1, year: int = 2018, steps: int = 60) -> Path:
+    time_ = pd.date_range(f"{year}-01-01", periods=steps, freq="3h")
+    data = np.random.default_rng(seed).gamma(2, 8, (steps, 3, 3)).astype(np.float32)
+    dataset = xr.Dataset(
+        {"pm2p5": (("time", "latitude", "longitude"), data, {"units": "ug m**-3"})},
+        coords={
+            "time": time_,
+            "latitude": ("latitude", LATITUDE, {"units": "degrees_north"}),
+            "longitude": ("longitude", LONGITUDE, {"units": "degrees_east"}),
+        },
+    )
+    dataset.to_netcdf(path, encoding={"time": {"units": "hours since 1900-01-01"}})
+    return path
+
+
+def write_stations(folder: Path, *, stations: int = 7, hours: int = 120) -> Path:
+    rng = np.random.default_rng(2)
+    for station in range(1, stations + 1):
+        times = pd.date_range("2018-01-01T01:00", periods=hours, freq="h")
+        place = {"location_id": station, "sensors_id": station * 10, "lat": 50.1 + 0.2 * station}
+        for day, stamps in times.groupby((times - pd.Timedelta("1h")).date).items():
+            rows = [
+                archive_row(f"{stamp:%Y-%m-%dT%H:%M:%S}+00:00", round(rng.gamma(2, 8), 2), **place)
+                for stamp in stamps
+            ]
+            write_archive(folder, rows, location_id=station, day=str(day))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("archive")
+    write_stations(root / "openaq")
+    write_cams(root / "cams.nc")
+    write_cams(root / "fine.nc", seed=3)
+    return root
+
+
+def options(archive: Path, *products: str) -> list[str | Path]:
+    chosen = products or (f"cams={archive / 'cams.nc'}",)
+    given = [part for product in chosen for part in ("--product", product)]
+    return ["--years", "2018", "--observations", archive / "openaq", *given, "--out", "out"]
+
+
+@pytest.fixture(scope="module")
+def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two products, one of them derived."""
+    cwd = tmp_path_factory.mktemp("whole")
+    products = f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
+    result = run([*options(archive, *products), "--resamples", "200"], cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return cwd / "out"
+
+
+def test_every_file_is_there(whole: Path) -> None:
+    assert {path.name for path in whole.iterdir()} >= FILES
+    assert [path.name for path in whole.parent.iterdir()] == ["out"]
+    names = {path.name for path in (whole / "figures").iterdir()}
+    assert {
+        "scatter_cams_2018.png",
+        "scatter_cams_2018.pdf",
+        "scatter_cams_2018_months.png",
+    } <= names
+    assert {"stations.png", "months.png", "hours.png"} <= names
+
+
+def test_scores_can_be_made_again_from_the_pairs_alone(whole: Path) -> None:
+    pairs = pd.read_parquet(whole / "pairs.parquet")
+    scores = pd.read_csv(whole / "scores.csv").set_index(["product", "stratum", "value", "sample"])
+    names = ["cams", "fine", "hourly"]
+    assert list(pairs.columns[:6]) == [
+        "station_id", "time_start", "time_end", "latitude", "longitude", "observed",
+    ]  # fmt: skip
+    for sample in ("own", "common"):
+        for name in names:
+            rows = pairs.dropna(subset=names if sample == "common" else [name])
+            o, m = rows["observed"].to_numpy(), rows[name].to_numpy(dtype=float)
+            row = scores.loc[name, "all", "all", sample]
+            assert row["n"] == len(rows)
+            assert row["r"] == pytest.approx(np.corrcoef(o, m)[0, 1], abs=1e-6)
+            assert row["rmse"] == pytest.approx(np.sqrt(np.mean((m - o) ** 2)), abs=1e-6)
+            assert row["mae"] == pytest.approx(np.mean(np.abs(m - o)), abs=1e-6)
+
+
+def test_the_derived_product_equals_its_parent_at_the_hours_of_the_parent(whole: Path) -> None:
+    pairs = pd.read_parquet(whole / "pairs.parquet")
+    kept = pairs.dropna(subset=["cams"])
+    np.testing.assert_allclose(kept["hourly"], kept["cams"], rtol=1e-6)
+    assert len(pairs.dropna(subset=["hourly"])) > 2.5 * len(kept)
+
+
+def test_the_run_says_what_it_was(whole: Path) -> None:
+    described = json.loads((whole / "run.json").read_text())
+    assert described["inputs"]["count"] == 7 * 5 + 2
+    assert all(len(one["sha256"]) == 64 for one in described["inputs"]["files"])
+    assert described["counts"]["records"] == 7 * 120
+    assert described["synthetic"] is False
+    assert described["peak_memory_bytes"] > 5e7
+    qc = pd.read_csv(whole / "qc.csv").set_index("rule")
+    first = qc.loc["sentinel":"not_reference", "flagged_first"].sum()
+    assert qc.loc["rows_in", "flagged"] - first == qc.loc["rows_out", "flagged"]
+
+
+def test_an_earlier_report_is_replaced_and_anything_else_is_not(
+    archive: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    result = run(options(archive), cwd=tmp_path)
+    assert result.returncode == 1
+    assert "no earlier report" in result.stderr
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+    (tmp_path / "out" / "run.json").write_text("{}")
+    assert run(options(archive), cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "out" / "thesis.tex").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_cluster_writes_the_same_tables(whole: Path, archive: Path, tmp_path: Path) -> None:
+    products = f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        result = run(
+            [
+                *options(archive, *products),
+                *("--resamples", "200", "--scheduler", cluster.scheduler_address),
+            ],
+            cwd=tmp_path,
+        )
+    assert result.returncode == 0, result.stderr
+    for name in ("scores.csv", "differences.csv", "qc.csv", "coverage.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_scheduler_that_does_not_answer(archive: Path, tmp_path: Path) -> None:
+    result = run([*options(archive), "--scheduler", "tcp://127.0.0.1:9"], cwd=tmp_path)
+    refused(result, tmp_path, "tcp://127.0.0.1:9", "dask scheduler")
+
+
+def test_selection_by_box(archive: Path, tmp_path: Path) -> None:
+    result = run([*options(archive), "--bbox", "4,50.2,5,50.8"], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert pd.read_parquet(tmp_path / "out" / "pairs.parquet")["station_id"].nunique() == 3
+    qc = pd.read_csv(tmp_path / "out" / "qc.csv").set_index("rule")["flagged"]
+    assert qc["not_selected"] == 4 * 120
+    assert qc["rows_in"] == 3 * 120
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["--years", "later"], "'later'"),
+        (["--years", "2019-2017"], "2019-2017"),
+        (["--years", "2018", "--bbox", "1,2,3"], "W,S,E,N"),
+        (["--years", "2018", "--sample", "all"], "'all'"),
+        (["--years", "2018", "--months", "13"], "13"),
+        ([], "--years"),
+    ],
+)
+def test_wrong_usage(wrong: list[str], says: str, tmp_path: Path) -> None:
+    result = run(wrong, cwd=tmp_path)
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_has_an_example(tmp_path: Path) -> None:
+    result = run(["--help"], cwd=tmp_path)
+    assert result.returncode == 0
+    assert "deepcams-eval openaq --years 2017-2019 --data demo" in " ".join(result.stdout.split())
+
+
+def test_no_data_at_all(tmp_path: Path) -> None:
+    refused(run(["--years", "2018"], cwd=tmp_path), tmp_path, "--data demo", "deepcams-eval fetch")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.write_text("<!DOCTYPE html><html>503</html>"), "web page"),
+        (lambda path: path.write_bytes(b""), "empty"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40)), "bad.nc"),
+        (lambda path: path.mkdir(), "bad.nc"),
+        (Path.exists, "bad.nc"),
+    ],
+    ids=["html", "empty", "torn", "empty-folder", "absent"],
+)
+def test_a_product_that_cannot_be_read(make, says: str, archive: Path, tmp_path: Path) -> None:
+    make(tmp_path / "bad.nc")
+    result = run(options(archive, "cams=bad.nc"), cwd=tmp_path)
+    refused(result, tmp_path, "bad.nc", says)
+
+
+def change(archive: Path, path: Path, edit) -> None:
+    with xr.open_dataset(archive / "cams.nc") as dataset:
+        edited = edit(dataset.load())
+    edited.to_netcdf(path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda d: d.assign(pm2p5=d["pm2p5"].drop_attrs()), "units="),
+        (lambda d: d.isel(time=0, drop=True), "start="),
+        (
+            lambda d: d.rename(latitude="y", longitude="x").assign_coords(
+                latitude=(("y", "x"), np.full((3, 3), 51.0)),
+                longitude=(("y", "x"), np.full((3, 3), 4.0)),
+            ),
+            "bad.nc",
+        ),
+        (lambda d: d.assign(pm2p5=d["pm2p5"] * np.nan).assign_attrs(d.attrs), "no value"),
+        (lambda d: d.assign_coords(time=d["time"] + np.timedelta64(3650, "D")), "no value"),
+        (lambda d: d.assign_coords(latitude=d["latitude"] - 60), "0 of 7 stations"),
+    ],
+    ids=["no-units", "no-time", "projection", "all-nan", "other-years", "elsewhere"],
+)
+def test_a_product_that_cannot_be_used(edit, says: str, archive: Path, tmp_path: Path) -> None:
+    def keep_units(dataset: xr.Dataset) -> xr.Dataset:
+        changed = edit(dataset)
+        if says == "no value":
+            changed["pm2p5"].attrs["units"] = "ug m**-3"
+        return changed
+
+    change(archive, tmp_path / "bad.nc", keep_units)
+    refused(run(options(archive, "cams=bad.nc"), cwd=tmp_path), tmp_path, "bad.nc", says)
+
+
+def test_two_products_without_a_common_row(archive: Path, tmp_path: Path) -> None:
+    def half(which: int):
+        return lambda d: d.assign(
+            pm2p5=d["pm2p5"].where(xr.DataArray(np.arange(60) % 2 == which, dims="time"))
+        )
+
+    change(archive, tmp_path / "even.nc", half(0))
+    change(archive, tmp_path / "odd.nc", half(1))
+    result = run(options(archive, "even=even.nc", "odd=odd.nc"), cwd=tmp_path)
+    refused(result, tmp_path, "even", "odd", "no observation in common")
+
+
+def test_years_without_observations(archive: Path, tmp_path: Path) -> None:
+    arguments = ["2011" if part == "2018" else part for part in options(archive)]
+    refused(run(arguments, cwd=tmp_path), tmp_path, "--years")
+
+
+def test_an_empty_folder_of_observations(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    arguments = ["nothing" if part == archive / "openaq" else part for part in options(archive)]
+    refused(run(arguments, cwd=tmp_path), tmp_path, "nothing")
+
+
+def test_one_damaged_file_is_reported_and_none_of_its_rows_used(
+    archive: Path, tmp_path: Path
+) -> None:
+    write_stations(tmp_path / "openaq")
+    torn = sorted((tmp_path / "openaq").rglob("*.csv.gz"))[8]
+    torn.write_bytes(torn.read_bytes()[:-9])
+    arguments = [
+        tmp_path / "openaq" if part == archive / "openaq" else part for part in options(archive)
+    ]
+    result = run(arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert torn.name in result.stdout
+    described = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [Path(one["path"]).name for one in described["damaged"]] == [torn.name]
+    assert described["counts"]["records"] == 7 * 120 - 24
+    strict = run([*arguments[:-1], "again", "--strict"], cwd=tmp_path)
+    assert strict.returncode == 1
+    assert torn.name in strict.stderr
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("limit_bytes", [2_000, 60_000])
+def test_a_full_disk_leaves_nothing_behind(limit_bytes: int, archive: Path, tmp_path: Path) -> None:
+    result = run(options(archive), cwd=tmp_path, limit_bytes=limit_bytes)
+    refused(result, tmp_path, "--out")
+
+
+def test_an_interrupt_leaves_nothing_behind(archive: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "openaq", *map(str, options(archive))],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".out-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "error: interrupted; nothing was written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_antwerp(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "openaq"
+    result = run(
+        [
+            *("--years", "2019", "--observations", folder / "air_quality_long.csv"),
+            *("--stations", folder / "air_quality_long_stations.csv"),
+            *("--product", f"cams={real_data / 'cams' / 'eac4_ixelles_2019.nc'}"),
+            *("--out", "out"),
+        ],
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "London Westminster" in result.stdout
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    row = scores[(scores["stratum"] == "all") & (scores["sample"] == "common")].iloc[0]
+    assert row["n"] == 29
+    assert row["r"] == pytest.approx(0.2903, abs=5e-5)
+    assert row["rmse"] == pytest.approx(21.588, abs=5e-4)
+    assert row["mae"] == pytest.approx(16.231, abs=5e-4)
+
+
+def test_real_realtime_day(real_data: Path, tmp_path: Path) -> None:
+    result = run(
+        [
+            *("--years", "2018"),
+            *("--observations", real_data / "openaq" / "realtime-2018-02-06"),
+            *("--product", f"cams={real_data / 'cams' / 'eac4_ixelles_2018.nc'}"),
+            *("--out", "out"),
+        ],
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    qc = pd.read_csv(tmp_path / "out" / "qc.csv").set_index("rule")["flagged"]
+    assert qc["records"] == 7785
+    assert qc["coordinates"] == 562
+    assert qc["sentinel"] >= 69
+    assert qc["averaging_period"] == 2696
+    assert qc["assumed_averaging_period"] == 594
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    common = scores[scores["sample"] == "common"].set_index(["stratum", "value"])
+    row = common.loc["all", "all"]
+    assert (row["n"], common.loc["country", "BE"]["n"], common.loc["country", "FR"]["n"]) == (
+        48,
+        47,
+        1,
+    )
+    assert row["r"] == pytest.approx(0.604, abs=5e-4)
+    assert row["rmse"] == pytest.approx(8.84, abs=5e-3)
+    assert row["mae"] == pytest.approx(7.40, abs=5e-3)
