@@ -1,0 +1,145 @@
+"""What a report is made from: tables that others computed, and how to look things up in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from deepcams_eval.schema import Pairs
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.integer[Any]]
+Sample = Literal["common", "own"]
+
+SYNTHETIC = "SYNTHETIC"
+"""The mark on everything that was made from generated data."""
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries by column name."""
+    return [
+        {str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")
+    ]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that a report shows; see `deepcams_eval.report.write_report`.
+
+    No number in a table, a figure or a sentence is computed here or in the modules that use it:
+    all are rows of `scores` and `differences`. `pairs` gives the shape of the scatter alone.
+    """
+
+    scores: pd.DataFrame
+    differences: pd.DataFrame
+    pairs: Pairs
+    rows: Mapping[str, BoolArray]
+    stations: gpd.GeoDataFrame
+    qc: pd.DataFrame
+    coverage: pd.DataFrame
+    notes: Sequence[str]
+    run: Mapping[str, Any]
+    sample: Sample
+    baseline: str
+    synthetic: bool
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Names of the products, in the order in which they were asked for."""
+        return self.pairs.products
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """The rows of `scores` of the sample that tables and figures show, values as text."""
+        table = self.scores[self.scores["sample"] == self.sample]
+        table = table[table["product"].isin(self.products)]
+        return table.assign(value=table["value"].astype(str)).reset_index(drop=True)
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+        return {(row["product"], row["stratum"], row["value"]): row for row in records(self.shown)}
+
+    def score(self, product: str, stratum: str, value: str) -> Mapping[str, Any] | None:
+        """Return the row of `shown` for one product and stratum, or None if it has no pairs."""
+        row = self._by_key.get((product, stratum, value))
+        return row if row is not None and row["n"] > 0 else None
+
+    def values(self, stratum: str) -> list[str]:
+        """Return the values of a stratum that have pairs for at least one product, sorted."""
+        table = self.shown[(self.shown["stratum"] == stratum) & (self.shown["n"] > 0)]
+        return sorted(table["value"].unique())
+
+    @cached_property
+    def years(self) -> tuple[int, ...]:
+        """The years that have pairs."""
+        return tuple(int(year) for year in self.values("year"))
+
+    @cached_property
+    def month_of_pair(self) -> IntArray:
+        """Months since January of year 0 of each row of `pairs`; shape (pairs,), int32."""
+        start = self.pairs.table["time_start"].to_numpy().astype("datetime64[M]")
+        return (start.astype(np.int64) + 1970 * 12).astype(np.int32)
+
+    @cached_property
+    def file_names(self) -> dict[str, str]:
+        """A name for each product that is safe in a file name, all of them different."""
+        names: dict[str, str] = {}
+        for product in self.products:
+            base = name = re.sub(r"[^\w.-]+", "_", product)
+            number = 2
+            while name in names.values():
+                name, number = f"{base}-{number}", number + 1
+            names[product] = name
+        return names
+
+    def pick(self, product: str, year: int) -> Selection:
+        """Return the pairs of one product and year on the sample shown.
+
+        Raises
+        ------
+        ValueError
+            If their number is not the one that `scores` gives: the two would describe
+            different samples on the same figure.
+        """
+        inside = self.rows[product] & (self.month_of_pair // 12 == year)
+        index = np.flatnonzero(inside)
+        score = self.score(product, "year", str(year))
+        expected = 0 if score is None else int(score["n"])
+        if len(index) != expected:
+            raise ValueError(
+                f"rows[{product!r}] selects {len(index)} pairs in {year}, scores say {expected}"
+            )
+        table = self.pairs.table
+        return Selection(
+            observed=table["observed"].to_numpy()[index],
+            estimate=table[product].to_numpy()[index],
+            month=self.month_of_pair[index] % 12,
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Pairs of one product; all arrays have shape (n,).
+
+    Attributes
+    ----------
+    observed, estimate : ndarray
+        µg m⁻³, without NaN.
+    month : ndarray of int
+        0 (January) … 11.
+    """
+
+    observed: npt.NDArray[np.floating[Any]]
+    estimate: npt.NDArray[np.floating[Any]]
+    month: IntArray
+
+    def __len__(self) -> int:
+        return len(self.observed)

@@ -1,0 +1,407 @@
+"""The figures of a report other than the scatters: station map, months and hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from deepcams_eval.report import credit, scatter, style
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.tables import HEADLINE
+from deepcams_eval.report.wording import UNIT, escape_figure
+
+Array = npt.NDArray[np.float64]
+
+_LABELS = {"r": "R", "rmse": f"RMSE ({UNIT})", "mae": f"MAE ({UNIT})"}
+_MAP_WIDTH = 7.2
+_CELLS_ACROSS = 48
+_MIN_SPAN_DEG = 4.0
+_MARGIN = 0.06
+_MONTHS = "JFMAMJJASOND"
+
+
+def draw_figures(content: Content) -> Iterator[style.Drawing]:
+    """Yield every figure of the report, one at a time so that only one is held in memory."""
+    source = credit.source_line(content)
+    yield _draw_stations(content, source)
+    yield _draw_months(content, source)
+    yield _draw_hours(content, source)
+    yield from scatter.draw_scatters(content, source)
+
+
+def count_figures(content: Content) -> int:
+    """Return how many figures `draw_figures` yields."""
+    scored = [
+        content.score(product, "year", str(year)) is not None
+        for product in content.products
+        for year in content.years
+    ]
+    return 3 + 2 * sum(scored)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Stations that would be drawn on top of each other, put together.
+
+    Attributes
+    ----------
+    longitude, latitude : ndarray, shape (clusters,)
+        Mean place, degrees; that of the station where it is alone.
+    stations : ndarray of int, shape (clusters,)
+        Number of stations.
+    value : ndarray, shape (clusters,)
+        Median over the stations that have a value; NaN where none has.
+    """
+
+    longitude: Array
+    latitude: Array
+    stations: npt.NDArray[np.int64]
+    value: Array
+
+
+def cluster_stations(
+    longitude: Array, latitude: Array, value: Array, *, cell_deg: tuple[float, float]
+) -> Clusters:
+    """Put stations in the same cell together.
+
+    Parameters
+    ----------
+    longitude, latitude, value : ndarray, shape (stations,)
+        Degrees, without NaN; `value` may be NaN.
+    cell_deg : tuple of float
+        Size of a cell in longitude and latitude, degrees.
+    """
+    table = pd.DataFrame(
+        {
+            "column": np.floor(longitude / cell_deg[0]),
+            "row": np.floor(latitude / cell_deg[1]),
+            "longitude": longitude,
+            "latitude": latitude,
+            "value": value,
+        }
+    )
+    cells = table.groupby(["column", "row"])
+    middle = cells[["longitude", "latitude"]].mean()
+    return Clusters(
+        longitude=middle["longitude"].to_numpy(),
+        latitude=middle["latitude"].to_numpy(),
+        stations=cells.size().to_numpy().astype(np.int64),
+        value=cells["value"].median().to_numpy(dtype=np.float64),
+    )
+
+
+def _draw_stations(content: Content, source: str) -> style.Drawing:
+    product = content.products[0]
+    located = content.stations[
+        content.stations["longitude"].notna() & content.stations["latitude"].notna()
+    ]
+    values = located[f"r_{product}"].to_numpy(dtype=np.float64)
+    longitude = located["longitude"].to_numpy(dtype=np.float64)
+    latitude = located["latitude"].to_numpy(dtype=np.float64)
+    (west, east, south, north), stretch = _extent(longitude, latitude)
+    cell = (east - west) / _CELLS_ACROSS
+    clusters = cluster_stations(longitude, latitude, values, cell_deg=(cell, cell / stretch))
+    height = float(np.clip(5.9 * (north - south) * stretch / (east - west), 1.7, 4.8)) + 1.45
+    figure = style.new_figure(_MAP_WIDTH, height, layout="compressed")
+    axes = figure.add_subplot()
+    axes.set(xlim=(west, east), ylim=(south, north), aspect=stretch)
+    if len(clusters.stations):
+        norm = _r_norm(clusters.value)
+        _draw_clusters(axes, clusters, norm)
+        _label_countries(axes, located, (cell, cell / stretch))
+        bar = figure.colorbar(
+            ScalarMappable(norm, colormaps["viridis"]),
+            ax=axes,
+            shrink=0.8,
+            pad=0.015,
+            aspect=30,
+            extend="min",
+        )
+        bar.ax.set_ylabel(f"R of {escape_figure(_short(product))}", fontsize=style.TEXT - 0.5)
+        bar.ax.tick_params(labelsize=style.TEXT - 1, width=0.5, length=2)
+    style.dress(axes, x="Longitude", y="Latitude", grid=False)
+    axes.grid(visible=True, color=style.GRID, linewidth=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 5, 6, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 6, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _degrees(x, "E", "W")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _degrees(y, "N", "S")))
+    title = f"R of {product} at {_stations_in_words(len(located))}, {content.sample} sample"
+    note = _map_note(content, clusters, len(content.stations) - len(located))
+    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
+    return style.Drawing(
+        name="stations",
+        kind="stations",
+        caption=f"{title}. {note}",
+        alternative=f"Map of {len(located)} stations coloured by the correlation with {product}.",
+        figure=figure,
+    )
+
+
+def _draw_clusters(axes: Axes, clusters: Clusters, norm: Normalize) -> None:
+    order = np.argsort(-clusters.stations, kind="stable")
+    area = _area(clusters.stations)
+    known = np.isfinite(clusters.value)
+    for chosen, face in ((order[~known[order]], "none"), (order[known[order]], None)):
+        colour: Any = face if face else colormaps["viridis"](norm(clusters.value[chosen]))
+        axes.scatter(
+            clusters.longitude[chosen],
+            clusters.latitude[chosen],
+            s=area[chosen],
+            facecolors=colour,
+            edgecolors=style.INK,
+            linewidths=0.4,
+            zorder=3,
+        )
+    largest = int(clusters.stations.max())
+    if largest > 1:
+        for size in (size for size in (1, 10, 100, 1000) if size <= max(10, largest)):
+            axes.scatter(
+                [],
+                [],
+                s=_area(size),
+                facecolors="none",
+                edgecolors=style.INK,
+                linewidths=0.6,
+                label=_stations_in_words(size),
+            )
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=4,
+            fontsize=style.SMALL,
+            frameon=False,
+            handletextpad=0.3,
+        )
+
+
+def _area(stations: Any) -> Any:
+    """Return the area of a circle in square points; it grows slower than the count."""
+    return 16.0 * np.asarray(stations, dtype=np.float64) ** 0.4
+
+
+def _label_countries(axes: Axes, located: pd.DataFrame, cell_deg: tuple[float, float]) -> None:
+    """Write country codes, most stations first; one that would cover another is left out."""
+    named = located[located["country"] != ""].groupby("country")
+    order = named.size().sort_values(ascending=False, kind="stable").index
+    middle = named[["longitude", "latitude"]].median().loc[order].to_numpy(dtype=np.float64)
+    room = np.array(cell_deg) * (1.6, 1.4)
+    written: list[Array] = []
+    for country, place in zip(order, middle, strict=True):
+        if any((np.abs(place - other) < room).all() for other in written):
+            continue
+        written.append(place)
+        axes.annotate(
+            escape_figure(str(country)),
+            (place[0], place[1]),
+            xytext=(0, 7),
+            textcoords="offset points",
+            fontsize=style.SMALL - 0.5,
+            color="#444444",
+            ha="center",
+            path_effects=[withStroke(linewidth=1.6, foreground="white")],
+            zorder=4,
+        )
+
+
+def _map_note(content: Content, clusters: Clusters, without_place: int) -> str:
+    parts = []
+    if len(clusters.stations) and clusters.stations.max() > 1:
+        parts.append("Stations too close to tell apart are one circle with their median R.")
+    if not np.isfinite(clusters.value).all():
+        parts.append("Open circles: R is undefined.")
+    if without_place:
+        parts.append(f"{_stations_in_words(without_place)} without coordinates not drawn.")
+    if (content.stations["country"] != "").any():
+        parts.append("Letters: country code, at the median place of its stations.")
+    return " ".join(parts)
+
+
+def _draw_months(content: Content, source: str) -> style.Drawing:
+    values = content.values("month")
+    months = _all_months(values)
+    figure = style.new_figure(7.2, 6.2)
+    rows = figure.subplots(len(HEADLINE), 1, sharex=True)
+    for axes, key in zip(rows, HEADLINE, strict=True):
+        _draw_curves(axes, content, "month", months, key)
+        style.dress(axes, y=_LABELS[key])
+        _mark_if_empty(axes)
+        for place, month in enumerate(months):
+            if month.endswith("-01") and place:
+                axes.axvline(place - 0.5, color=style.GREY, linewidth=0.6, zorder=0)
+    rows[-1].set_xticks(range(len(months)), [_month_label(m, i) for i, m in enumerate(months)])
+    rows[-1].set_xlim(-0.6, max(len(months) - 0.4, 0.6))
+    rows[-1].set_xlabel("Month (UTC)", fontsize=style.TEXT)
+    for axes in rows[1:]:
+        axes.set_ylim(bottom=0)
+    _legend(rows[0])
+    title = f"Scores by month, {content.sample} sample"
+    note = _curve_note(content, "month")
+    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
+    return style.Drawing(
+        name="months",
+        kind="months",
+        caption=f"{title}. {note}",
+        alternative="R, RMSE and MAE of each product by month; the numbers are in the table of "
+        "months.",
+        figure=figure,
+    )
+
+
+def _draw_hours(content: Content, source: str) -> style.Drawing:
+    hours = [f"{hour:02d}" for hour in range(24)]
+    strata = {"hour": "Hour (UTC)", "hour_local": "Hour (local solar, from longitude)"}
+    figure = style.new_figure(7.2, 6.2)
+    grid = figure.subplots(len(HEADLINE), 2, sharex=True, sharey="row")
+    for column, (stratum, label) in enumerate(strata.items()):
+        for axes, key in zip(grid[:, column], HEADLINE, strict=True):
+            _draw_curves(axes, content, stratum, hours, key)
+            style.dress(axes, y=_LABELS[key] if column == 0 else "")
+            _mark_if_empty(axes)
+        grid[-1, column].set_xlabel(label, fontsize=style.TEXT)
+        grid[-1, column].set_xticks(range(0, 24, 3))
+        grid[-1, column].set_xlim(-0.7, 23.7)
+    for axes in grid[1:, 0]:
+        axes.set_ylim(bottom=0)
+    _legend(grid[0, 0])
+    title = f"Scores by hour of the day, {content.sample} sample"
+    note = f"The hour is the start of the observation. {_curve_note(content, 'hour')}"
+    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
+    return style.Drawing(
+        name="hours",
+        kind="hours",
+        caption=f"{title}. {note}",
+        alternative="R, RMSE and MAE of each product by hour of the day, in UTC and local time.",
+        figure=figure,
+    )
+
+
+def _draw_curves(
+    axes: Axes, content: Content, stratum: str, values: Sequence[str], key: str
+) -> None:
+    looks = style.looks(content.products)
+    for product in content.products:
+        found = [content.score(product, stratum, value) for value in values]
+        middle, low, high = (_series(found, name) for name in (key, f"{key}_lo", f"{key}_hi"))
+        look = looks[product]
+        # A month without data is a gap. A 3-hourly product has no data between its hours, and
+        # its points are joined.
+        drawn = np.isfinite(middle) if stratum != "month" else np.ones(len(values), dtype=bool)
+        x = np.arange(len(values))[drawn]
+        axes.fill_between(
+            x, low[drawn], high[drawn], color=look.colour, alpha=0.16, linewidth=0, zorder=1
+        )
+        axes.plot(
+            x,
+            middle[drawn],
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.line,
+            linewidth=1.1,
+            markersize=3.2,
+            markeredgewidth=0,
+            label=escape_figure(_short(product)),
+            zorder=2,
+        )
+
+
+def _mark_if_empty(axes: Axes) -> None:
+    if not any(np.isfinite(line.get_ydata(orig=False)).any() for line in axes.get_lines()):
+        axes.set_yticks([])
+        axes.text(
+            0.5,
+            0.5,
+            "undefined",
+            transform=axes.transAxes,
+            fontsize=style.TEXT,
+            color=style.GREY,
+            ha="center",
+        )
+
+
+def _series(rows: Sequence[Mapping[str, Any] | None], key: str) -> Array:
+    return np.array([np.nan if row is None else row[key] for row in rows], dtype=np.float64)
+
+
+def _curve_note(content: Content, stratum: str) -> str:
+    table = content.shown[content.shown["stratum"] == stratum]
+    without = table[[f"{key}_lo" for key in HEADLINE]].isna().any(axis="columns")
+    bands = "Bands: 95 % intervals from resampling stations."
+    if len(table) == 0 or without.all():
+        return "No intervals: too few stations to resample."
+    return f"{bands} Where one is missing there are too few stations." if without.any() else bands
+
+
+def _legend(axes: Axes) -> None:
+    longest = max(len(str(line.get_label())) for line in axes.get_lines())
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=max(1, 110 // (8 + longest)),
+        fontsize=style.TEXT,
+        frameon=False,
+        borderaxespad=0.2,
+    )
+
+
+def _all_months(values: Sequence[str]) -> list[str]:
+    months = np.array(values, dtype="datetime64[M]")
+    if len(months) == 0:
+        return []
+    return [str(month) for month in np.arange(months.min(), months.max() + 1)]
+
+
+def _month_label(month: str, place: int) -> str:
+    year, number = month.split("-")
+    letter = _MONTHS[int(number) - 1]
+    return f"{letter}\n{year}" if number == "01" or place == 0 else letter
+
+
+def _r_norm(values: Array) -> Normalize:
+    known = values[np.isfinite(values)]
+    low = float(np.quantile(known, 0.05)) if len(known) else 0.0
+    return Normalize(min(0.5, max(-1.0, np.floor(low * 10) / 10)), 1.0)
+
+
+def _extent(longitude: Array, latitude: Array) -> tuple[tuple[float, float, float, float], float]:
+    """Return west, east, south and north, and how many times a degree of latitude is longer.
+
+    The map is equirectangular and true to scale at its middle latitude. It is never higher than
+    wide nor narrower than a third, so that a single station or a chain of them has a background.
+    """
+    if len(longitude) == 0:
+        return (-180.0, 180.0, -80.0, 80.0), 1.0
+    south, north = _widened(latitude, _MIN_SPAN_DEG)
+    stretch = float(1.0 / np.cos(np.deg2rad(np.clip((south + north) / 2, -75, 75))))
+    west, east = _widened(longitude, max(_MIN_SPAN_DEG, 1.3 * stretch * (north - south)))
+    south, north = _widened(latitude, max(north - south, (east - west) / (3 * stretch)))
+    return (max(west, -180.0), min(east, 180.0), max(south, -88.0), min(north, 88.0)), stretch
+
+
+def _widened(values: Array, least: float) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = max(_MARGIN * (high - low), (least - (high - low)) / 2)
+    return low - margin, high + margin
+
+
+def _degrees(value: float, positive: str, negative: str) -> str:
+    letter = positive if value > 0 else negative if value < 0 else ""
+    return f"{abs(value):g}°{letter}"
+
+
+def _stations_in_words(count: int) -> str:
+    return f"{count:,} station{'' if count == 1 else 's'}"
+
+
+def _short(product: str) -> str:
+    return product if len(product) <= 36 else product[:35] + "…"

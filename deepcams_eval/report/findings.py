@@ -1,0 +1,118 @@
+"""What was found, in sentences made from rows of the scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepcams_eval.report import wording
+from deepcams_eval.report.content import Content, records
+from deepcams_eval.report.tables import HEADLINE, excludes_zero
+from deepcams_eval.report.wording import DECIMALS, UNIT
+
+_NAMES = {"r": "R", "rmse": "RMSE", "mae": "MAE"}
+_UNITS = {"r": "", "rmse": f" {UNIT}", "mae": f" {UNIT}"}
+_HIGHER_IS_BETTER = {"r": True, "rmse": False, "mae": False}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The scores of one product over all pairs shown, as a reader sees them.
+
+    Attributes
+    ----------
+    product : str
+        Its name.
+    pairs : str
+        Number of pairs and stations.
+    scores : tuple of (str, str, str)
+        Name, value with unit, and interval, of R, RMSE and MAE.
+    """
+
+    product: str
+    pairs: str
+    scores: tuple[tuple[str, str, str], ...]
+
+
+def headlines(content: Content) -> list[Headline]:
+    """Return the overall scores of each product that has pairs."""
+    found = []
+    for product in content.products:
+        row = content.score(product, "all", "all")
+        if row is None:
+            continue
+        scores = tuple(
+            (
+                _NAMES[key],
+                wording.typographic(wording.number(row[key], DECIMALS[key])) + _UNITS[key],
+                wording.typographic(
+                    wording.interval(row[f"{key}_lo"], row[f"{key}_hi"], DECIMALS[key])
+                ),
+            )
+            for key in HEADLINE
+        )
+        found.append(Headline(product, _pairs(row), scores))
+    return found
+
+
+def sentences(content: Content) -> list[str]:
+    """Return a sentence a product, and one for each difference from the baseline."""
+    lines = []
+    for product in content.products:
+        row = content.score(product, "all", "all")
+        if row is None:
+            lines.append(f"{product} has no pairs on the {content.sample} sample.")
+            continue
+        parts = [
+            f"{_NAMES[key]} {wording.with_interval(row, key)}{_UNITS[key]}" for key in HEADLINE
+        ]
+        lines.append(f"{product}, {_pairs(row)}: {', '.join(parts)}.{_missing(row)}")
+    return lines + _differences(content)
+
+
+def _differences(content: Content) -> list[str]:
+    table = content.differences
+    if table.empty:
+        if len(content.products) == 1:
+            return ["There is one product, so nothing to compare it with."]
+        return [f"No product has a pair in common with the baseline {content.baseline}."]
+    lines = []
+    for row in records(table[table["stratum"] == "all"]):
+        parts = [
+            f"{_NAMES[key]} {wording.with_interval(row, f'd_{key}', sign=True)}{_UNITS[key]} "
+            f"({_verdict(row, key)})"
+            for key in HEADLINE
+        ]
+        lines.append(
+            f"{row['product']} − {row['baseline']}, N = {wording.number(row['n'], 0)} pairs that "
+            f"both have: {', '.join(parts)}."
+        )
+    return lines
+
+
+def _verdict(row: Mapping[str, Any], key: str) -> str:
+    low, high = row[f"d_{key}_lo"], row[f"d_{key}_hi"]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    if not excludes_zero(low, high):
+        return "interval includes zero: no difference shown"
+    better = (low > 0) == _HIGHER_IS_BETTER[key]
+    return f"interval excludes zero: {row['product']} is {'better' if better else 'worse'}"
+
+
+def _pairs(row: Mapping[str, Any]) -> str:
+    stations = int(row["stations"])
+    return (
+        f"N = {wording.number(row['n'], 0)} at {wording.number(stations, 0)} "
+        f"station{'' if stations == 1 else 's'}"
+    )
+
+
+def _missing(row: Mapping[str, Any]) -> str:
+    if not math.isfinite(row["r"]):
+        return " R is undefined: it needs at least two pairs in which both vary."
+    if not math.isfinite(row["rmse_lo"]):
+        return f" {wording.DASH} stands for no interval: too few stations to resample."
+    return ""

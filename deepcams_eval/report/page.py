@@ -1,0 +1,269 @@
+"""The report as one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from deepcams_eval import published
+from deepcams_eval.report import credit, findings, tables, wording
+from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report.style import Drawing
+from deepcams_eval.report.tables import Table
+
+MAX_IMAGE_BYTES = 3_600_000
+"""Bytes of images on the page (base64 adds a third); the others are named, not shown."""
+
+_MAX_INPUTS = 200
+_OTHER_STRATA = {
+    "season": "Season",
+    "country": "Country",
+    "station_kind": "Station kind",
+    "hour": "Hour (UTC)",
+    "hour_local": "Local hour",
+}
+_SAMPLES = {
+    "common": "common: observations for which every product that exists in the year has a value",
+    "own": "own: for each product the observations for which it has a value; N may differ",
+}
+_DEFINITIONS = (
+    ("N", "number of pairs of an hourly observation O and the value M of the product in its cell"),
+    ("R", "Pearson correlation of M and O"),
+    ("RMSE", f"root-mean-square error √(Σ(M−O)²/N), {wording.UNIT}"),
+    ("MAE", f"mean absolute error Σ|M−O|/N, {wording.UNIT}"),
+    ("MB", f"mean bias Σ(M−O)/N, {wording.UNIT}; positive where the product is too high"),
+    ("NMB", "normalised mean bias Σ(M−O)/ΣO"),
+    ("FAC2", "share of pairs with 0.5 ≤ M/O ≤ 2"),
+    ("Median over stations", "the middle of the scores of the single stations with enough pairs"),
+    ("[…]", "95 % interval from resampling whole stations; the same draws serve every product"),
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page needs it: its words, and where its image lies.
+
+    Attributes
+    ----------
+    name, kind, caption, alternative : str
+        As in `deepcams_eval.report.style.Drawing`.
+    png : Path
+        The image.
+    """
+
+    name: str
+    kind: str
+    caption: str
+    alternative: str
+    png: Path
+
+    @classmethod
+    def of(cls, drawing: Drawing, png: Path) -> Picture:
+        """Return the picture of a drawing that was saved as `png`."""
+        return cls(drawing.name, drawing.kind, drawing.caption, drawing.alternative, png)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of the waterfall of quality control: rows left, and rows this rule took first."""
+
+    rule: str
+    alone: str
+    first: str
+    left: str
+    share_left: float
+    share_taken: float
+
+
+def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Picture]) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    content : Content
+        What is shown.
+    main : sequence of Table
+        The tables in full; those by season, country and so on are made here.
+    pictures : sequence of Picture
+        The figures in order.
+    """
+    environment = Environment(
+        loader=PackageLoader("deepcams_eval.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["typographic"] = wording.typographic
+    qc = content.qc
+    images = embed(pictures)
+    inputs, more = _inputs(content.run)
+    years = ", ".join(map(str, content.years))
+    return environment.get_template("report.html.j2").render(
+        title=f"PM2.5 against stations, {_span(content)}",
+        mark=f"{SYNTHETIC} data" if content.synthetic else "",
+        asked=list(_asked(content, years)),
+        headlines=findings.headlines(content),
+        sentences=findings.sentences(content),
+        main=main,
+        others=[
+            tables.score_table(content, (stratum,), name=stratum, label=label)
+            for stratum, label in _OTHER_STRATA.items()
+            if content.values(stratum)
+        ],
+        pictures=[item for item in pictures if item.name in images],
+        images=images,
+        unshown=[item.name for item in pictures if item.name not in images],
+        steps=list(waterfall(qc)),
+        reading=tables.plain_table(
+            "reading",
+            "What reading met and assumed",
+            _reading(qc),
+            synthetic=content.synthetic,
+        ),
+        coverage=tables.plain_table(
+            "coverage",
+            "Coverage by product and year",
+            content.coverage,
+            synthetic=content.synthetic,
+        ),
+        notes=list(content.notes),
+        provenance=list(_provenance(content.run)),
+        inputs=inputs,
+        more_inputs=more,
+        attributions=credit.attributions(content),
+        definitions=_DEFINITIONS,
+        doi=published.DOI,
+        undefined=wording.UNDEFINED,
+    )
+
+
+def embed(pictures: Sequence[Picture], room: int = MAX_IMAGE_BYTES) -> dict[str, str]:
+    """Return the data URI of each picture that fits, by name.
+
+    Twelve panels are large and repeat the scatter of their year in finer detail, so they are the
+    first to be left out.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        All of them; in doubt the earlier ones are kept.
+    room : int
+        Bytes of image files in all.
+    """
+    images = {}
+    for item in sorted(pictures, key=lambda item: item.kind == "scatter_months"):
+        image = item.png.read_bytes()
+        if len(image) <= room:
+            room -= len(image)
+            images[item.name] = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+    return images
+
+
+def waterfall(qc: pd.DataFrame) -> Iterator[Step]:
+    """Yield the steps from the rows that came in to those that are left.
+
+    Parameters
+    ----------
+    qc : pandas.DataFrame
+        ``rule, flagged, flagged_first, stage``; of the stage ``rule`` the lines ``rows_in``, the
+        rules in order and ``rows_out``. Rules that are off have the stage ``rule (off)``.
+    """
+    lines = qc[qc["stage"].astype(str).str.startswith("rule")]
+    start = lines.loc[lines["rule"] == "rows_in", "flagged"]
+    rows_in = int(start.iloc[0]) if len(start) else 0
+    left = rows_in
+    scale = max(rows_in, 1)
+    for line in records(lines):
+        rule, flagged = str(line["rule"]), int(line["flagged"])
+        if rule in ("rows_in", "rows_out"):
+            left = flagged
+            yield Step(wording.plain_name(rule), "", "", f"{left:,}", 100 * left / scale, 0.0)
+            continue
+        first = 0 if pd.isna(line["flagged_first"]) else int(line["flagged_first"])
+        left -= first
+        off = " (off)" if line["stage"] != "rule" else ""
+        yield Step(
+            wording.plain_name(rule) + off,
+            f"{flagged:,}",
+            f"{first:,}",
+            f"{left:,}",
+            100 * left / scale,
+            100 * first / scale,
+        )
+
+
+def _reading(qc: pd.DataFrame) -> pd.DataFrame:
+    lines = qc[~qc["stage"].astype(str).str.startswith("rule")]
+    return pd.DataFrame(
+        {
+            "stage": lines["stage"].astype(str),
+            "what": lines["rule"].astype(str).map(wording.plain_name),
+            "count": lines["flagged"].astype("int64"),
+        }
+    )
+
+
+def _span(content: Content) -> str:
+    if not content.years:
+        return "no year with pairs"
+    first, last = content.years[0], content.years[-1]
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def _asked(content: Content, years: str) -> Iterator[tuple[str, str]]:
+    command = content.run.get("command", "")
+    yield "Command", command if isinstance(command, str) else " ".join(map(str, command))
+    yield "Years with pairs", years or "none"
+    yield "Products", ", ".join(content.products)
+    yield "Baseline of the differences", content.baseline
+    yield "Sample", _SAMPLES[content.sample]
+
+
+def _provenance(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in run.items():
+        if key in ("inputs", "command"):
+            continue
+        name = wording.plain_name(key)
+        if key == "wall_time_s":
+            yield "wall time", wording.duration(float(value))
+        elif key == "peak_rss_bytes":
+            yield "peak memory", wording.size(float(value))
+        elif isinstance(value, dict):
+            yield name, ", ".join(f"{inner}: {_flat(one)}" for inner, one in value.items())
+        else:
+            yield name, _flat(value)
+
+
+def _flat(value: Any) -> str:
+    if value is None:
+        return wording.DASH
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _path_of(entry: Mapping[str, Any]) -> str:
+    path = str(entry.get("path", ""))
+    return f"{path} ({entry['files']:,} files)" if "files" in entry else path
+
+
+def _inputs(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
+    """Return path, size and SHA-256 of the first input files, and how many more there are."""
+    entries = [entry for entry in run.get("inputs", ()) if isinstance(entry, Mapping)]
+    shown = [
+        (
+            _path_of(entry),
+            wording.size(float(entry["bytes"])) if entry.get("bytes") is not None else "",
+            str(entry.get("sha256") or wording.DASH),
+        )
+        for entry in entries[:_MAX_INPUTS]
+    ]
+    return shown, len(entries) - len(shown)

@@ -1,0 +1,363 @@
+"""Scatter density of a product against the observations, by year and by month."""
+
+from __future__ import annotations
+
+import calendar
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from deepcams_eval.report import style, wording
+from deepcams_eval.report.content import Content, IntArray, Selection
+from deepcams_eval.report.wording import DECIMALS, UNIT, escape_figure
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+SHARE_INSIDE = 0.995
+"""The axes end at this quantile of the wider of the two, so that no outlier sets the scale."""
+
+_COLOURS = colormaps["viridis_r"]
+_HEADROOM = 1.02
+_CHUNK = 2_000_000
+_BINS_YEAR = (40, 240)
+_BINS_MONTH = (30, 90)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of pairs in square cells; panels are independent histograms on equal axes.
+
+    Attributes
+    ----------
+    counts : ndarray of int, shape (panels, bins, bins)
+        Pairs in each cell, estimate along the second axis and observed along the third.
+    low, high : float
+        Limits of both axes, µg m⁻³.
+    outside : ndarray of int, shape (panels,)
+        Pairs beyond the limits; with the sum of `counts` they make all pairs.
+    """
+
+    counts: IntArray
+    low: float
+    high: float
+    outside: IntArray
+
+    @property
+    def width(self) -> float:
+        """Side of a cell, µg m⁻³."""
+        return (self.high - self.low) / len(self.counts[0])
+
+
+def robust_limits(
+    observed: FloatArray, estimate: FloatArray, share: float = SHARE_INSIDE
+) -> tuple[float, float]:
+    """Return common limits of both axes that at most 1 − `share` of each variable exceeds.
+
+    Parameters
+    ----------
+    observed, estimate : ndarray, shape (n,)
+        µg m⁻³, at least one pair, without NaN.
+    share : float
+        The upper limit is this quantile of the larger variable, the lower one 0 or, where it is
+        negative, the quantile 1 − `share` of the smaller; both rounded outwards to two digits,
+        the upper one after a margin of 2 %.
+
+    Returns
+    -------
+    low, high : float
+        µg m⁻³, low < high.
+    """
+    both = (observed, estimate)
+    # Quantiles that are values themselves: among a few pairs none is left outside.
+    bottom = min(float(np.quantile(values, 1 - share, method="lower")) for values in both)
+    top = max(float(np.quantile(values, share, method="higher")) for values in both)
+    low = _outwards(min(0.0, bottom), math.floor)
+    high = _outwards(_HEADROOM * top, math.ceil)
+    return low, high if high > low else low + 1.0
+
+
+def histogram(
+    observed: FloatArray,
+    estimate: FloatArray,
+    *,
+    limits: tuple[float, float],
+    bins: int,
+    panel: IntArray | None = None,
+    panels: int = 1,
+) -> Histogram:
+    """Count pairs in square cells, in one pass and with bounded temporaries.
+
+    Parameters
+    ----------
+    observed, estimate : ndarray, shape (n,)
+        µg m⁻³, without NaN.
+    limits : tuple of float
+        Ends of both axes; a pair on the upper end belongs to the last cell.
+    bins : int
+        Cells along each axis.
+    panel : ndarray of int, shape (n,), optional
+        Panel of each pair, 0 … panels−1; all in panel 0 when absent.
+    panels : int
+        Number of panels.
+    """
+    low, high = limits
+    counts = np.zeros(panels * bins * bins, dtype=np.int64)
+    outside = np.zeros(panels, dtype=np.int64)
+    scale = bins / (high - low)
+    for first in range(0, len(observed), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        x, y = observed[part].astype(np.float64), estimate[part].astype(np.float64)
+        where = np.zeros(len(x), dtype=np.int64) if panel is None else panel[part].astype(np.int64)
+        inside = (x >= low) & (x <= high) & (y >= low) & (y <= high)
+        outside += np.bincount(where[~inside], minlength=panels)
+        column = np.minimum(((x[inside] - low) * scale).astype(np.int64), bins - 1)
+        row = np.minimum(((y[inside] - low) * scale).astype(np.int64), bins - 1)
+        counts += np.bincount((where[inside] * bins + row) * bins + column, minlength=len(counts))
+    return Histogram(counts.reshape(panels, bins, bins), low, high, outside)
+
+
+def draw_scatters(content: Content, source: str) -> Iterator[style.Drawing]:
+    """Yield the scatter of each product and year that has pairs, then its twelve months."""
+    for product in content.products:
+        for year in content.years:
+            score = content.score(product, "year", str(year))
+            if score is not None:
+                pairs = content.pick(product, year)
+                limits = robust_limits(pairs.observed, pairs.estimate)
+                yield _draw_year(content, product, year, score, pairs, limits, source)
+                yield _draw_months(content, product, year, pairs, limits, source)
+
+
+def annotation(score: Mapping[str, Any]) -> str:
+    """Return what stands inside a scatter: N, R, RMSE and MAE with their intervals."""
+    return "\n".join(
+        (
+            f"N = {wording.number(score['n'], 0)} ({wording.number(score['stations'], 0)} "
+            f"{'station' if score['stations'] == 1 else 'stations'})",
+            f"R = {wording.with_interval(score, 'r')}",
+            f"RMSE = {wording.with_interval(score, 'rmse')} {UNIT}",
+            f"MAE = {wording.with_interval(score, 'mae')} {UNIT}",
+        )
+    )
+
+
+def short_annotation(score: Mapping[str, Any]) -> str:
+    """Return the same for a small panel, without intervals; units stand in the title."""
+    return "\n".join(
+        (
+            f"N {wording.number(score['n'], 0)}",
+            f"R {wording.typographic(wording.number(score['r'], DECIMALS['r']))}",
+            f"RMSE {wording.number(score['rmse'], DECIMALS['rmse'])}",
+            f"MAE {wording.number(score['mae'], DECIMALS['mae'])}",
+        )
+    )
+
+
+def _draw_year(
+    content: Content,
+    product: str,
+    year: int,
+    score: Mapping[str, Any],
+    pairs: Selection,
+    limits: tuple[float, float],
+    source: str,
+) -> style.Drawing:
+    counted = histogram(
+        pairs.observed, pairs.estimate, limits=limits, bins=_bins(len(pairs), _BINS_YEAR)
+    )
+    figure = style.new_figure(5.4, 5.4, layout="compressed")
+    axes = figure.add_subplot()
+    shown = _draw_cells(axes, counted, 0, _norm(counted))
+    _draw_lines(axes, score, counted)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.82, pad=0.02, aspect=28)
+    _dress_bar(bar.ax, counted)
+    _write_inside(axes, annotation(score), size=style.TEXT)
+    axes.legend(loc="lower right", fontsize=style.SMALL + 0.5, framealpha=0.9, edgecolor=style.GRID)
+    style.dress(axes, x=f"Observed PM2.5 ({UNIT})", y=_product_label(product), grid=False)
+    note = _outside_note(counted)
+    title = f"{product}, {year}, {content.sample} sample"
+    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
+    return style.Drawing(
+        name=f"scatter_{content.file_names[product]}_{year}",
+        kind="scatter",
+        caption=f"{title}: density of pairs. {note}",
+        alternative=f"Scatter density of {product} against observations in {year}. "
+        + annotation(score).replace("\n", "; "),
+        figure=figure,
+    )
+
+
+def _draw_months(
+    content: Content,
+    product: str,
+    year: int,
+    pairs: Selection,
+    limits: tuple[float, float],
+    source: str,
+) -> style.Drawing:
+    counted = histogram(
+        pairs.observed,
+        pairs.estimate,
+        limits=limits,
+        bins=_bins(len(pairs) / 12, _BINS_MONTH),
+        panel=pairs.month,
+        panels=12,
+    )
+    norm = _norm(counted)
+    title = f"{product}, months of {year}, {content.sample} sample"
+    note = f"{_outside_note(counted)} RMSE and MAE in {UNIT}; dashed 1:1, solid least squares."
+    figure, panels, side = style.panels(
+        3, 4, title=title, source=source, note=note, synthetic=content.synthetic
+    )
+    for place, axes in enumerate(panels):
+        score = content.score(product, "month", f"{year}-{place + 1:02d}")
+        if score is None:
+            axes.text(
+                0.5,
+                0.5,
+                "no data",
+                transform=axes.transAxes,
+                fontsize=style.TEXT,
+                color=style.GREY,
+                ha="center",
+                va="center",
+            )
+            _set_axes(axes, counted)
+        else:
+            _draw_cells(axes, counted, place, norm)
+            _draw_lines(axes, score, counted, thin=True)
+            _write_inside(axes, short_annotation(score), size=style.SMALL - 0.5)
+        style.dress(axes, grid=False)
+        axes.set_title(calendar.month_abbr[place + 1], fontsize=style.TEXT, color=style.INK, pad=3)
+        if place % 4 == 0:
+            axes.set_ylabel(f"Product ({UNIT})", fontsize=style.SMALL + 0.5)
+        else:
+            axes.set_yticklabels([])
+        if place >= 8:
+            axes.set_xlabel(f"Observed ({UNIT})", fontsize=style.SMALL + 0.5)
+        else:
+            axes.set_xticklabels([])
+    figure.colorbar(ScalarMappable(norm, _COLOURS), cax=side)
+    _dress_bar(side, counted)
+    return style.Drawing(
+        name=f"scatter_{content.file_names[product]}_{year}_months",
+        kind="scatter_months",
+        caption=f"{title}: density of pairs, a panel a month. {note}",
+        alternative=f"Twelve scatter densities of {product} against observations, one for each "
+        f"month of {year}; the numbers are in the table of months.",
+        figure=figure,
+    )
+
+
+def _draw_cells(axes: Axes, counted: Histogram, panel: int, norm: LogNorm) -> ScalarMappable:
+    counts = np.ma.masked_equal(counted.counts[panel], 0)
+    ends = (counted.low, counted.high)
+    shown = axes.imshow(
+        counts,
+        origin="lower",
+        extent=(*ends, *ends),
+        cmap=_COLOURS,
+        norm=norm,
+        interpolation="nearest",
+        zorder=1,
+    )
+    _set_axes(axes, counted)
+    return shown
+
+
+def _set_axes(axes: Axes, counted: Histogram) -> None:
+    ends = (counted.low, counted.high)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    locator = MaxNLocator(
+        5 if len(counted.counts) == 1 else 4, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10]
+    )
+    ticks = [tick for tick in locator.tick_values(*ends) if ends[0] <= tick <= ends[1]]
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+
+
+def _draw_lines(
+    axes: Axes, score: Mapping[str, Any], counted: Histogram, *, thin: bool = False
+) -> None:
+    ends = np.array([counted.low, counted.high])
+    width = 0.8 if thin else 1.1
+    axes.plot(ends, ends, color=style.INK, linewidth=width, linestyle=(0, (5, 3)), label="1:1")
+    slope, intercept = score["slope"], score["intercept"]
+    if math.isfinite(slope) and math.isfinite(intercept):
+        sign = "−" if intercept < 0 else "+"
+        axes.plot(
+            ends,
+            slope * ends + intercept,
+            color=style.ACCENT,
+            linewidth=1.4 * width,
+            label=f"fit: {slope:.2f}·O {sign} {abs(intercept):.2f}",
+            path_effects=[withStroke(linewidth=1.4 * width + 1.4, foreground="white")],
+        )
+
+
+def _write_inside(axes: Axes, text: str, *, size: float) -> None:
+    axes.text(
+        0.03,
+        0.97,
+        text,
+        transform=axes.transAxes,
+        fontsize=size,
+        color=style.INK,
+        va="top",
+        linespacing=1.35,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 2.0},
+        zorder=5,
+    )
+
+
+def _dress_bar(axes: Axes, counted: Histogram) -> None:
+    width = f"{counted.width:.2g}"
+    axes.set_ylabel(f"Pairs per cell of {width} × {width} {UNIT}", fontsize=style.TEXT - 0.5)
+    axes.tick_params(labelsize=style.TEXT - 1, width=0.5, length=2)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _norm(counted: Histogram) -> LogNorm:
+    return LogNorm(1, max(10, int(counted.counts.max(initial=0))))
+
+
+def _bins(n: float, bounds: tuple[int, int]) -> int:
+    # Few pairs need wide cells to be seen at all; beyond the upper bound a cell is a pixel.
+    return int(np.clip(2.5 * max(n, 1) ** 0.4, *bounds))
+
+
+def _outside_note(counted: Histogram) -> str:
+    outside = int(counted.outside.sum())
+    total = outside + int(counted.counts.sum())
+    if outside == 0:
+        return "All pairs lie within the axes."
+    return (
+        f"{wording.number(outside, 0)} of {wording.number(total, 0)} pairs "
+        f"({100 * outside / total:.2g} %) lie beyond the axes; every number includes them."
+    )
+
+
+def _product_label(product: str) -> str:
+    name = product if len(product) <= 40 else product[:39] + "…"
+    return f"{escape_figure(name)} PM2.5 ({UNIT})"
+
+
+def _outwards(value: float, rounding: Callable[[float], int]) -> float:
+    if abs(value) < 1e-300:
+        return 0.0
+    digits = 1 - math.floor(math.log10(abs(value)))
+    # Powers of ten are exact only from 1 upwards.
+    if digits >= 0:
+        return rounding(value * 10.0**digits) / 10.0**digits
+    return rounding(value / 10.0**-digits) * 10.0**-digits

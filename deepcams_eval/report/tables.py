@@ -1,0 +1,473 @@
+"""Tables of scores: one model, written as CSV, Markdown, LaTeX and (by the page) HTML.
+
+CSV holds every digit of the scores; the others are rounded for reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from deepcams_eval import published
+from deepcams_eval.report import wording
+from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report.wording import DECIMALS, UNIT
+
+Best = Literal["high", "low", "near_zero"]
+
+HEADLINE = ("r", "rmse", "mae")
+_BEST: dict[str, Best] = {
+    "r": "high",
+    "rmse": "low",
+    "mae": "low",
+    "mb": "near_zero",
+    "nmb": "near_zero",
+    "fac2": "high",
+}
+_UNITS = {"rmse": UNIT, "mae": UNIT, "mb": UNIT}
+_MEDIANS = "Median over stations"
+_PUBLISHED = "Published (Fig. 6)"
+_PUBLISHED_SYNTHETIC = "Published (real data; not comparable with synthetic)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    key : str
+        Column of the frame. With `interval`, ``<key>_lo`` and ``<key>_hi`` are shown with it.
+    label, unit : str
+        What stands in the header; `unit` is "" for text, counts and dimensionless numbers.
+    decimals : int, optional
+        Digits after the point; None for text.
+    group : str
+        A heading over neighbouring columns.
+    signed : bool
+        Whether a positive number carries a plus.
+    """
+
+    key: str
+    label: str
+    unit: str = ""
+    decimals: int | None = None
+    interval: bool = False
+    group: str = ""
+    signed: bool = False
+
+    @property
+    def header(self) -> str:
+        """Label, unit and what the brackets hold."""
+        text = f"{self.label} ({self.unit})" if self.unit else self.label
+        return f"{text} [95 %]" if self.interval else text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a reader sees in one place of a table, and the number behind it.
+
+    Attributes
+    ----------
+    value, interval : str
+        The text, and that of the interval in brackets; "" where the column has none.
+    bold : bool
+        Whether the cell stands out.
+    sort : str
+        The unrounded number, or the text; "" where undefined.
+    """
+
+    value: str
+    interval: str = ""
+    bold: bool = False
+    sort: str = ""
+
+    @property
+    def text(self) -> str:
+        """Value and interval in one line."""
+        return f"{self.value} {self.interval}" if self.interval else self.value
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers and how they are shown.
+
+    Attributes
+    ----------
+    name : str
+        File name without ending, and label.
+    title : str
+        Caption.
+    columns : tuple of Column
+        What Markdown, LaTeX and HTML show.
+    frame : pandas.DataFrame
+        The numbers, unrounded; every column of it goes into the CSV.
+    bold : frozenset of (int, str)
+        Row number and column key of the cells in bold.
+    notes : tuple of str
+        Sentences below the table.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    frame: pd.DataFrame
+    bold: frozenset[tuple[int, str]] = frozenset()
+    notes: tuple[str, ...] = ()
+    synthetic: bool = False
+
+    def rows(self) -> Iterator[list[Cell]]:
+        """Yield the cells of each row, in the order of `columns`."""
+        for place, record in enumerate(records(self.frame)):
+            yield [
+                _cell(column, record, bold=(place, column.key) in self.bold)
+                for column in self.columns
+            ]
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Return the headings over the columns and how many columns each spans."""
+        return [
+            (name, len(list(members)))
+            for name, members in groupby(self.columns, key=lambda column: column.group)
+        ]
+
+
+def score_table(content: Content, strata: Sequence[str], *, name: str, label: str) -> Table:
+    """Return the scores of `strata` on the sample shown, a row a value × product.
+
+    Parameters
+    ----------
+    content : Content
+        Where the scores are.
+    strata : sequence of str
+        ``year``, ``month``, …; one after the other. An ``all`` behind another stratum is left
+        out where that has a single value, which it would repeat.
+    name, label : str
+        Name of the file, and heading of the first column.
+    """
+    parts = [_rows_of(content, stratum) for stratum in strata]
+    if len(parts) > 1 and strata[-1] == "all" and len(parts[0]["value"].unique()) == 1:
+        parts.pop()
+    frame = pd.concat(parts, ignore_index=True).rename(columns={"value": strata[0]})
+    columns = [
+        Column(strata[0], label),
+        Column("product", "Product"),
+        Column("n", "N", decimals=0),
+        Column("stations", "Stations", decimals=0),
+        *(_score_column(key, interval=True) for key in HEADLINE),
+        *(_score_column(key) for key in ("mb", "nmb", "fac2")),
+        *(_score_column(key, prefix="station_median_", group=_MEDIANS) for key in HEADLINE),
+    ]
+    keys = [key for column in columns for key in _keys_of(column)]
+    frame = frame[[*keys[:2], "sample", *keys[2:]]]
+    notes = [] if _all_defined(frame, keys) else [wording.UNDEFINED]
+    bold: frozenset[tuple[int, str]] = frozenset()
+    if content.sample == "common" and len(content.products) > 1:
+        bold = _best_cells(frame, columns)
+        notes.append(
+            "Bold: best of the products on the same pairs, after rounding; whether it is more "
+            "than chance is said by the intervals of the differences."
+        )
+    return Table(
+        name=name,
+        title=f"Scores by {label[0].lower()}{label[1:]}, {content.sample} sample",
+        columns=tuple(columns),
+        frame=frame,
+        bold=bold,
+        notes=tuple(notes),
+        synthetic=content.synthetic,
+    )
+
+
+def year_table(content: Content) -> Table:
+    """Return the scores by year with the published ones of Fig. 6 beside them.
+
+    The frame always has the columns ``n_published``, ``r_published``, ``rmse_published`` and
+    ``mae_published`` (empty where nothing was published); they are shown if one is filled.
+    """
+    table = score_table(content, ("year", "all"), name="years", label="Year")
+    known = published.figure6()
+    known = known.assign(year=known["year"].astype(str))
+    keys = ("n", *HEADLINE)
+    renamed = {key: f"{key}_published" for key in keys}
+    known = known.rename(columns=renamed)
+    ours = table.frame.assign(key=table.frame["product"].str.lower())
+    frame = ours.merge(
+        known,
+        how="left",
+        left_on=["key", "year"],
+        right_on=["product", "year"],
+        suffixes=("", "_x"),
+    ).drop(columns=["key", "product_x"])
+    frame["n_published"] = frame["n_published"].astype("Int64")
+    if not frame["n_published"].notna().any():
+        return replace(table, frame=frame)
+    group = _PUBLISHED_SYNTHETIC if content.synthetic else _PUBLISHED
+    theirs = (
+        Column("n_published", "N", decimals=0, group=group),
+        *(
+            Column(f"{key}_published", key.upper(), _UNITS.get(key, ""), 2, group=group)
+            for key in HEADLINE
+        ),
+    )
+    behind = 1 + [column.key for column in table.columns].index(HEADLINE[-1])
+    columns = (*table.columns[:behind], *theirs, *table.columns[behind:])
+    notes = (
+        *table.notes,
+        f"Published: Xiao et al. 2022, doi:{published.DOI}, read off Fig. 6. There N differs "
+        "between the products, so that its columns are on different samples; none of them is "
+        "the sample scored here.",
+    )
+    if content.synthetic:
+        frame["data_published"] = "real; not comparable with synthetic"
+    return replace(table, frame=frame, columns=columns, notes=notes)
+
+
+def month_table(content: Content) -> Table:
+    """Return the scores by month."""
+    return score_table(content, ("month",), name="months", label="Month")
+
+
+def difference_table(content: Content) -> Table | None:
+    """Return the paired differences by year and over all, or None without a second product."""
+    table = content.differences
+    if table.empty:
+        return None
+    by_year = table[table["stratum"] == "year"]
+    wanted = (
+        [by_year]
+        if len(by_year["value"].unique()) == 1
+        else [by_year, table[table["stratum"] == "all"]]
+    )
+    frame = pd.concat(wanted, ignore_index=True)
+    frame = frame.assign(year=frame["value"].astype(str))
+    keys = [f"d_{key}" for key in HEADLINE]
+    numbers = [name for key in keys for name in (key, f"{key}_lo", f"{key}_hi")]
+    frame = frame[["year", "product", "baseline", "n", *numbers]]
+    columns = (
+        Column("year", "Year"),
+        Column("product", "Product"),
+        Column("baseline", "Baseline"),
+        Column("n", "N", decimals=0),
+        *(
+            Column(
+                f"d_{key}", f"Δ{key.upper()}", _UNITS.get(key, ""), DECIMALS[key], True, signed=True
+            )
+            for key in HEADLINE
+        ),
+    )
+    bold = frozenset(
+        (place, key)
+        for place, row in enumerate(records(frame))
+        for key in keys
+        if excludes_zero(row[f"{key}_lo"], row[f"{key}_hi"])
+    )
+    notes = [
+        "Product − baseline on the pairs that both have; stations are resampled whole, the same "
+        "draw for both. Bold: the 95 % interval excludes zero."
+    ]
+    if not _all_defined(frame, numbers):
+        notes.append(wording.UNDEFINED)
+    return Table(
+        name="differences",
+        title=f"Differences from {content.baseline}",
+        columns=columns,
+        frame=frame,
+        bold=bold,
+        notes=tuple(notes),
+        synthetic=content.synthetic,
+    )
+
+
+def plain_table(name: str, title: str, frame: pd.DataFrame, *, synthetic: bool) -> Table:
+    """Return a table that shows the columns of `frame` as they are; a year is text."""
+    if "year" in frame:
+        frame = frame.assign(year=frame["year"].astype(str))
+    columns = tuple(
+        Column(
+            str(key),
+            wording.plain_name(str(key)).capitalize(),
+            decimals=0 if pd.api.types.is_integer_dtype(frame[key]) else None,
+        )
+        for key in frame.columns
+    )
+    return Table(name, title, columns, frame, synthetic=synthetic)
+
+
+def excludes_zero(low: float, high: float) -> bool:
+    """Return whether an interval lies on one side of zero; False where it is undefined."""
+    return bool(low > 0 or high < 0)
+
+
+def write_tables(folder: Path, tables: Sequence[Table]) -> list[Path]:
+    """Write each table as CSV, Markdown and LaTeX into `folder`, which exists."""
+    written = []
+    for table in tables:
+        for ending, text in (
+            ("csv", to_csv(table)),
+            ("md", to_markdown(table)),
+            ("tex", to_latex(table)),
+        ):
+            path = folder / f"{table.name}.{ending}"
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def to_csv(table: Table) -> str:
+    """Return the unrounded numbers; a column ``data`` marks synthetic ones on every row."""
+    frame = table.frame
+    if table.synthetic:
+        frame = frame.copy()
+        frame.insert(0, "data", SYNTHETIC)
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table in GitHub's Markdown."""
+    escape = wording.escape_markdown
+    mark = f"**{SYNTHETIC} data.** " if table.synthetic else ""
+    headers = []
+    for column in table.columns:
+        text = escape(column.header)
+        headers.append(f"{escape(column.group)}: {text}" if column.group else text)
+    lines = [f"{mark}{escape(table.title)}", "", _markdown_row(headers)]
+    lines.append(_markdown_row(":--" if c.decimals is None else "--:" for c in table.columns))
+    lines += [
+        _markdown_row(f"**{escape(c.text)}**" if c.bold else escape(c.text) for c in row)
+        for row in table.rows()
+    ]
+    lines += [line for note in table.notes for line in ("", escape(note))]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """Return the table as a ``longtable`` in the style of booktabs."""
+    escape = wording.escape_latex
+    mark = rf"\textbf{{{SYNTHETIC} data.}} " if table.synthetic else ""
+    alignment = "".join("l" if column.decimals is None else "r" for column in table.columns)
+    lines = [
+        r"% Needs \usepackage{booktabs,longtable}; wide: best on a landscape page.",
+        r"\begingroup\scriptsize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{longtable}}{{@{{}}{alignment}@{{}}}}",
+        rf"\caption{{{mark}{escape(table.title)}}}\label{{tab:{table.name}}}\\",
+        r"\toprule",
+        *_latex_groups(table),
+        _latex_row(escape(column.label) for column in table.columns),
+        _latex_row(_latex_subheader(column) for column in table.columns),
+        r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endlastfoot",
+    ]
+    previous = None
+    for row in table.rows():
+        if previous not in (None, row[0].text):
+            lines.append(r"\addlinespace")
+        previous = row[0].text
+        lines.append(_latex_row(map(_latex_cell, table.columns, row)))
+    lines.append(r"\end{longtable}")
+    lines += [rf"\noindent {escape(note)}\par" for note in table.notes]
+    lines.append(r"\endgroup")
+    return "\n".join(lines) + "\n"
+
+
+def _latex_groups(table: Table) -> Iterator[str]:
+    groups = table.groups()
+    if not any(name for name, _ in groups):
+        return
+    cells, rules, first = [], [], 1
+    for name, span in groups:
+        cells.append(
+            rf"\multicolumn{{{span}}}{{c}}{{{wording.escape_latex(name)}}}"
+            if name
+            else " & ".join([""] * span)
+        )
+        if name:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + span - 1}}}")
+        first += span
+    yield _latex_row(cells)
+    yield " ".join(rules)
+
+
+def _latex_subheader(column: Column) -> str:
+    parts = [f"({column.unit})"] if column.unit else []
+    if column.interval:
+        parts.append("[95 %]")
+    return wording.escape_latex(" ".join(parts))
+
+
+def _latex_cell(column: Column, cell: Cell) -> str:
+    text = cell.text if column.decimals is None else wording.typographic(cell.text)
+    text = wording.escape_latex(text)
+    return rf"\textbf{{{text}}}" if cell.bold else text
+
+
+def _latex_row(cells: Iterator[str] | Sequence[str]) -> str:
+    # A "[" that opens a row would be read as the optional argument of the \\ before it.
+    return " & ".join("{}" + cell if cell.startswith("[") else cell for cell in cells) + r" \\"
+
+
+def _markdown_row(cells: Iterator[str] | Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(column: Column, row: dict[str, Any], *, bold: bool) -> Cell:
+    value = row[column.key]
+    if column.decimals is None:
+        text = "" if pd.isna(value) else str(value)
+        return Cell(text, bold=bold, sort=text)
+    value = float("nan") if pd.isna(value) else float(value)
+    text = wording.number(value, column.decimals, sign=column.signed)
+    bounds = ""
+    if column.interval:
+        low, high = row[f"{column.key}_lo"], row[f"{column.key}_hi"]
+        bounds = wording.interval(low, high, column.decimals, sign=column.signed)
+    return Cell(text, bounds, bold, "" if np.isnan(value) else repr(value))
+
+
+def _score_column(key: str, *, interval: bool = False, prefix: str = "", group: str = "") -> Column:
+    return Column(prefix + key, key.upper(), _UNITS.get(key, ""), DECIMALS[key], interval, group)
+
+
+def _keys_of(column: Column) -> tuple[str, ...]:
+    if column.interval:
+        return (column.key, f"{column.key}_lo", f"{column.key}_hi")
+    return (column.key,)
+
+
+def _rows_of(content: Content, stratum: str) -> pd.DataFrame:
+    table = content.shown
+    table = table[(table["stratum"] == stratum) & (table["n"] > 0)]
+    order = table["product"].map({name: place for place, name in enumerate(content.products)})
+    return table.assign(order=order).sort_values(["value", "order"]).drop(columns="order")
+
+
+def _all_defined(frame: pd.DataFrame, keys: Sequence[str]) -> bool:
+    return not bool(frame[list(keys)].isna().any(axis=None))
+
+
+def _best_cells(frame: pd.DataFrame, columns: Sequence[Column]) -> frozenset[tuple[int, str]]:
+    bold: set[tuple[int, str]] = set()
+    for _, group in frame.groupby(columns[0].key):
+        # Products that differ in n are not on the same pairs (one lacks a year, say).
+        if len(group) < 2 or group["n"].min() < group["n"].max():
+            continue
+        for column in columns:
+            rule = _BEST.get(column.key.removeprefix("station_median_"))
+            if rule is None or column.decimals is None:
+                continue
+            rounded = group[column.key].round(column.decimals)
+            if rule == "near_zero":
+                rounded = rounded.abs()
+            best = rounded.max() if rule == "high" else rounded.min()
+            winners = rounded.index[rounded == best]
+            if len(winners) < rounded.notna().sum():
+                bold.update((int(place), column.key) for place in winners)
+    return frozenset(bold)

@@ -1,0 +1,121 @@
+"""How numbers, units and names are written in text, Markdown, LaTeX and figures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+UNIT = "µg m⁻³"
+DASH = "—"
+DECIMALS: Mapping[str, int] = {
+    "r": 3,
+    "rmse": 2,
+    "mae": 2,
+    "mb": 2,
+    "nmb": 3,
+    "fac2": 3,
+}
+"""Digits after the point; everything else on a page follows from these."""
+
+UNDEFINED = (
+    f"{DASH} is undefined: R needs at least two pairs in which both vary, and an interval needs "
+    "enough stations to resample."
+)
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "µ": r"$\mu$",
+    "⁻": r"$^{-}$",
+    "³": r"$^{3}$",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "Δ": r"$\Delta$",
+    "…": r"\ldots{}",
+    "·": r"$\cdot$",
+}
+
+
+def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
+    """Return a number with fixed decimals and grouped thousands, or a dash where undefined.
+
+    The minus is the ASCII one, so that what is written can be read back by a program.
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = f"{value:{'+' if sign else ''},.{decimals}f}"
+    # A rounded −0.001 is shown as 0.00: the sign of nothing is no information.
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
+
+
+def interval(low: float | None, high: float | None, decimals: int, *, sign: bool = False) -> str:
+    """Return ``[low, high]``, or a dash in brackets where there is none."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return f"[{DASH}]"
+    return f"[{number(low, decimals, sign=sign)}, {number(high, decimals, sign=sign)}]"
+
+
+def typographic(text: str) -> str:
+    """Return numbers written by `number` or `interval` with a true minus, for reading only."""
+    return text.replace("-", "−")
+
+
+def with_interval(row: Mapping[str, Any], key: str, *, sign: bool = False) -> str:
+    """Return the score `key` of a row with its interval, for reading: ``0.613 [0.590, 0.634]``."""
+    decimals = DECIMALS[key.removeprefix("d_")]
+    value = number(row[key], decimals, sign=sign)
+    bounds = interval(row[f"{key}_lo"], row[f"{key}_hi"], decimals, sign=sign)
+    return typographic(f"{value} {bounds}")
+
+
+def escape_latex(text: str) -> str:
+    """Return `text` with everything that LaTeX would interpret, or lacks, spelled out."""
+    text = "".join(_LATEX.get(letter, letter) for letter in text)
+    return text.replace(r"$^{-}$$^{3}$", r"$^{-3}$")
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` with the letters that Markdown would take as marks in a cell escaped."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text).replace("\n", " ")
+
+
+def escape_figure(text: str) -> str:
+    """Return `text` with dollar signs escaped, which start formulas in a figure."""
+    return text.replace("$", r"\$")
+
+
+def plain_name(key: str) -> str:
+    """Return a column or rule name as words: ``peak_rss_bytes`` → ``peak rss bytes``."""
+    return key.replace("_", " ")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``83 s`` or ``4 min 12 s``."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in the decimal unit that suits it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
