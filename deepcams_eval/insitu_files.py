@@ -53,7 +53,7 @@ def write_files(
     result.stations.to_parquet(folder / "stations.parquet", index=False)
     run = describe(result, settings, command=command, synthetic=synthetic)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_memory_bytes"] = provenance.peak_memory_bytes()
+    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
     write_report(
         folder,
         scores=result.tables.scores,
@@ -71,7 +71,7 @@ def write_files(
         progress=progress,
     )
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_memory_bytes"] = provenance.peak_memory_bytes()
+    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
     (folder / RUN_FILE).write_text(json.dumps(run, indent=2, default=_plain) + "\n")
 
 
@@ -80,7 +80,8 @@ def describe(
 ) -> dict[str, Any]:
     """Return what ``run.json`` says, but for time and memory."""
     observations = result.observations
-    files = [*observations.files, *(path for product in result.products for path in product.files)]
+    kinds = {product.name: product.kind for product in result.products}
+    parents = {spec.name: spec.derived[1] for spec in settings.products if spec.derived}
     return {
         "command": command,
         "synthetic": synthetic,
@@ -90,7 +91,9 @@ def describe(
         "seed": settings.seed,
         "settings": _settings(settings),
         "baseline": result.baseline,
-        "inputs": provenance.hash_inputs(files),
+        "inputs": provenance.hash_inputs(
+            [observations.files, *(product.files for product in result.products)]
+        ),
         "damaged": [
             asdict(one)
             for one in [*observations.damaged, *(d for p in result.products for d in p.damaged)]
@@ -105,7 +108,8 @@ def describe(
         },
         "products": {
             product.name: {
-                "kind": product.kind,
+                "kind": kinds[parents.get(product.name, product.name)],
+                "derived_from": parents.get(product.name),
                 "steps": int(product.field.sizes["time"]),
                 "first": str(product.field["time"].values[0])[:16],
                 "last": str(product.field["time"].values[-1])[:16],

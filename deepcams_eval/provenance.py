@@ -8,13 +8,13 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-MAX_LISTED = 500
-"""More input files than this are hashed all the same, but listed by folder only."""
+MAX_LISTED = 200
+"""More files than this in one input are hashed all the same, but listed as one entry."""
 
 _PACKAGES = ("numpy", "pandas", "xarray", "dask", "polars", "scipy", "matplotlib", "deepcams")
 
@@ -47,40 +47,56 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def peak_memory_bytes() -> int:
+def peak_rss_bytes() -> int:
     """Return the largest resident set of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def hash_inputs(files: Iterable[Path]) -> dict[str, Any]:
-    """Return SHA-256 of the inputs: of every file, or of each folder where they are many.
+def hash_inputs(inputs: Iterable[Sequence[Path]]) -> list[dict[str, Any]]:
+    """Return path, bytes and SHA-256 of every input file.
 
     Parameters
     ----------
-    files : iterable of Path
-        Files, or folders such as Zarr stores, whose files are hashed one by one.
+    inputs : iterable of sequence of Path
+        The files of each input; a folder such as a Zarr store stands for the files in it.
 
     Returns
     -------
-    dict
-        ``count``, ``bytes``, ``sha256`` (of the sorted list of all hashes, so that one value
-        stands for the whole input) and ``files`` (up to `MAX_LISTED`: path, bytes, sha256).
+    list of dict
+        ``path``, ``bytes`` and ``sha256`` of each file, each file once. An input of more than
+        `MAX_LISTED` files is one entry: the folder that holds them all, ``files`` (their
+        number), the sum of ``bytes``, and the SHA-256 of the list of their relative paths and
+        hashes, one ``hash  path`` a line as sha256sum prints them, sorted by path.
     """
-    entries = [_entry(path) for path in _expand(sorted(set(files)))]
-    whole = hashlib.sha256("\n".join(sorted(entry["sha256"] for entry in entries)).encode())
+    entries: dict[str, dict[str, Any]] = {}
+    for files in inputs:
+        expanded = sorted(set(_expand(files)))
+        listed = [_entry(path) for path in expanded]
+        if len(listed) > MAX_LISTED:
+            listed = [_combined(expanded, listed)]
+        entries |= {entry["path"]: entry for entry in listed}
+    return list(entries.values())
+
+
+def _combined(paths: Sequence[Path], entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    folder = Path(os.path.commonpath(paths))
+    lines = [
+        f"{entry['sha256']}  {path.relative_to(folder)}\n"
+        for path, entry in zip(paths, entries, strict=True)
+    ]
     return {
-        "count": len(entries),
+        "path": str(folder),
+        "files": len(entries),
         "bytes": sum(entry["bytes"] for entry in entries),
-        "sha256": whole.hexdigest(),
-        "files": entries if len(entries) <= MAX_LISTED else [],
+        "sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
     }
 
 
-def _expand(paths: Sequence[Path]) -> Iterable[Path]:
+def _expand(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+            yield from (inner for inner in path.rglob("*") if inner.is_file())
         else:
             yield path
 
