@@ -267,7 +267,8 @@ def _absences(name: str, coverage: pd.DataFrame, years: tuple[int, ...]) -> list
     if absent:
         notes.append(
             f"{name}: no data in {', '.join(absent)}; the common sample of "
-            f"{'that year is' if len(absent) == 1 else 'those years is'} made without it."
+            f"{'that year is' if len(absent) == 1 else 'those years is'} made without it, so its "
+            "scores over several years are not on the sample of the others."
         )
     empty = mine[mine["year"].isin(years) & (mine["paired"] == 0)]
     notes += [

@@ -35,7 +35,7 @@ def source_line(content: Content) -> str:
         parts.append(_GEOS_CF_SHORT)
     if "deepcams" in kinds:
         parts.append(_DEEPCAMS_SHORT)
-    return f"Data: {'; '.join(parts)}."
+    return f"Data: {'. '.join(parts)}."
 
 
 def attributions(content: Content) -> list[str]:

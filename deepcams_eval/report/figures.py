@@ -210,7 +210,7 @@ def _label_countries(axes: Axes, located: pd.DataFrame, cell_deg: tuple[float, f
             color="#444444",
             ha="center",
             path_effects=[withStroke(linewidth=1.6, foreground="white")],
-            zorder=4,
+            zorder=2.5,
         )
 
 

@@ -1,0 +1,135 @@
+"""The synthetic archive through the whole road: what was planted is found, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepcams_eval import scores
+from deepcams_eval.demo import DemoSettings, demo_archive
+from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
+from deepcams_eval.moments import Moments
+from deepcams_eval.qc import RULES, QcSettings
+from deepcams_eval.sources.layout import find_data
+
+RULE_OF = {
+    "sentinel": "sentinel",
+    "large_negative": "negative",
+    "above_limit": "above_limit",
+    "daily_mean": "averaging_period",
+    "zero_coordinates": "coordinates",
+    "no_coordinates": "coordinates",
+    "exact_duplicate": "duplicate",
+    "re_reported": "duplicate",
+    "duplicate_monitor": "duplicate_monitor",
+    "stuck": "stuck",
+    "mobile": "mobile",
+}
+LEFT_IN = ("small_negative", "late")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Longer than the smallest archive: a share of 0.1 % of clean rows needs some rows.
+    settings = DemoSettings.small(months=(1, 3, 7, 10), days_per_month=3, stations=20)
+    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def result(root: Path) -> InsituResult:
+    found = find_data(root)
+    return insitu(
+        InsituSettings(
+            observations=(found.observations,),
+            stations=found.stations,
+            products=found.products,
+            qc=QcSettings(years=(2019, 2020)),
+            resamples=100,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def planted(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "truth" / "planted.parquet")
+
+
+@pytest.fixture(scope="module")
+def judged(result: InsituResult) -> pd.DataFrame:
+    """Rows with their flags, keyed as the tables of the truth are."""
+    table = result.observations.table
+    return pd.DataFrame(
+        {
+            "sensor_id": table["sensor_id"].astype(str),
+            "time_end": table["time_end"].astype("datetime64[ms]"),
+            "value": table["value"],
+            "flags": table["flags"],
+        }
+    )
+
+
+@pytest.mark.parametrize("fault", sorted(RULE_OF))
+def test_every_planted_fault_is_found(
+    fault: str, judged: pd.DataFrame, planted: pd.DataFrame
+) -> None:
+    rows = planted[planted["fault"] == fault]
+    assert len(rows) > 0
+    found = rows.merge(judged, on=["sensor_id", "time_end", "value"], how="left")
+    hit = (found["flags"].fillna(0).astype(int) & RULES[RULE_OF[fault]]) != 0
+    # Of two equal records one is kept: each planted one must match one that is flagged.
+    assert found[hit].drop_duplicates(["sensor_id", "time_end", "value"]).shape[0] == len(rows)
+
+
+def test_the_cut_file_is_reported_and_none_of_its_rows_used(
+    result: InsituResult, judged: pd.DataFrame, planted: pd.DataFrame
+) -> None:
+    cut = planted[planted["fault"] == "cut_file"]
+    assert len(cut) > 0
+    assert len(result.observations.damaged) > 0
+    assert cut.merge(judged, on=["sensor_id", "time_end"]).empty
+
+
+def test_clean_rows_and_true_small_negatives_are_left_in(root: Path, judged: pd.DataFrame) -> None:
+    stations = pd.read_parquet(root / "truth" / "stations.parquet")
+    clean = stations[stations["fault"].isin(("", *LEFT_IN))]
+    found = clean.merge(judged, on=["sensor_id", "time_end", "value"], how="left")
+    kept = found.groupby(["sensor_id", "time_end"])["flags"].min()
+    assert (kept != 0).mean() <= 0.001
+    negatives = clean[clean["fault"] == "small_negative"]
+    assert (negatives.merge(judged, on=["sensor_id", "time_end", "value"])["flags"] == 0).all()
+
+
+def test_scores_equal_those_of_the_truth(root: Path, result: InsituResult) -> None:
+    """The hourly means are the truth, so pairing them must give back what the stations saw."""
+    stations = pd.read_parquet(root / "truth" / "stations.parquet")
+    on_time = stations[(stations["fault"] == "") & (stations["averaging_hours"] == 1)]
+    pairs = result.colocation.pairs.table.dropna(subset=["geoscf"])
+    pairs = pairs.assign(
+        station_id=pairs["station_id"].astype(str),
+        time_end=pairs["time_end"].astype("datetime64[ms]"),
+    )
+    both = pairs.merge(on_time, on=["station_id", "time_end"])
+    assert len(both) > 5_000
+    np.testing.assert_array_equal(both["observed"], both["value"])
+    np.testing.assert_allclose(both["geoscf"], both["truth"], rtol=1e-6)
+    sums = Moments.of(both["observed"], both["geoscf"])
+    error = both["truth"] - both["value"]
+    assert scores.r(sums)[0] == pytest.approx(np.corrcoef(both["truth"], both["value"])[0, 1])
+    assert scores.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert scores.mae(sums)[0] == pytest.approx(np.mean(np.abs(error)))
+
+
+def test_products_rank_as_they_were_made(result: InsituResult) -> None:
+    shown = result.tables.scores.query("stratum == 'all' and sample == 'common'")
+    r = shown.set_index("product")["r"]
+    assert r["geoscf"] > r["deepcams"] > r["cams"] > 0.2
+
+
+def test_shuffled_observations_score_nothing(result: InsituResult) -> None:
+    pairs = result.colocation.pairs.table.dropna(subset=["geoscf"])
+    shuffled = np.random.default_rng(0).permutation(pairs["observed"])
+    assert abs(np.corrcoef(shuffled, pairs["geoscf"])[0, 1]) < 0.05
+    assert np.corrcoef(pairs["observed"], pairs["geoscf"])[0, 1] > 0.5
