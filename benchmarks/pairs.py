@@ -161,12 +161,13 @@ def with_pandas(observations: Observations) -> dict[str, float]:
     found = score_frame(sums.sum().to_frame().T).iloc[0].to_dict()
     rng = np.random.default_rng(0)
     wide = sums.unstack("month")
-    resamples = []
+    by_month, overall = [], []
     for _ in range(RESAMPLES):
         drawn = wide.iloc[rng.integers(0, STATIONS, STATIONS)].sum().unstack(0)
-        resamples.append(score_frame(drawn))
-        resamples.append(score_frame(drawn.sum().to_frame().T))
-    pd.concat(resamples).groupby(level=0).quantile([0.025, 0.975])
+        by_month.append(score_frame(drawn))
+        overall.append(score_frame(drawn.sum().to_frame().T))
+    for resamples in (by_month, overall):
+        pd.concat(resamples).groupby(level=0).quantile([0.025, 0.975])
     clock.lap("scores and resamples")
     return {**found, "n": float(len(merged)), **clock.laps}
 

@@ -201,7 +201,8 @@ def colocate(
             "observed": table["value"].to_numpy()[clean][paired],
             **{name: values[paired] for name, values in columns.items()},
             "station_kind": _kind(table["is_reference"].iloc[clean].iloc[paired]),
-        }
+        },
+        copy=False,
     )
     return Colocation(
         pairs=Pairs(pairs, tuple(columns)),

@@ -216,9 +216,14 @@ def select(
 
 
 def years_of(product: Product) -> tuple[int, ...]:
-    """Return the years for which a product has time steps."""
-    years = step_starts(product.field).astype("datetime64[Y]").astype(int) + 1970
-    return tuple(int(year) for year in np.unique(years))
+    """Return the years for which a product exists.
+
+    A point value at 00:00 on 1 January pairs with the last hour of the year before, but a product
+    that begins there does not exist in that year.
+    """
+    starts = step_starts(product.field).astype("datetime64[Y]")
+    within = starts == product.field["time"].values.astype("datetime64[Y]")
+    return tuple(int(year) + 1970 for year in np.unique(starts[within].astype(int)))
 
 
 def _named(progress: Progress, step: str) -> Callable[[int, int], None]:

@@ -73,10 +73,12 @@ def sample_rows(
     table = pairs.table
     year = table["time_start"].dt.year.to_numpy()
     own = {name: np.isfinite(table[name].to_numpy()) for name in pairs.products}
+    exists = {name: np.isin(year, list(years_with_data[name])) for name in pairs.products}
     shared = np.ones(len(table), dtype=bool)
     for name in pairs.products:
-        shared &= own[name] | ~np.isin(year, list(years_with_data[name]))
-    return {"common": {name: own[name] & shared for name in pairs.products}, "own": own}
+        shared &= own[name] | ~exists[name]
+    common = {name: own[name] & exists[name] & shared for name in pairs.products}
+    return {"common": common, "own": own}
 
 
 def score_pairs(

@@ -33,6 +33,7 @@ STRATA: tuple[Stratum, ...] = (
     "country",
     "station_kind",
 )
+_PART = 1_000_000
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 
 
@@ -95,13 +96,11 @@ class Grouping:
         station = station.astype(np.int32)
         names = np.asarray(stations.astype(str))
         kind = pd.Categorical(table["station_kind"], categories=list(KINDS)).codes
-        combined = station * len(KINDS) + kind
+        combined = station * np.int32(len(KINDS)) + kind
         units = np.flatnonzero(np.bincount(combined))
         unit_of = np.zeros(units[-1] + 1, dtype=np.int32)
         unit_of[units] = np.arange(len(units))
-        start = table["time_start"].to_numpy().astype("datetime64[h]")
-        month = start.astype("datetime64[M]")
-        first = month.min()
+        month, hour, first = _months_and_hours(table["time_start"].to_numpy())
         longitude = np.empty(len(names))
         longitude[station] = table["longitude"].to_numpy()
         labels = [country_of.get(name) or "unknown" for name in names]
@@ -112,10 +111,10 @@ class Grouping:
             unit=unit_of[combined],
             unit_station=units // len(KINDS),
             unit_kind=units % len(KINDS),
-            month=(month - first).astype(np.int32),
-            hour=(start - start.astype("datetime64[D]")).astype(np.int8),
+            month=month,
+            hour=hour,
             first_month=first,
-            n_months=int((month.max() - first).astype(int)) + 1,
+            n_months=int(month.max()) + 1,
             countries=tuple(countries),
             country=country,
             local_shift=np.round(longitude / 15.0).astype(np.int64),
@@ -169,6 +168,21 @@ class Grouping:
         """Return the stratum code of each pair in `rows`."""
         column = self.hour if stratum in ("hour", "hour_local") else self.month
         return self.of_unit(stratum)[self.unit[rows], column[rows]]
+
+
+def _months_and_hours(
+    start: npt.NDArray[np.datetime64],
+) -> tuple[IntArray, IntArray, np.datetime64]:
+    """Return months since the first, hours of the day, and the first month."""
+    first = start.min().astype("datetime64[M]")
+    month = np.empty(len(start), dtype=np.int16)
+    hour = np.empty(len(start), dtype=np.int8)
+    for begin in range(0, len(start), _PART):
+        part = slice(begin, begin + _PART)
+        hours = start[part].astype("datetime64[h]")
+        month[part] = (hours.astype("datetime64[M]") - first).astype(np.int16)
+        hour[part] = hours.astype(np.int64) % 24
+    return month, hour, first
 
 
 @dataclass(frozen=True)

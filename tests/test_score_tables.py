@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepcams_eval.colocate import colocate
 from deepcams_eval.errors import NoDataError
+from deepcams_eval.insitu import years_of
 from deepcams_eval.schema import Pairs
 from deepcams_eval.score_tables import baseline_of, sample_rows, score_pairs
 from deepcams_eval.strata import STRATA
+from tests.fields import observations, product
 
 COUNTRY = {f"s{i:02d}": ("BE", "FR", "")[i % 3] for i in range(24)}
 
@@ -125,6 +128,19 @@ def test_the_common_sample_is_the_same_for_all_products_of_a_year() -> None:
     rows = sample_rows(pairs, YEARS)["common"]
     late = (pairs.table["time_start"].dt.year == 2018).to_numpy()
     np.testing.assert_array_equal(rows["cams"][late], rows["fine"][late])
+
+
+def test_a_product_that_begins_at_new_year_does_not_exist_in_the_old_year() -> None:
+    whole = product(start="2017-12-31T00:00", steps=16)
+    late = product("late", start="2018-01-01T00:00", steps=8)
+    ends = np.datetime64("2017-12-31T03:00") + np.arange(15) * np.timedelta64(3, "h")
+    seen = observations(ends, np.arange(15) + 3.0, ["a"] * 15, {"a": (51.1, 4.4)})
+    years = {one.name: years_of(one) for one in (whole, late)}
+    assert years == {"cams": (2017, 2018), "late": (2018,)}
+    pairs = colocate(seen, [whole, late]).pairs
+    n = {name: int(rows.sum()) for name, rows in sample_rows(pairs, years)["common"].items()}
+    # Eight hours end in 2017 or at its very end, when `late` has its first value.
+    assert n == {"cams": 15, "late": 7}
 
 
 def test_differences_are_taken_pair_by_pair(result) -> None:
