@@ -1,0 +1,240 @@
+"""Station files in the forms in which OpenAQ publishes them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from deepcams_eval.demo.places import Times
+from deepcams_eval.demo.settings import Block
+from deepcams_eval.demo.stations import Reports, Station
+
+HEADER = "location_id,sensors_id,location,datetime,lat,lon,parameter,units,value"
+STATION_HEADER = (
+    "location_id",
+    "sensor_id",
+    "name",
+    "latitude",
+    "longitude",
+    "country",
+    "provider",
+    "is_monitor",
+    "mobile",
+)
+UNIT = "µg/m³"
+_NO2_SENSOR_STEP = 50_000
+_SHARE_LEFT_OF_CUT_FILE = 0.6
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the writing of a block's station files shows.
+
+    Attributes
+    ----------
+    files : int
+        Archive files.
+    two_offsets : int
+        Those that hold two offsets from UTC.
+    cut_short : tuple of str
+        Those that end in the middle, relative to the folder.
+    cut_rows : ndarray of bool
+        Which of the records lie in a file that was cut short.
+    """
+
+    files: int
+    two_offsets: int
+    cut_short: tuple[str, ...]
+    cut_rows: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def write_block(
+    folder: Path, block: Block, reports: Reports, records: pd.DataFrame, *, cut: bool
+) -> Written:
+    """Write the archive tree and the realtime file of a block.
+
+    Parameters
+    ----------
+    folder : Path
+        ``openaq/``.
+    block : Block
+    reports : Reports
+    records : pandas.DataFrame
+        As `deepcams_eval.demo.faults.make_records` returns.
+    cut : bool
+        Whether to cut one file short.
+    """
+    files, two_offsets = 0, 0
+    cut_short: list[str] = []
+    copied = {station.original for station in reports.stations}
+    cut_rows = np.zeros(len(records), dtype=bool)
+    for place, rows in records.groupby("station", sort=True):
+        station = reports.stations[int(str(place))]
+        if not station.location_id:
+            continue
+        # A copy must stay shorter than its original.
+        cuttable = cut and not cut_short and station.role == "ordinary"
+        cuttable = cuttable and int(str(place)) not in copied and not station.has_no2
+        for day, lines, labels, offsets in _days(station, rows, reports.position[int(str(place))]):
+            path = _archive_path(folder, station, day)
+            if cuttable and len(offsets) == 1 and _is_plain(rows.loc[labels]):
+                cut_short.append(str(path.relative_to(folder)))
+                cut_rows[labels] = True
+                cuttable = False
+                _write_gzip(path, lines, share=_SHARE_LEFT_OF_CUT_FILE)
+            else:
+                _write_gzip(path, lines)
+            files += 1
+            two_offsets += len(offsets) > 1
+    _write_realtime(folder, block, reports, records)
+    return Written(files, two_offsets, tuple(cut_short), cut_rows)
+
+
+def _is_plain(rows: pd.DataFrame) -> bool:
+    """Return whether the records of a file are nearly a day of clean ones."""
+    return len(rows) >= 20 and bool((rows["fault"] == "").all())
+
+
+def _days(station: Station, rows: pd.DataFrame, position: Any) -> Iterable[Any]:
+    """Yield (local day, lines, labels of rows, offsets) of each file of a station.
+
+    A file covers local (00:00, 24:00]: its last record is stamped 00:00 of the next day.
+    """
+    utc = rows["time_end"].to_numpy()
+    offsets = station.city.offsets(utc)
+    local = _shifted(utc, offsets)
+    days = (local - np.timedelta64(1, "s")).astype("datetime64[D]").tolist()
+    stamps = np.datetime_as_string(local, unit="s").tolist()
+    place = f"{position[0]:.6g},{position[1]:.6g}"
+    start = f"{station.location_id},{station.sensor_id},{station.name}-{station.location_id}"
+    values = rows["value"].tolist()
+    parts = zip(days, stamps, offsets.tolist(), values, rows.index.tolist(), strict=True)
+    for day, group in groupby(parts, key=itemgetter(0)):
+        chosen = list(group)
+        lines = [
+            f"{start},{stamp}{offset:+03d}:00,{place},pm25,{UNIT},{_number(value, station)}"
+            for _, stamp, offset, value, _ in chosen
+        ]
+        if station.has_no2:
+            lines += _no2_lines(station, lines)
+        yield day, lines, [item[4] for item in chosen], {item[2] for item in chosen}
+
+
+def _shifted(utc: Times, offset_hours: npt.NDArray[np.int64]) -> Times:
+    return np.asarray(utc + offset_hours * np.timedelta64(3600, "s"))
+
+
+def _number(value: float, station: Station) -> str:
+    return f"{value:.0f}" if station.provider.decimals == 0 and value % 1 == 0 else f"{value:g}"
+
+
+def _no2_lines(station: Station, lines: Sequence[str]) -> list[str]:
+    """Return a second parameter, to be told apart from PM2.5."""
+    old = f"{station.location_id},{station.sensor_id},"
+    new = f"{station.location_id},{station.sensor_id + _NO2_SENSOR_STEP},"
+    result = []
+    for number, line in enumerate(lines):
+        start, _, _ = line.rpartition(f"pm25,{UNIT},")
+        result.append(f"{start.replace(old, new, 1)}no2,{UNIT},{15 + number % 7}")
+    return result
+
+
+def _archive_path(folder: Path, station: Station, day: Any) -> Path:
+    return (
+        folder
+        / f"locationid={station.location_id}"
+        / f"year={day:%Y}"
+        / f"month={day:%m}"
+        / f"location-{station.location_id}-{day:%Y%m%d}.csv.gz"
+    )
+
+
+def _write_gzip(path: Path, lines: Sequence[str], *, share: float = 1.0) -> None:
+    text = "\n".join([HEADER, *lines, ""]).encode()
+    # No time in the header: the same archive has the same bytes.
+    packed = gzip.compress(text, compresslevel=1, mtime=0)
+    try:
+        path.write_bytes(packed[: round(share * len(packed))])
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(packed[: round(share * len(packed))])
+
+
+def _write_realtime(folder: Path, block: Block, reports: Reports, records: pd.DataFrame) -> None:
+    places = [i for i, station in enumerate(reports.stations) if not station.location_id]
+    lines = [
+        _realtime_line(reports.stations[row["station"]], row)
+        for row in records[records["station"].isin(places)].to_dict("records")
+    ]
+    if lines:
+        path = folder / "realtime" / f"{int(block.start.astype(int))}.ndjson.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n".join([*lines, ""]).encode()
+        path.write_bytes(gzip.compress(text, compresslevel=1, mtime=0))
+
+
+def _realtime_line(station: Station, row: Mapping[Any, Any]) -> str:
+    utc = row["time_end"].to_datetime64()
+    offset = int(station.city.offsets(np.array([utc]))[0])
+    local = _shifted(np.array([utc]), np.array([offset]))[0]
+    record = {
+        "date": {
+            "utc": f"{np.datetime_as_string(utc, unit='s')}.000Z",
+            "local": f"{np.datetime_as_string(local, unit='s')}{offset:+03d}:00",
+        },
+        "parameter": "pm25",
+        "location": station.name,
+        "value": row["value"],
+        "unit": UNIT,
+        "city": station.city.name,
+        "attribution": [{"name": station.provider.name, "url": "https://example.org/"}],
+        "averagingPeriod": {"value": row["averaging_hours"], "unit": "hours"},
+        "coordinates": {"latitude": station.latitude, "longitude": station.longitude},
+        "country": station.city.country,
+        "sourceName": station.provider.name,
+        "sourceType": "government",
+        "mobile": False,
+    }
+    if not np.isfinite(station.latitude):
+        del record["coordinates"]
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+def write_stations(path: Path, stations: Sequence[Station]) -> None:
+    """Write what OpenAQ's service knows of the archive's sensors: a row each."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(STATION_HEADER)
+    for station in stations:
+        if not station.location_id:
+            continue
+        sensors = [station.sensor_id]
+        sensors += [station.sensor_id + _NO2_SENSOR_STEP] if station.has_no2 else []
+        for sensor in sensors:
+            table.writerow(
+                [
+                    station.location_id,
+                    sensor,
+                    station.name,
+                    station.latitude,
+                    station.longitude,
+                    station.city.country,
+                    station.provider.name,
+                    str(station.provider.is_monitor).lower(),
+                    str(station.role == "mobile").lower(),
+                ]
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.getvalue(), encoding="utf-8")

@@ -1,0 +1,233 @@
+"""What the synthetic archive consists of: seed, period, region and which terms act."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcams_eval.errors import InputError
+
+GENERATOR_VERSION = "1"
+"""Changes whenever the same settings would give other files; it is part of the cache key."""
+
+SPACING_DEG = 0.25
+COARSE_STRIDE = 3
+
+_PURPOSES = ("nature", "emissions", "pattern", "model", "stations", "reports", "faults")
+
+FloatArray = npt.NDArray[np.float64]
+Instant: TypeAlias = Any
+"""A numpy datetime64; its stubs make the result of subtractions a timedelta."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Settings of the synthetic archive; equal settings give identical files.
+
+    Attributes
+    ----------
+    seed : int
+        Not negative.
+    years, months : tuple of int
+        Which blocks of days exist; strictly increasing, years from 1970 on.
+    days_per_month : int
+        Length of a block, 1 to 7 whole UTC days. The blocks of March and October hold the
+        Sunday of the European clock change.
+    spin_up_hours : int
+        Simulated before each block and not written.
+    south, north, west, east : float
+        Outermost nodes in degrees, multiples of 0.75, so that every third node is one of EAC4.
+    stations : int
+        Number of ordinary stations, at least 12; those with planted faults come in addition.
+    wind : bool
+        Advection. Without it the tracer does not move.
+    weather_systems : bool
+        Travelling cyclones, anticyclones and smaller eddies; without them only the jet blows.
+    emissions, daily_cycle, seasonal_cycle : bool
+        Surface emissions, and whether they follow the hour of local day and the season.
+    mixing : bool
+        Horizontal diffusion and daytime ventilation by the growing boundary layer.
+    deposition : bool
+        Dry deposition, and rain-out in cyclones.
+    plumes : bool
+        Fires and similar sources that come and go.
+    noise : bool
+        Unresolved variability of the fine grid.
+    static_pattern : bool
+        Sub-grid pattern that never changes (coasts, orography).
+    model_error : bool
+        Error of the coarse product and of the hourly product made from it.
+    faults : bool
+        Faults planted in the station files.
+    """
+
+    seed: int = 20170301
+    years: tuple[int, ...] = (2017, 2018, 2019, 2020)
+    months: tuple[int, ...] = tuple(range(1, 13))
+    days_per_month: int = 3
+    spin_up_hours: int = 24
+    south: float = 36.0
+    north: float = 60.0
+    west: float = -9.0
+    east: float = 33.0
+    stations: int = 120
+    wind: bool = True
+    weather_systems: bool = True
+    emissions: bool = True
+    daily_cycle: bool = True
+    seasonal_cycle: bool = True
+    mixing: bool = True
+    deposition: bool = True
+    plumes: bool = True
+    noise: bool = True
+    static_pattern: bool = True
+    model_error: bool = True
+    faults: bool = True
+
+    def __post_init__(self) -> None:
+        _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("days_per_month", self.days_per_month, 1, 7)
+        _check_range("spin_up_hours", self.spin_up_hours, 0, 240)
+        _check_range("stations", self.stations, 12, 2000)
+        _check_increasing("years", self.years, 1970, 2100)
+        _check_increasing("months", self.months, 1, 12)
+        for name, low, high in (
+            ("south", -75.0, self.north - 3),
+            ("north", self.south + 3, 75.0),
+            ("west", -180.0, self.east - 3),
+            ("east", self.west + 3, 179.25),
+        ):
+            value = getattr(self, name)
+            _check_range(name, value, low, high)
+            if value % (SPACING_DEG * COARSE_STRIDE):
+                raise InputError(f"{name} is {value}", hint="give a multiple of 0.75 degrees")
+
+    @classmethod
+    def small(cls, **changes: object) -> DemoSettings:
+        """Return settings that take seconds: four blocks of two days, twenty stations."""
+        base: dict[str, object] = {
+            "years": (2019, 2020),
+            "months": (3, 10),
+            "days_per_month": 2,
+            "spin_up_hours": 6,
+            "south": 45.0,
+            "north": 54.0,
+            "west": -3.0,
+            "east": 9.0,
+            "stations": 20,
+        }
+        return cls(**{**base, **changes})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_json(cls, text: str) -> DemoSettings:
+        """Return the settings that `to_json` wrote."""
+        values = json.loads(text)
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+    def to_json(self) -> str:
+        """Return the settings as one JSON object."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    def rng(self, purpose: str, *numbers: int) -> np.random.Generator:
+        """Return a generator of its own for each purpose, so that none disturbs another."""
+        key = (_PURPOSES.index(purpose), *numbers)
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+
+    @property
+    def key(self) -> str:
+        """Name of the archive in the cache: generator version and a hash of the settings."""
+        digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        return f"demo-v{GENERATOR_VERSION}-{digest}"
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every block of days, in order."""
+        return tuple(
+            Block(year, month, self.days_per_month) for year in self.years for month in self.months
+        )
+
+    @property
+    def latitude(self) -> FloatArray:
+        """Nodes of the fine grid, degrees north, ascending."""
+        return _nodes(self.south, self.north)
+
+    @property
+    def longitude(self) -> FloatArray:
+        """Nodes of the fine grid, degrees east, ascending."""
+        return _nodes(self.west, self.east)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive whole UTC days within a month.
+
+    Attributes
+    ----------
+    year, month : int
+    days : int
+    """
+
+    year: int
+    month: int
+    days: int
+
+    @property
+    def name(self) -> str:
+        """Year and month, such as ``2017-03``."""
+        return f"{self.year}-{self.month:02d}"
+
+    @property
+    def start(self) -> Instant:
+        """First instant, UTC."""
+        month = np.datetime64(self.name, "M")
+        if self.month in (3, 10):
+            # The change comes on the block's last day where the month does not end first.
+            change = last_sunday(self.year, self.month)
+            first = min(change - (self.days - 1), _last_day(month) - (self.days - 1))
+            return first.astype("datetime64[s]")
+        return (month.astype("datetime64[D]") + 13).astype("datetime64[s]")
+
+    @property
+    def hours(self) -> int:
+        """Length in hours."""
+        return 24 * self.days
+
+    @property
+    def frame_times(self) -> npt.NDArray[np.datetime64]:
+        """Hourly instants, both ends included, shape (hours + 1,), datetime64[s]."""
+        return np.asarray(self.start + np.arange(self.hours + 1) * np.timedelta64(3600, "s"))
+
+
+def last_sunday(year: int, month: int) -> Instant:
+    """Return the last Sunday of a month."""
+    last = _last_day(np.datetime64(f"{year}-{month:02d}", "M"))
+    # Day 0 of datetime64 was a Thursday.
+    weekday = (last.astype(int) + 3) % 7
+    return last - (weekday + 1) % 7
+
+
+def _last_day(month: Instant) -> Instant:
+    return (month + 1).astype("datetime64[D]") - 1
+
+
+def _nodes(first: float, last: float) -> FloatArray:
+    return np.linspace(first, last, round((last - first) / SPACING_DEG) + 1)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InputError(f"{name} is {value}", hint=f"give a value from {low} to {high}")
+
+
+def _check_increasing(name: str, values: tuple[int, ...], low: int, high: int) -> None:
+    if not values or list(values) != sorted(set(values)):
+        raise InputError(f"{name} is {values}", hint="give at least one, strictly increasing")
+    for value in values:
+        _check_range(name, value, low, high)
