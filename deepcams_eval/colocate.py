@@ -25,6 +25,7 @@ from deepcams_eval.schema import (
     Observations,
     Pairs,
     Product,
+    codes_of,
     spacing_deg,
     stamp_of,
 )
@@ -145,9 +146,8 @@ def colocate(
             hint="see the counts of qc.csv, or ask for other years with --years",
         )
     stations = observations.stations.set_index("station_id")
-    code, ids = pd.factorize(station_id, sort=True)
-    code = code.astype(np.int32)
-    places = stations.loc[ids, ["latitude", "longitude"]]
+    code, ids = codes_of(station_id)
+    places = stations.loc[list(ids), ["latitude", "longitude"]]
     latitude, longitude = places["latitude"].to_numpy(), places["longitude"].to_numpy()
     start = table["time_start"].to_numpy()[clean].astype(TIME_DTYPE, copy=False)
     end = table["time_end"].to_numpy()[clean].astype(TIME_DTYPE, copy=False)
@@ -192,7 +192,7 @@ def colocate(
     pairs = pd.DataFrame(
         {
             "station_id": pd.Categorical.from_codes(
-                renumbered[at], categories=ids[: len(used)][used].astype(str)
+                renumbered[at], categories=pd.Index(ids[: len(used)][used])
             ),
             "time_start": start[paired],
             "time_end": end[paired],
@@ -375,12 +375,13 @@ def _coverage(
 ) -> pd.DataFrame:
     first = int(start.min().astype("datetime64[Y]").astype(int))
     years = first + np.arange(int(start.max().astype("datetime64[Y]").astype(int)) - first + 1)
+    new_years = years.astype("datetime64[Y]").astype(TIME_DTYPE)
     n_stations = int(code.max()) + 1
     fates = np.zeros((len(years), 4), dtype=np.int64)
     met = np.zeros((len(years), n_stations), dtype=np.int64)
     inside = np.zeros(n_stations, dtype=bool)
     for part in _parts(len(code)):
-        year = start[part].astype("datetime64[Y]").astype(int) - first
+        year = np.searchsorted(new_years, start[part], side="right") - 1
         on_grid = step[part] != _OFF_GRID
         # Each condition holds only where the one before does, so their number tells the fate.
         fate = on_grid.astype(int) + (step[part] >= 0) + np.isfinite(values[part])

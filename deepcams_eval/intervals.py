@@ -31,9 +31,10 @@ def draw_stations(n_stations: int, resamples: int, rng: np.random.Generator) -> 
     ndarray, shape (resamples, n_stations)
         How often each station was drawn; each row sums to `n_stations`.
     """
-    return rng.multinomial(n_stations, np.full(n_stations, 1 / n_stations), size=resamples).astype(
-        np.float64
-    )
+    drawn = rng.integers(0, n_stations, size=(resamples, n_stations))
+    drawn += n_stations * np.arange(resamples)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=resamples * n_stations)
+    return times.reshape(resamples, n_stations).astype(np.float64)
 
 
 def resample(

@@ -280,7 +280,15 @@ def _sum_chunk(o: Array, m: Array, code: IntArray, size: int) -> Moments:
     if not np.isfinite(error).all():
         raise ValueError("pairs with NaN or infinity must be left out before summing")
 
+    runs = np.flatnonzero(np.diff(code, prepend=-1))
+    in_order = bool((np.diff(code) >= 0).all())
+
     def summed(values: Array) -> Array:
+        if in_order:
+            # Pairs that come group by group are summed run by run, several times as fast.
+            total = np.zeros(size)
+            total[code[runs]] = np.add.reduceat(values, runs)
+            return total
         return np.bincount(code, values, size).astype(np.float64, copy=False)
 
     n = np.bincount(code, minlength=size).astype(np.float64)

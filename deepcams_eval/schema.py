@@ -289,6 +289,22 @@ class Pairs:
         return len(self.table)
 
 
+def codes_of(
+    column: pd.Series[Any],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.str_]]:
+    """Return the code of each row of a categorical column, and the names that occur, sorted.
+
+    The same as `pandas.factorize` with ``sort=True``, but in one pass over the codes.
+    """
+    codes = column.cat.codes.to_numpy()
+    names = column.cat.categories.to_numpy().astype(str)
+    occurs = np.flatnonzero(np.bincount(codes, minlength=len(names)))
+    order = occurs[np.argsort(names[occurs])]
+    place = np.empty(len(names), dtype=np.int32)
+    place[order] = np.arange(len(order))
+    return place[codes], names[order]
+
+
 def _require_columns(table: pd.DataFrame, needed: Sequence[str], what: str) -> None:
     missing = [name for name in needed if name not in table.columns]
     if missing:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from deepcams_eval.moments import Moments, cross_deviation
 from deepcams_eval.schema import STATION_KINDS as KINDS
-from deepcams_eval.schema import Pairs
+from deepcams_eval.schema import Pairs, codes_of
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -92,9 +92,7 @@ class Grouping:
             Country code by ``station_id``; a station that is missing or "" is "unknown".
         """
         table = pairs.table
-        station, stations = pd.factorize(table["station_id"], sort=True)
-        station = station.astype(np.int32)
-        names = np.asarray(stations.astype(str))
+        station, names = codes_of(table["station_id"])
         kind = pd.Categorical(table["station_kind"], categories=list(KINDS)).codes
         combined = station * np.int32(len(KINDS)) + kind
         units = np.flatnonzero(np.bincount(combined))
@@ -174,14 +172,14 @@ def _months_and_hours(
     start: npt.NDArray[np.datetime64],
 ) -> tuple[IntArray, IntArray, np.datetime64]:
     """Return months since the first, hours of the day, and the first month."""
-    first = start.min().astype("datetime64[M]")
+    first, last = start.min().astype("datetime64[M]"), start.max().astype("datetime64[M]")
+    begins = np.arange(first, last + 1).astype(start.dtype)
     month = np.empty(len(start), dtype=np.int16)
     hour = np.empty(len(start), dtype=np.int8)
     for begin in range(0, len(start), _PART):
         part = slice(begin, begin + _PART)
-        hours = start[part].astype("datetime64[h]")
-        month[part] = (hours.astype("datetime64[M]") - first).astype(np.int16)
-        hour[part] = hours.astype(np.int64) % 24
+        month[part] = np.searchsorted(begins, start[part], side="right") - 1
+        hour[part] = start[part].astype("datetime64[h]").astype(np.int64) % 24
     return month, hour, first
 
 
