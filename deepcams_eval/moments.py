@@ -17,7 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 
-_CHUNK = 250_000
+_CHUNK = 65_536
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,15 @@ class Moments:
         total = cls.empty(size)
         for first in range(0, len(observed), chunk):
             part = slice(first, first + chunk)
-            total = total + _sum_chunk(
+            # Pairs come sorted by station, so a chunk touches a short range of groups.
+            low, high = int(codes[part].min()), int(codes[part].max()) + 1
+            summed = _sum_chunk(
                 observed[part].astype(np.float64),
                 estimate[part].astype(np.float64),
-                codes[part],
-                size,
+                codes[part] - low,
+                high - low,
             )
+            total._put(slice(low, high), total._at(slice(low, high)) + summed)
         return total
 
     def __add__(self, other: Moments) -> Moments:
@@ -168,6 +171,10 @@ class Moments:
 
     def _at(self, groups: slice) -> Moments:
         return Moments(*(getattr(self, field.name)[groups] for field in fields(self)))
+
+    def _put(self, groups: slice, sums: Moments) -> None:
+        for field in fields(self):
+            getattr(self, field.name)[groups] = getattr(sums, field.name)
 
     def reshape(self, *shape: int) -> Moments:
         """Return the same groups in another shape."""
