@@ -276,6 +276,8 @@ def _draw_hours(content: Content, source: str) -> style.Drawing:
     _legend(grid[0, 0])
     title = f"Scores by hour of the day, {content.sample} sample"
     note = f"The hour is the start of the observation. {_curve_note(content, 'hour')}"
+    if any(content.score(content.products[0], "hour", hour) is None for hour in hours):
+        note += " Not every UTC hour has data, so each local hour holds other longitudes."
     style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
     return style.Drawing(
         name="hours",
