@@ -76,10 +76,11 @@ class Frames:
         result = np.empty(
             (len(positions), len(grid.latitude), len(grid.longitude)), dtype=np.float32
         )
+        rows, columns = _as_slice(grid.rows), _as_slice(grid.columns)
         batch = max(1, _BATCH_BYTES // (8 * result[0].size))
         for first in range(0, len(stored), batch):
             values = self._decoded(stored[first : first + batch])
-            result[first : first + batch] = values[:, grid.rows][:, :, grid.columns]
+            result[first : first + batch] = values[:, rows][:, :, columns]
         return result
 
     def _stored(self, positions: IntArray) -> npt.NDArray[Any]:
@@ -116,6 +117,14 @@ class Frames:
         values *= self.factor
         values[missing] = np.nan
         return values
+
+
+def _as_slice(index: IntArray) -> slice | IntArray:
+    """Return an index that runs straight up or down as a slice, which copies nothing."""
+    step = int(index[1] - index[0]) if len(index) > 1 else 1
+    first, beyond = int(index[0]), int(index[-1]) + step
+    straight = step in (1, -1) and bool((np.diff(index) == step).all())
+    return slice(first, beyond if beyond >= 0 else None, step) if straight else index
 
 
 @dataclass(frozen=True, eq=False)
