@@ -42,13 +42,14 @@ def write_files(
     progress : callable, optional
         Called with the figures done and the figures in all.
     """
-    scores, differences = result.tables.scores, result.tables.differences
-    if synthetic:
-        scores, differences = scores.assign(data="SYNTHETIC"), differences.assign(data="SYNTHETIC")
-    scores.to_csv(folder / "scores.csv", index=False)
-    differences.to_csv(folder / "differences.csv", index=False)
-    result.qc.to_csv(folder / "qc.csv", index=False)
-    result.colocation.coverage.to_csv(folder / "coverage.csv", index=False)
+    for name, table in (
+        ("scores", result.tables.scores),
+        ("differences", result.tables.differences),
+        ("qc", result.qc),
+        ("coverage", result.colocation.coverage),
+    ):
+        marked = table.assign(data="SYNTHETIC") if synthetic else table
+        marked.to_csv(folder / f"{name}.csv", index=False)
     result.colocation.pairs.table.to_parquet(folder / "pairs.parquet", index=False)
     result.stations.to_parquet(folder / "stations.parquet", index=False)
     run = describe(result, settings, command=command, synthetic=synthetic)
