@@ -107,7 +107,7 @@ def ours(observations: Observations) -> dict[str, float]:
     clock = Clock()
     pairs = colocate(observations, [make_product()]).pairs
     clock.lap("pairing")
-    grouping = Grouping.of(pairs, {})
+    grouping = Grouping.of(pairs)
     months = grouping.n_months
     group = grouping.station.astype(np.intp) * months + grouping.month
     monthly = Moments.of(

@@ -75,8 +75,9 @@ def find_cells(
     """Return row and column of the cell that contains each point; −1 outside the grid.
 
     A cell reaches half way to the next centre, and as far beyond the outermost ones; it owns its
-    southern and western edge. The poles belong to the outermost rows, and longitude is cyclic,
-    whatever the convention of either side.
+    southern and western edge. A row that reaches a pole owns the pole, and longitude is cyclic,
+    whatever the convention of either side. A single row or column is as wide as the spacing of
+    the other coordinate.
 
     Parameters
     ----------
@@ -97,12 +98,12 @@ def find_cells(
     """
     latitude = np.asarray(latitude, dtype=np.float64)
     longitude = np.asarray(longitude, dtype=np.float64)
-    step = np.nanmax(np.abs([spacing_deg(grid_latitude), spacing_deg(grid_longitude), -1.0]))
     if len(grid_latitude) == 1 and len(grid_longitude) == 1:
         raise InputError(
             "a grid of one cell does not tell how large the cell is",
             hint="give at least two rows or columns",
         )
+    step = float(np.nanmax(np.abs([spacing_deg(grid_latitude), spacing_deg(grid_longitude)])))
     row = _cell_along(latitude, np.asarray(grid_latitude, dtype=np.float64), step, cyclic=False)
     column = _cell_along(longitude, np.asarray(grid_longitude, dtype=np.float64), step, cyclic=True)
     inside = (row >= 0) & (column >= 0)
@@ -146,6 +147,7 @@ def colocate(
             hint="see the counts of qc.csv, or ask for other years with --years",
         )
     stations = observations.stations.set_index("station_id")
+    countries = stations["country"]
     code, ids = codes_of(station_id)
     places = stations.loc[list(ids), ["latitude", "longitude"]]
     latitude, longitude = places["latitude"].to_numpy(), places["longitude"].to_numpy()
@@ -201,6 +203,7 @@ def colocate(
             "observed": table["value"].to_numpy()[clean][paired],
             **{name: values[paired] for name, values in columns.items()},
             "station_kind": _kind(table["is_reference"].iloc[clean].iloc[paired]),
+            "country": _named(countries.loc[list(ids)].to_numpy(), at),
         },
         copy=False,
     )
@@ -364,6 +367,12 @@ def _kind(is_reference: pd.Series[Any]) -> pd.Categorical[Any]:
     known = is_reference.to_numpy(dtype=np.int8, na_value=2)
     code = np.array([1, 0, 2], dtype=np.int8)[known]
     return pd.Categorical.from_codes(code, categories=pd.Index(STATION_KINDS))
+
+
+def _named(names: npt.NDArray[Any], code: IntArray) -> pd.Categorical[Any]:
+    """Return the name of each row, given the names of the stations and the station of each row."""
+    number, distinct = pd.factorize(names, sort=True)
+    return pd.Categorical.from_codes(number[code], categories=pd.Index(distinct))
 
 
 def _coverage(

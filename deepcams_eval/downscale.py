@@ -9,15 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from deepcams_eval.degrade import FACTOR, keys_cubic
 from deepcams_eval.errors import InputError
 from deepcams_eval.schema import TIME_DTYPE, FloatArray, make_field, stamp_of, validate_field
 
-FACTOR = 3
-"""Fine nodes a coarse spacing."""
-
 _CHUNK_BYTES = 64 * 2**20
 _HOUR = np.timedelta64(3_600_000_000, "us")
-_KEYS_A = -0.5
 _ROUND_DEG = 9
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -229,16 +226,9 @@ def _refine_rows(values: FloatArray, *, cyclic: bool) -> FloatArray:
     fine = np.empty((count, FACTOR, values.shape[1]))
     fine[:, 0] = values
     for phase in range(1, FACTOR):
-        weights = _keys(np.array([1.0, 0.0, -1.0, -2.0]) + phase / FACTOR)
+        weights = keys_cubic(np.array([1.0, 0.0, -1.0, -2.0]) + phase / FACTOR)
         fine[:, phase] = sum(
             weight * padded[tap : tap + count] for tap, weight in enumerate(weights)
         )
     flat = fine.reshape(count * FACTOR, -1)
     return flat if cyclic else flat[: count * FACTOR - FACTOR + 1]
-
-
-def _keys(distance: FloatArray) -> FloatArray:
-    x = np.abs(distance)
-    near = (_KEYS_A + 2) * x**3 - (_KEYS_A + 3) * x**2 + 1
-    far = _KEYS_A * (x**3 - 5 * x**2 + 8 * x - 4)
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

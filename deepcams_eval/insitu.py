@@ -91,6 +91,8 @@ class InsituResult:
         Stations with pairs, n and scores.
     baseline : str
         Product that differences are taken from.
+    years : dict of str to tuple of int
+        The years for which each product exists.
     notes : list of str
         What was assumed, left out or absent, one sentence each.
     """
@@ -102,6 +104,7 @@ class InsituResult:
     tables: ScoreTables
     stations: gpd.GeoDataFrame
     baseline: str
+    years: dict[str, tuple[int, ...]]
     notes: list[str] = field(default_factory=list)
 
 
@@ -144,9 +147,6 @@ def insitu(
     years = {product.name: years_of(product) for product in products}
     tables = score_pairs(
         colocation.pairs,
-        country_of=dict(
-            zip(flagged.stations["station_id"], flagged.stations["country"], strict=True)
-        ),
         years_with_data=years,
         baseline=baseline,
         rng=np.random.default_rng(settings.seed),
@@ -159,10 +159,11 @@ def insitu(
         qc=_with_selection(qc, left_out),
         colocation=colocation,
         tables=tables,
-        stations=station_table(flagged.stations, tables.stations),
+        stations=station_table(flagged.stations, colocation.pairs, tables.stations),
         baseline=baseline,
+        years=years,
     )
-    result.notes.extend(_notes(result, years))
+    result.notes.extend(_notes(result, settings))
     return result
 
 
@@ -238,12 +239,18 @@ def _with_selection(qc: pd.DataFrame, left_out: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _notes(result: InsituResult, years: dict[str, tuple[int, ...]]) -> list[str]:
-    notes = []
+def _notes(result: InsituResult, settings: InsituSettings) -> list[str]:
     coverage = result.colocation.coverage
+    notes = [
+        f"No observation of {year} passed the quality control."
+        for year in sorted(set(settings.qc.years or ()) - set(coverage["year"]))
+    ]
+    unknown = sorted(set(settings.countries) - set(result.observations.stations["country"]))
+    if unknown:
+        notes.append(f"No station is in {', '.join(unknown)}.")
     for product in result.products:
         notes += [f"{product.name}: {note}" for note in product.notes]
-        notes += _absences(product.name, coverage, years[product.name])
+        notes += _absences(product.name, coverage, result.years[product.name])
         outside = result.colocation.outside[product.name]
         if outside:
             notes.append(

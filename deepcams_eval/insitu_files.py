@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 
 from deepcams_eval import provenance
 from deepcams_eval.insitu import InsituResult, InsituSettings
-from deepcams_eval.outputs import RUN_FILE
+from deepcams_eval.outputs import write_run
 from deepcams_eval.report import write_report
 
 
@@ -50,7 +49,13 @@ def write_files(
     ):
         marked = table.assign(data="SYNTHETIC") if synthetic else table
         marked.to_csv(folder / f"{name}.csv", index=False)
-    result.colocation.pairs.table.to_parquet(folder / "pairs.parquet", index=False)
+    pairs = result.colocation.pairs.table
+    # Kept with the file, so that the common sample can be told from it alone.
+    pairs.attrs = {
+        "products": list(result.colocation.pairs.products),
+        "years_with_data": {name: list(years) for name, years in result.years.items()},
+    }
+    pairs.to_parquet(folder / "pairs.parquet", index=False)
     result.stations.to_parquet(folder / "stations.parquet", index=False)
     run = describe(result, settings, command=command, synthetic=synthetic)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
@@ -73,7 +78,7 @@ def write_files(
     )
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    (folder / RUN_FILE).write_text(json.dumps(run, indent=2, default=_plain) + "\n")
+    write_run(folder, run)
 
 
 def describe(
@@ -130,11 +135,3 @@ def _settings(settings: InsituSettings) -> Mapping[str, Any]:
     described["products"] = [asdict(spec) for spec in settings.products]
     described["qc"] = settings.qc.model_dump(mode="json")
     return described
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, frozenset | set | tuple):
-        return sorted(value)
-    raise TypeError(f"{value!r} has no place in {RUN_FILE}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from deepcams_eval.errors import InputError
 
 RUN_FILE = "run.json"
+_ELSEWHERE = "name another place with --out"
 
 
 @contextmanager
@@ -18,37 +22,88 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside `target` that takes its place when the block succeeds.
 
     If the block fails or is interrupted, the temporary folder is removed and `target` is as it
-    was. An earlier report at `target` is replaced; anything else there is refused.
+    was. An earlier report at `target` is replaced; anything else there is refused. A link is
+    followed: the folder that it names is replaced, not the link.
 
     Raises
     ------
     InputError
-        If `target` is a file, or a folder with content that is no earlier report.
+        As `check_target`.
     """
-    refuse_foreign(target)
+    target = target.resolve()
+    check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    # Both lie beside the target, so that the last step is a rename on one disk.
+    work, old = (
+        Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)) for _ in range(2)
+    )
     work.chmod(0o755)
     try:
         yield work
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
             target.rename(old / target.name)
-            work.rename(target)
-            shutil.rmtree(old)
-        else:
-            work.rename(target)
+        work.rename(target)
+    except BaseException:
+        if (old / target.name).exists() and not target.exists():
+            (old / target.name).rename(target)
+        raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def refuse_foreign(target: Path) -> None:
-    """Raise `InputError` if `target` holds something that is no earlier report."""
-    if target.is_dir() and (not any(target.iterdir()) or (target / RUN_FILE).is_file()):
-        return
-    if target.exists():
+def check_target(target: Path) -> None:
+    """Check that a report can be written at `target`, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If `target` is a file, or a folder that holds anything but an earlier report, or if no
+        folder can be made there.
+    """
+    target = target.resolve()
+    if target.exists() and not _is_report(target):
         raise InputError(
-            "exists and is no earlier report, so it is not overwritten",
+            "exists and is no earlier report alone, so it is not overwritten",
             path=target,
-            hint="name a new folder with --out",
+            hint=_ELSEWHERE,
         )
+    parent = next(folder for folder in target.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(
+            f"cannot be made: {parent} is no folder to write to", path=target, hint=_ELSEWHERE
+        )
+    if target == Path.cwd():
+        raise InputError("is the folder that the command runs in", path=target, hint=_ELSEWHERE)
+
+
+def write_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write ``run.json``, the last file of a report, with the names of all that lies beside it.
+
+    Those names, ``outputs``, are what a later run may replace.
+    """
+    names = sorted({RUN_FILE, *(path.name for path in folder.iterdir())})
+    text = json.dumps({**run, "outputs": names}, indent=2, default=_plain)
+    (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _is_report(folder: Path) -> bool:
+    """Return whether a folder is empty, or holds nothing but what its run.json lists."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return True
+    try:
+        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(run, dict) and names <= set(run.get("outputs", ()))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, frozenset | set | tuple):
+        return sorted(value)
+    raise TypeError(f"{value!r} has no place in {RUN_FILE}")

@@ -39,6 +39,7 @@ OBSERVATION_COLUMNS = (
 STATION_COLUMNS = ("station_id", "name", "latitude", "longitude", "country", "provider", "mobile")
 STATION_KINDS = ("reference", "sensor", "unknown")
 PAIR_COLUMNS = ("station_id", "time_start", "time_end", "latitude", "longitude", "observed")
+PAIR_LABELS = ("station_kind", "country")
 
 
 @dataclass(frozen=True)
@@ -273,8 +274,9 @@ class Pairs:
     table : pandas.DataFrame
         One row an observation that passed QC and lies in at least one product:
         ``station_id`` (category), ``time_start``, ``time_end``, ``latitude``, ``longitude``,
-        ``observed`` (float64, µg m⁻³), ``station_kind`` ("reference", "sensor", "unknown"), and
-        one float32 column a product, µg m⁻³, NaN where it has no value.
+        ``observed`` (float64, µg m⁻³), ``station_kind`` ("reference", "sensor", "unknown"),
+        ``country`` ("" where unknown), and one float32 column a product, µg m⁻³, NaN where it
+        has no value.
     products : tuple of str
         Names of the product columns, in the order in which they were asked for.
     """
@@ -283,7 +285,7 @@ class Pairs:
     products: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _require_columns(self.table, (*PAIR_COLUMNS, "station_kind", *self.products), "pairs")
+        _require_columns(self.table, (*PAIR_COLUMNS, *PAIR_LABELS, *self.products), "pairs")
 
     def __len__(self) -> int:
         return len(self.table)

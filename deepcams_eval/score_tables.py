@@ -1,6 +1,7 @@
 """The score tables of a table of pairs: by product, stratum and sample.
 
-Everything here can be made again from ``pairs.parquet`` alone.
+Everything here can be made again from ``pairs.parquet`` alone: country and kind stand in its rows,
+and the years for which each product exists in its metadata.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pandas as pd
 from deepcams_eval import intervals, scores
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.moments import Moments
-from deepcams_eval.schema import Pairs
+from deepcams_eval.schema import Pairs, codes_of
 from deepcams_eval.strata import STRATA, BoolArray, Grouping, Stratum, Sums
 
 Sample = Literal["common", "own"]
@@ -84,7 +85,6 @@ def sample_rows(
 def score_pairs(
     pairs: Pairs,
     *,
-    country_of: Mapping[str, str],
     years_with_data: Mapping[str, Collection[int]],
     baseline: str,
     rng: np.random.Generator,
@@ -97,8 +97,6 @@ def score_pairs(
     ----------
     pairs : Pairs
         At least one row.
-    country_of : mapping of str to str
-        Country code by ``station_id``.
     years_with_data : mapping of str to collection of int
         As in `sample_rows`.
     baseline : str
@@ -115,7 +113,7 @@ def score_pairs(
     NoDataError
         If the common sample of two or more products is empty.
     """
-    grouping = Grouping.of(pairs, country_of)
+    grouping = Grouping.of(pairs)
     rows = sample_rows(pairs, years_with_data)
     empty = [name for name in pairs.products if not rows["common"][name].any()]
     if empty:
@@ -145,15 +143,18 @@ def score_pairs(
 
 
 def station_table(
-    stations: gpd.GeoDataFrame, tables: Mapping[str, pd.DataFrame]
+    stations: gpd.GeoDataFrame, pairs: Pairs, tables: Mapping[str, pd.DataFrame]
 ) -> gpd.GeoDataFrame:
     """Return the stations that have pairs, with n and the scores of each product beside them.
 
-    Columns are named ``n_<product>``, ``r_<product>`` and so on; ``n`` is the largest n.
+    Columns are named ``n_<product>``, ``r_<product>`` and so on; ``n`` is the largest n. A station
+    whose pairs all lie outside the sample of the scores has n = 0 and no score.
     """
     wide = pd.concat(
         [table.add_suffix(f"_{name}") for name, table in tables.items()], axis="columns"
     )
+    _, met = codes_of(pairs.table["station_id"])
+    wide = wide.reindex(pd.Index(met, name="station_id"))
     counts = [f"n_{name}" for name in tables]
     wide[counts] = wide[counts].fillna(0).astype(int)
     wide.insert(0, "n", wide[counts].max(axis="columns"))

@@ -7,7 +7,6 @@ strata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,15 +80,13 @@ class Grouping:
     local_shift: IntArray
 
     @classmethod
-    def of(cls, pairs: Pairs, country_of: Mapping[str, str]) -> Grouping:
+    def of(cls, pairs: Pairs) -> Grouping:
         """Code the rows of `pairs`.
 
         Parameters
         ----------
         pairs : Pairs
-            At least one row.
-        country_of : mapping of str to str
-            Country code by ``station_id``; a station that is missing or "" is "unknown".
+            At least one row. A country of "" becomes "unknown".
         """
         table = pairs.table
         station, names = codes_of(table["station_id"])
@@ -101,8 +98,9 @@ class Grouping:
         month, hour, first = _months_and_hours(table["time_start"].to_numpy())
         longitude = np.empty(len(names))
         longitude[station] = table["longitude"].to_numpy()
-        labels = [country_of.get(name) or "unknown" for name in names]
-        country, countries = pd.factorize(np.asarray(labels, dtype=object), sort=True)
+        pair_country, labels = codes_of(table["country"])
+        country = np.empty(len(names), dtype=np.int32)
+        country[station] = pair_country
         return cls(
             stations=names,
             station=station,
@@ -113,7 +111,7 @@ class Grouping:
             hour=hour,
             first_month=first,
             n_months=int(month.max()) + 1,
-            countries=tuple(countries),
+            countries=tuple(str(label) or "unknown" for label in labels),
             country=country,
             local_shift=np.round(longitude / 15.0).astype(np.int64),
         )

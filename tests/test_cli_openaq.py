@@ -181,10 +181,87 @@ def test_an_earlier_report_is_replaced_and_anything_else_is_not(
     assert result.returncode == 1
     assert "no earlier report" in result.stderr
     assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+    # A run.json does not make a stranger's folder ours.
     (tmp_path / "out" / "run.json").write_text("{}")
+    assert run(options(archive), cwd=tmp_path).returncode == 1
+    (tmp_path / "out" / "thesis.tex").unlink()
+    (tmp_path / "out" / "run.json").unlink()
     assert run(options(archive), cwd=tmp_path).returncode == 0
-    assert not (tmp_path / "out" / "thesis.tex").exists()
+    before = (tmp_path / "out" / "run.json").stat().st_mtime_ns
+    assert run(options(archive), cwd=tmp_path).returncode == 0
+    assert (tmp_path / "out" / "run.json").stat().st_mtime_ns > before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "out" / "notes.txt").write_text("beside the report")
+    assert run(options(archive), cwd=tmp_path).returncode == 1
+    assert (tmp_path / "out" / "notes.txt").read_text() == "beside the report"
+
+
+@pytest.mark.parametrize("out", [".", "file/out"])
+def test_an_impossible_out_is_refused_before_any_work(
+    out: str, archive: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "file").write_text("")
+    result = run([*options(archive)[:-1], out], cwd=tmp_path / "work")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "--out" in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["work", "file"]
+
+
+def test_a_link_is_followed(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    assert run(options(archive), cwd=tmp_path).returncode == 0
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk" / "scores.csv").is_file()
+
+
+def test_data_and_options_go_together(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "openaq").symlink_to(archive / "openaq")
+    both = ["--years", "2018", "--data", "dir", "--out", "out"]
+    refused(run(both, cwd=tmp_path), tmp_path, "dir", "--product")
+    product = f"cams={archive / 'cams.nc'}"
+    result = run([*both, "--product", product], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "No observation" not in result.stdout
+
+
+def test_codes_and_years_without_data_are_named(archive: Path, tmp_path: Path) -> None:
+    stations = tmp_path / "stations.csv"
+    rows = "".join(f"{one},{'BE' if one < 4 else 'GB'}\n" for one in range(1, 8))
+    stations.write_text("location_id,country\n" + rows)
+    extra = ["--stations", stations, "--countries", "be, GB,UK"]
+    arguments = ["2018-2020" if part == "2018" else part for part in options(archive)]
+    result = run([*arguments, *extra], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "stations = 7" in result.stdout
+    assert "No station is in UK." in result.stdout
+    assert "No observation of 2019" in result.stdout
+    country = pd.read_parquet(tmp_path / "out" / "pairs.parquet")["country"]
+    assert set(country) == {"BE", "GB"}
+    stations.write_text("location_id,country\n1,Belgium\n")
+    wrong = run([*arguments[:-1], "again", *extra], cwd=tmp_path)
+    assert (wrong.returncode, "'Belgium'" in wrong.stderr) == (1, True)
+    stations.write_text("location_id,country,Country\n1,BE,BE\n")
+    twice = run([*arguments[:-1], "again", *extra], cwd=tmp_path)
+    assert (twice.returncode, "two columns" in twice.stderr) == (1, True)
+
+
+def test_a_station_outside_the_shown_sample_is_kept_in_the_table(
+    archive: Path, tmp_path: Path
+) -> None:
+    change(archive, tmp_path / "west.nc", lambda d: d.isel(latitude=slice(1, 3)))
+    products = f"cams={archive / 'cams.nc'}", f"west={tmp_path / 'west.nc'}"
+    assert run(options(archive, *products), cwd=tmp_path).returncode == 0
+    pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
+    stations = pd.read_parquet(tmp_path / "out" / "stations.parquet").set_index("station_id")
+    assert set(stations.index) == set(pairs["station_id"])
+    beyond = stations[stations["n"] == 0]
+    assert 0 < len(beyond) < len(stations)
+    assert beyond["r_cams"].isna().all()
+    assert pairs.attrs["years_with_data"] == {"cams": [2018], "west": [2018]}
 
 
 def test_a_cluster_writes_the_same_tables(whole: Path, archive: Path, tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ def test_a_region_cut_by_the_date_line_has_no_cell_in_its_gap(longitude: list[fl
     assert not spans_globe(np.sort(longitude))
 
 
+def test_a_single_column_is_as_wide_as_the_rows_are_high() -> None:
+    rows = np.arange(49, 52, 0.25)
+    _, column = find_cells([50.0] * 4, [4.87, 5.1, 5.2, 5.45], rows, np.array([5.0]))
+    np.testing.assert_array_equal(column, [-1, 0, -1, -1])
+
+
 def test_one_cell_tells_no_size() -> None:
     with pytest.raises(InputError, match="one cell"):
         find_cells([0.0], [0.0], np.array([0.0]), np.array([0.0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +122,20 @@ def test_scores_equal_those_of_the_truth(root: Path, result: InsituResult) -> No
     assert scores.r(sums)[0] == pytest.approx(np.corrcoef(both["truth"], both["value"])[0, 1])
     assert scores.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean(error**2)))
     assert scores.mae(sums)[0] == pytest.approx(np.mean(np.abs(error)))
+
+
+def test_a_part_of_the_archive_is_known_to_be_synthetic(root: Path, tmp_path: Path) -> None:
+    station = sorted((root / "openaq").glob("locationid=*"))[0]
+    command = [
+        *(sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()", "openaq"),
+        *("--years", "2019", "--observations", str(station), "--product"),
+        *(f"cams={root / 'cams'}", "--product", "hourly=linear:cams", "--out", "out"),
+    ]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "SYNTHETIC" in printed.stdout
+    assert "SYNTHETIC" in (tmp_path / "out" / "report.html").read_text()
+    for path in [*(tmp_path / "out").glob("*.csv"), *(tmp_path / "out" / "tables").iterdir()]:
+        assert "SYNTHETIC" in path.read_text(), path.name
 
 
 def test_products_rank_as_they_were_made(result: InsituResult) -> None:

@@ -92,6 +92,7 @@ def make_inputs(
         "longitude": 4.0 + station / 5,
         "observed": observed,
         "station_kind": "reference",
+        "country": "",
     }
     for place, name in enumerate(products):
         factor = 1.0 if constant else rng.lognormal(0.1 * place, 0.5, n)

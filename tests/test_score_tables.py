@@ -37,6 +37,7 @@ def make_pairs(seed: int = 0, hours: int = 300) -> Pairs:
                 np.array(["reference", "sensor", "unknown"])[rng.integers(0, 3, 24)][station],
                 categories=["reference", "sensor", "unknown"],
             ),
+            "country": pd.Categorical([COUNTRY[f"s{i:02d}"] for i in station]),
             "cams": np.float32(5 + 0.5 * observed + shared + rng.normal(0, 6, len(station))),
             "fine": np.float32(2 + 0.8 * observed + shared + rng.normal(0, 5, len(station))),
         }
@@ -55,7 +56,6 @@ YEARS = {"cams": (2017, 2018), "fine": (2018,)}
 def result():
     return score_pairs(
         make_pairs(),
-        country_of=COUNTRY,
         years_with_data=YEARS,
         baseline="cams",
         rng=np.random.default_rng(1),
@@ -166,7 +166,6 @@ def test_the_seed_repeats_the_tables(result) -> None:
     again, other = (
         score_pairs(
             make_pairs(),
-            country_of=COUNTRY,
             years_with_data=YEARS,
             baseline="cams",
             rng=np.random.default_rng(seed),
@@ -184,7 +183,6 @@ def test_shuffled_observations_score_worse(result) -> None:
     shuffled = pairs.table.assign(observed=rng.permutation(pairs.table["observed"]))
     wrong = score_pairs(
         Pairs(shuffled, pairs.products),
-        country_of=COUNTRY,
         years_with_data=YEARS,
         baseline="cams",
         rng=rng,
@@ -207,7 +205,6 @@ def test_products_without_a_common_row_are_an_error() -> None:
     with pytest.raises(NoDataError, match="no observation in common"):
         score_pairs(
             Pairs(table, pairs.products),
-            country_of=COUNTRY,
             years_with_data={"cams": (2018,), "fine": (2017, 2018)},
             baseline="cams",
             rng=np.random.default_rng(0),

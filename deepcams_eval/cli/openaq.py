@@ -22,7 +22,7 @@ from deepcams_eval.cli.running import (
 from deepcams_eval.errors import InputError
 from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
 from deepcams_eval.insitu_files import write_files
-from deepcams_eval.outputs import refuse_foreign, whole_folder
+from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.qc import QcSettings
 from deepcams_eval.score_tables import Sample
 from deepcams_eval.sources.layout import find_data
@@ -32,6 +32,9 @@ _NO_DATA = (
     "no data given: use --data demo to try it on synthetic data, --data DIR or --observations and "
     "--product for your own, or get data with deepcams-eval fetch"
 )
+
+_NO_OBSERVATIONS = "put OpenAQ files into DIR/openaq, or add --observations PATH"
+_NO_PRODUCT = "put products into DIR/cams, DIR/deepcams or DIR/geoscf, or add --product NAME=PATH"
 
 
 def openaq(
@@ -68,9 +71,7 @@ def openaq(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first damaged file.")
     ] = False,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that read products, threads that read files.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read products.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")
     ] = None,
@@ -97,7 +98,7 @@ def openaq(
     )
     box = None if bbox is None else parse_box(bbox)
     target = out or _new_folder()
-    refuse_foreign(target)
+    check_target(target)
     with progress_bar() as progress:
         paths, station_file, specs, synthetic = _inputs(
             data, observations, product, stations, progress
@@ -108,13 +109,13 @@ def openaq(
             qc=qc,
             stations=station_file,
             bbox=box,
-            countries=tuple(countries.upper().split(",")) if countries else (),
+            countries=_codes(countries or ""),
             baseline=baseline,
             sample=_sample(sample),
             seed=seed,
             resamples=resamples,
             strict=strict,
-            workers=max(workers, os.cpu_count() or 1),
+            workers=os.cpu_count() or 1,
         )
         with dask_compute(workers, scheduler) as compute:
             result = insitu(settings, compute=compute, progress=progress)
@@ -161,21 +162,33 @@ def _inputs(
         data = os.environ.get("DEEPCAMS_DATA") or ("data" if Path("data").is_dir() else None)
         if data is None:
             raise InputError(_NO_DATA)
-    synthetic = False
     if data is not None:
         if data == "demo":
             root = demo.demo_archive(progress=lambda done, of: progress("demo archive", done, of))
         else:
             root = Path(data)
-        synthetic = demo.is_demo(root)
         found = find_data(root)
         taken = {spec.name for spec in specs}
         specs = (*(spec for spec in found.products if spec.name not in taken), *specs)
-        if not paths:
+        if not paths and found.observations is not None:
             paths, stations = (found.observations,), stations or found.stations
+    where = data or "the command"
+    if not paths:
+        raise InputError(f"{where} has no observations", hint=_NO_OBSERVATIONS)
     if not specs:
-        raise InputError("no product given", hint="add --product NAME=PATH, or --data DIR")
+        raise InputError(f"{where} has no product", hint=_NO_PRODUCT)
+    files = (*paths, *(Path(spec.path) for spec in specs if spec.derived is None))
+    synthetic = any(_lies_in_demo(path) for path in files)
     return paths, stations, specs, synthetic
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(code.strip() for code in text.upper().split(",") if code.strip())
+
+
+def _lies_in_demo(path: Path) -> bool:
+    absolute = path.absolute()
+    return any(demo.is_demo(folder) for folder in (absolute, *absolute.parents))
 
 
 def _sample(text: str) -> Sample:

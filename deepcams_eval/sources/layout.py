@@ -21,15 +21,15 @@ class DataFolder:
 
     Attributes
     ----------
-    observations : Path
-        ``DIR/openaq``.
+    observations : Path or None
+        ``DIR/openaq``, if it is there.
     stations : Path or None
         ``DIR/openaq/stations.{parquet,csv,geojson}``, the first that is there.
     products : tuple of ProductSpec
         One for each of ``DIR/cams``, ``DIR/deepcams`` and ``DIR/geoscf`` that is there.
     """
 
-    observations: Path
+    observations: Path | None
     stations: Path | None
     products: tuple[ProductSpec, ...]
 
@@ -40,23 +40,21 @@ def find_data(root: Path) -> DataFolder:
     Raises
     ------
     InputError
-        If `root` or its ``openaq`` folder does not exist, or it holds no product folder.
+        If `root` does not exist, or holds none of these folders.
     """
     if not root.is_dir():
         raise InputError("no such folder", path=root, hint=_HINT)
     observations = root / "openaq"
-    if not observations.is_dir():
-        raise InputError("the data folder has no folder 'openaq'", path=root, hint=_HINT)
     products = tuple(
         ProductSpec(name=name, path=str(root / name), kind=name)
         for name in PRODUCT_FOLDERS
         if (root / name).is_dir()
     )
-    if not products:
-        folders = ", ".join(PRODUCT_FOLDERS)
-        raise InputError(
-            f"the data folder has none of the product folders {folders}", path=root, hint=_HINT
-        )
+    if not observations.is_dir():
+        if not products:
+            folders = ", ".join(("openaq", *PRODUCT_FOLDERS))
+            raise InputError(f"has none of the folders {folders}", path=root, hint=_HINT)
+        return DataFolder(None, None, products)
     stations = next(
         (observations / name for name in _STATION_FILES if (observations / name).is_file()), None
     )

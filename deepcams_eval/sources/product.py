@@ -14,7 +14,7 @@ import pandas as pd
 
 from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import PAIR_COLUMNS, Product, Stamp, stamp_of
+from deepcams_eval.schema import PAIR_COLUMNS, PAIR_LABELS, Product, Stamp, stamp_of
 from deepcams_eval.sources import cams, deepcams, generic, geoscf
 from deepcams_eval.sources.containers import (
     DATA_SUFFIXES,
@@ -45,7 +45,7 @@ _RECOGNISERS = (
     (deepcams.CONVENTION.kind, deepcams.recognises),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = frozenset({*PAIR_COLUMNS, "station_kind"})
+_RESERVED = frozenset({*PAIR_COLUMNS, *PAIR_LABELS})
 _STAMPS: dict[str, Stamp] = {"point": "point", "mean": "mean"}
 _DERIVED = re.compile(r"(linear(?:\+bicubic)?):(.*)", re.DOTALL)
 _FORM = "NAME=PATH[,key=value]..."
@@ -265,10 +265,11 @@ def open_products(specs: Sequence[ProductSpec], *, strict: bool = False) -> tupl
     Raises
     ------
     InputError
-        If two have one name, or a derived product has no parent, one that is itself derived, or
-        one of means.
+        If two have one name but for case, or a derived product has no parent, one that is itself
+        derived, or one of means.
     """
-    names = [spec.name for spec in specs]
+    # Files are named after products, and some disks do not tell case apart.
+    names = [spec.name.lower() for spec in specs]
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
         raise InputError(

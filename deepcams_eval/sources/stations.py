@@ -69,6 +69,7 @@ def read_stations(path: Path) -> pd.DataFrame:
     raw = _with_coordinates(_read_any(path), path)
     if raw.empty:
         raise NoDataError("holds no stations", path=path, hint="check the file")
+    _refuse_repeated_columns(raw, path)
     columns = {normalised(str(name)): raw[name] for name in raw.columns if name != "geometry"}
     found = {
         field: next(alias for alias in aliases if alias in columns)
@@ -86,7 +87,7 @@ def read_stations(path: Path) -> pd.DataFrame:
     table = pd.DataFrame(index=raw.index)
     for field in ("station_id", "sensor_id", "name", "provider"):
         table[field] = text.get(field, blank)
-    table["country"] = country_codes(text.get("country", blank))
+    table["country"] = _country(text.get("country", blank), path)
     for field in ("latitude", "longitude"):
         table[field] = _degrees(text.get(field, blank), field, path)
     # A position is a pair: half of one, filled from elsewhere, would be a third place.
@@ -99,6 +100,26 @@ def read_stations(path: Path) -> pd.DataFrame:
         table.loc[of_location, "is_reference"] = pd.NA
     _refuse_two_positions(table, path)
     return table.reset_index(drop=True)
+
+
+def _refuse_repeated_columns(raw: pd.DataFrame, path: Path) -> None:
+    again = pd.Index([normalised(str(name)) for name in raw.columns]).duplicated()
+    if again.any():
+        raise InputError(
+            f"two columns are named {raw.columns[again][0]!r}", path=path, hint="keep one of them"
+        )
+
+
+def _country(text: pd.Series[str], path: Path) -> pd.Series[str]:
+    codes = country_codes(text)
+    other = text[(codes == "") & (text.str.strip() != "")]
+    if len(other):
+        raise InputError(
+            f"country {other.iloc[0]!r} is no two-letter code",
+            path=path,
+            hint="give ISO 3166-1 alpha-2 codes such as BE, or leave the field empty",
+        )
+    return codes
 
 
 def country_codes(values: pd.Series[str]) -> pd.Series[str]:
