@@ -303,6 +303,7 @@ def test_selection_by_box(archive: Path, tmp_path: Path) -> None:
         (["--years", "2018", "--bbox", "1,2,3"], "W,S,E,N"),
         (["--years", "2018", "--sample", "all"], "'all'"),
         (["--years", "2018", "--months", "13"], "13"),
+        (["--years", "2018", "--qc", "years=2019"], "years=2019"),
         ([], "--years"),
     ],
 )
@@ -311,6 +312,19 @@ def test_wrong_usage(wrong: list[str], says: str, tmp_path: Path) -> None:
     assert result.returncode == 2
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_thresholds_of_the_quality_control(archive: Path, tmp_path: Path) -> None:
+    changed = ["--qc", "limit_ug_m3=20", "--qc", "disabled=stuck,negative"]
+    result = run([*options(archive), *changed], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
+    assert 15 < pairs["observed"].max() <= 20
+    qc = pd.read_csv(tmp_path / "out" / "qc.csv").set_index("rule")
+    assert qc.loc["above_limit", "flagged"] > 100
+    assert list(qc.index[qc["stage"] == "rule (off)"]) == ["negative", "stuck", "not_reference"]
+    wrong = run([*options(archive)[:-1], "again", "--qc", "limit=20"], cwd=tmp_path)
+    assert (wrong.returncode, "limit" in wrong.stderr) == (1, True)
 
 
 def test_help_has_an_example(tmp_path: Path) -> None:

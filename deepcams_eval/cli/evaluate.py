@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import typer
-
-from deepcams_eval import __version__
 from deepcams_eval.cli.openaq import openaq
-from deepcams_eval.cli.running import run_app
+from deepcams_eval.cli.running import make_app, run_app
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+app = make_app(
+    "Validate downscaled PM2.5 against stations: scores with intervals, tables and figures."
 )
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"deepcams {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
-) -> None:
-    """Validate downscaled PM2.5 against stations: scores with intervals, tables and figures."""
-
-
 app.command()(openaq)
 
 

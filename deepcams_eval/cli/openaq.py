@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,8 @@ _NO_DATA = (
     "--product for your own, or get data with deepcams-eval fetch"
 )
 
+_LISTS = ("sentinels", "disabled")
+_OWN_OPTION = ("years", "months", "reference_only")
 _NO_OBSERVATIONS = "put OpenAQ files into DIR/openaq, or add --observations PATH"
 _NO_PRODUCT = "put products into DIR/cams, DIR/deepcams or DIR/geoscf, or add --product NAME=PATH"
 
@@ -68,6 +71,13 @@ def openaq(
     reference_only: Annotated[
         bool, typer.Option("--reference-only", help="Use reference-grade instruments only.")
     ] = False,
+    qc: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE: a threshold of the quality control, such as negative_below=0, "
+            "stuck_hours=48 or disabled=stuck,mobile; repeatable."
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first damaged file.")
     ] = False,
@@ -91,10 +101,11 @@ def openaq(
     clock = time.perf_counter()
     if sample not in ("common", "own"):
         raise typer.BadParameter(f"{sample!r} is not 'common' or 'own'", param_hint="--sample")
-    qc = QcSettings(
+    rules = QcSettings(
         years=parse_numbers(years, "--years", 1900, 2200),
         months=None if months is None else parse_numbers(months, "--months", 1, 12),
         reference_only=reference_only,
+        **_thresholds(qc or ()),
     )
     box = None if bbox is None else parse_box(bbox)
     target = out or _new_folder()
@@ -106,7 +117,7 @@ def openaq(
         settings = InsituSettings(
             observations=paths,
             products=specs,
-            qc=qc,
+            qc=rules,
             stations=station_file,
             bbox=box,
             countries=_codes(countries or ""),
@@ -180,6 +191,19 @@ def _inputs(
     files = (*paths, *(Path(spec.path) for spec in specs if spec.derived is None))
     synthetic = any(_lies_in_demo(path) for path in files)
     return paths, stations, specs, synthetic
+
+
+def _thresholds(settings: Sequence[str]) -> dict[str, object]:
+    """Return the settings of ``--qc``; their values are checked by `QcSettings`."""
+    found: dict[str, object] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or key in _OWN_OPTION:
+            raise typer.BadParameter(
+                f"{text!r} is no KEY=VALUE of the quality control", param_hint="--qc"
+            )
+        found[key] = [part.strip() for part in value.split(",")] if key in _LISTS else value
+    return found
 
 
 def _codes(text: str) -> tuple[str, ...]:

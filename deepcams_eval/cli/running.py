@@ -21,12 +21,40 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from deepcams_eval import __version__
 from deepcams_eval.colocate import Compute
 from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError
 
 STATED_ERROR, INTERRUPTED = 1, 130
 
 ReportProgress = Callable[[str, int, int], None]
+
+
+def make_app(purpose: str) -> typer.Typer:
+    """Return a command line without commands, with ``--version`` and `purpose` as its help."""
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        help=purpose,
+    )
+
+    @app.callback()
+    def _root(
+        version: bool = typer.Option(
+            False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ) -> None:
+        pass
+
+    return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"deepcams {__version__}")
+        raise typer.Exit
 
 
 def run_app(app: typer.Typer) -> None:
