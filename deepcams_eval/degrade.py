@@ -376,6 +376,28 @@ def degradation(name: str) -> Degradation:
     return DEGRADATIONS[name]
 
 
+def hours_of(field: xr.DataArray) -> Times:
+    """Return the stamps of points, or the beginnings of hourly means.
+
+    Raises
+    ------
+    InputError
+        If the means are not over one hour.
+    """
+    bounds = _bounds(field)
+    if bounds is None:
+        return field["time"].values.astype(TIME_DTYPE)
+    lengths = bounds[:, 1] - bounds[:, 0]
+    other = np.flatnonzero(lengths != _HOUR)
+    if len(other):
+        minutes = int(lengths[other[0]] // np.timedelta64(1, "m"))
+        stamp = np.datetime_as_string(field["time"].values[other[0]], unit="m")
+        raise InputError(
+            f"the mean stamped {stamp} covers {minutes} min, not 60", hint="give hourly means"
+        )
+    return bounds[:, 0]
+
+
 def keep_three_hourly(field: xr.DataArray) -> xr.DataArray:
     """Keep every third hour: 00, 03, … UTC, whatever the first frame.
 
@@ -400,7 +422,7 @@ def keep_three_hourly(field: xr.DataArray) -> xr.DataArray:
         If no frame falls on 00, 03, … UTC.
     """
     validate_field(field)
-    kept = np.flatnonzero(_since_three(_hours(field)) == np.timedelta64(0, "us"))
+    kept = np.flatnonzero(_since_three(hours_of(field)) == np.timedelta64(0, "us"))
     if not len(kept):
         first = np.datetime_as_string(field["time"].values[0], unit="m")
         raise NoDataError(
@@ -443,7 +465,7 @@ def average_three_hourly(field: xr.DataArray) -> xr.DataArray:
             "instantaneous values do not average to a mean over three hours",
             hint="keep every third hour instead",
         )
-    starts = _hours(field)
+    starts = hours_of(field)
     intervals = starts - _since_three(starts)
     begins, inverse, counts = np.unique(intervals, return_inverse=True, return_counts=True)
     whole = counts == FACTOR
@@ -488,22 +510,6 @@ def _mean_block(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     threes = block.reshape(-1, FACTOR, *block.shape[1:])
     mean: npt.NDArray[np.float64] = threes.mean(axis=1, dtype=np.float64)
     return mean.astype(np.float32)
-
-
-def _hours(field: xr.DataArray) -> Times:
-    """Return the stamps of points, or the beginnings of hourly means."""
-    bounds = _bounds(field)
-    if bounds is None:
-        return field["time"].values.astype(TIME_DTYPE)
-    lengths = bounds[:, 1] - bounds[:, 0]
-    other = np.flatnonzero(lengths != _HOUR)
-    if len(other):
-        minutes = int(lengths[other[0]] // np.timedelta64(1, "m"))
-        stamp = np.datetime_as_string(field["time"].values[other[0]], unit="m")
-        raise InputError(
-            f"the mean stamped {stamp} covers {minutes} min, not 60", hint="give hourly means"
-        )
-    return bounds[:, 0]
 
 
 def _since_three(times: Times) -> npt.NDArray[np.timedelta64]:

@@ -1,0 +1,185 @@
+"""What a downscaling method is given and what it returns: the contract of every plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from deepcams_eval.degrade import Degradation
+from deepcams_eval.errors import InputError
+from deepcams_eval.schema import TIME_DTYPE, FloatArray, Stamp, make_field, stamp_of
+
+Task = Literal["temporal", "spatial", "joint"]
+TASKS: tuple[Task, ...] = ("temporal", "spatial", "joint")
+
+ENTRY_POINTS = "deepcams.downscalers"
+"""Entry-point group in which a package names its methods."""
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """What a method sees.
+
+    Attributes
+    ----------
+    field : xarray.DataArray
+        A Field in memory. In time: the two 3-hourly frames about the hours asked for and, on
+        either side, up to `halo` more; fewer at the ends of the data and beside a gap. In space:
+        the frames asked for.
+    degradation : Degradation or None
+        The operator that made `field` from the fine grid, which holds its registration; None
+        where `field` is on the grid of the target already.
+    """
+
+    field: xr.DataArray
+    degradation: Degradation | None = None
+
+    def between(
+        self, times: npt.NDArray[np.datetime64]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Return the frame before each time, and the fraction of the way to the next frame.
+
+        Parameters
+        ----------
+        times : ndarray of datetime64
+            Stamps within the span of `field`.
+
+        Returns
+        -------
+        index, fraction : ndarray
+            A time that is a frame's own has the fraction 0, or 1 if it is the last frame.
+
+        Raises
+        ------
+        InputError
+            If a time lies outside, or there are fewer than two frames.
+        """
+        stamps = self.field["time"].values.astype(TIME_DTYPE)
+        wanted = np.asarray(times, dtype=TIME_DTYPE)
+        if len(stamps) < 2 or wanted.min() < stamps[0] or wanted.max() > stamps[-1]:
+            raise InputError(
+                f"{wanted.min()} to {wanted.max()} is not between the frames, which span"
+                f" {stamps[0]} to {stamps[-1]}",
+                hint="ask for times between two frames",
+            )
+        index = np.searchsorted(stamps, wanted, side="right") - 1
+        index = np.minimum(index, len(stamps) - 2)
+        return index, (wanted - stamps[index]) / (stamps[index + 1] - stamps[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a method is asked for: times and a grid.
+
+    Attributes
+    ----------
+    time : ndarray of datetime64[us], shape (time,)
+        Stamps, UTC.
+    latitude, longitude : ndarray
+        Degrees, ascending.
+    stamp : {"point", "mean"}
+        What a stamp means.
+    bounds : ndarray of datetime64[us], shape (time, 2), or None
+        The interval of each mean.
+    """
+
+    time: npt.NDArray[np.datetime64]
+    latitude: FloatArray
+    longitude: FloatArray
+    stamp: Stamp
+    bounds: npt.NDArray[np.datetime64] | None = None
+
+    @classmethod
+    def like(cls, field: xr.DataArray) -> Target:
+        """Return the times and the grid of a Field as a target."""
+        bounds = None
+        if stamp_of(field) == "mean":
+            ends = [field["time_start"].values, field["time_end"].values]
+            bounds = np.stack(ends, axis=1).astype(TIME_DTYPE)
+        return cls(
+            time=field["time"].values.astype(TIME_DTYPE),
+            latitude=field["latitude"].values,
+            longitude=field["longitude"].values,
+            stamp=stamp_of(field),
+            bounds=bounds,
+        )
+
+    def at(self, places: Sequence[int]) -> Target:
+        """Return some of the times, by index, on the same grid."""
+        bounds = None if self.bounds is None else self.bounds[places]
+        return Target(self.time[places], self.latitude, self.longitude, self.stamp, bounds)
+
+    def on(self, latitude: FloatArray, longitude: FloatArray) -> Target:
+        """Return the same times on another grid."""
+        return Target(self.time, latitude, longitude, self.stamp, self.bounds)
+
+    def field(self, values: Any) -> xr.DataArray:
+        """Return `values` (time, latitude, longitude), µg m⁻³, as the Field asked for.
+
+        Raises
+        ------
+        InputError
+            If they have another shape.
+        """
+        shape = (len(self.time), len(self.latitude), len(self.longitude))
+        if np.shape(values) != shape:
+            raise InputError(f"{np.shape(values)} values were given where {shape} are asked for")
+        return make_field(
+            values,
+            time=self.time,
+            latitude=self.latitude,
+            longitude=self.longitude,
+            stamp=self.stamp,
+            bounds=self.bounds,
+        )
+
+
+@runtime_checkable
+class Downscaler(Protocol):
+    """A method. Registered in the entry-point group `ENTRY_POINTS`, as a class or an instance.
+
+    Attributes
+    ----------
+    name : str
+        Its name in tables and on the command line.
+    task : {"temporal", "spatial", "joint"}
+        ``temporal``: from frames every three hours to the hours between two of them, on one grid.
+        ``spatial``: from 0.75° to 0.25° at the same times. ``joint``: both.
+
+    Notes
+    -----
+    Optional attributes: ``title`` (str, a few words on what it does) and ``halo`` (int, 3-hourly
+    frames wanted beyond the two about the hours asked for, 0 where absent). A method that learns
+    from years of truth has ``fit(training: Training) -> None``, which is called once before.
+    """
+
+    name: str
+    task: Task
+
+    def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
+        """Return a Field at the times and on the grid of `target`; NaN where it cannot tell."""
+        ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """Years of truth that a method may learn from; never those that it is scored on.
+
+    Attributes
+    ----------
+    years : tuple of int
+        Which.
+    degradation : Degradation
+        The operator of the run.
+    blocks : callable
+        Returns an iterator over Fields of truth in memory, in order of time, about a day each.
+    """
+
+    years: tuple[int, ...]
+    degradation: Degradation
+    blocks: Callable[[], Iterator[xr.DataArray]]
