@@ -8,7 +8,7 @@ however large the mean is beside the spread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 
 _CHUNK = 65_536
+_FRACTIONAL = ("n_fractional", "fractional_bias", "fractional_error", "within_factor_2")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,59 @@ class Moments:
             )
             total._put(slice(low, high), total._at(slice(low, high)) + summed)
         return total
+
+    @classmethod
+    def of_rows(cls, observed: npt.NDArray[Any], estimate: npt.NDArray[Any]) -> Moments:
+        """Sum each row of two maps, one group a row.
+
+        Parameters
+        ----------
+        observed, estimate : ndarray of float, shape (rows, columns)
+            µg m⁻³. Cells in which either is NaN or infinite are left out; `n` tells how many
+            are not.
+
+        Returns
+        -------
+        Moments
+            Of shape (rows,). The fractional sums and `within_factor_2` are not computed but NaN,
+            so that a score that needs them is NaN as well.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ or are not those of a map.
+        """
+        if observed.ndim != 2 or observed.shape != estimate.shape:
+            raise ValueError(
+                f"two maps of one shape are needed, not {observed.shape} observed"
+                f" and {estimate.shape} estimated"
+            )
+        rows, columns = observed.shape
+        total = cls.empty(rows)
+        step = max(1, _CHUNK // max(1, columns))
+        for first in range(0, rows, step):
+            part = slice(first, first + step)
+            total._put(
+                part,
+                _sum_rows(observed[part].astype(np.float64), estimate[part].astype(np.float64)),
+            )
+        return total
+
+    def scaled(self, weights: npt.ArrayLike) -> Moments:
+        """Return the sums with every pair of a group counted `weights` times; means are kept.
+
+        After it `pool` gives weighted scores: with the area of a cell for each row of a map,
+        scores by area. A score that asks for two pairs sees the weighted `n`, so weights belong
+        near 1.
+
+        Parameters
+        ----------
+        weights : array_like of float
+            One a group, not negative, of a shape that broadcasts to that of `n`.
+        """
+        weight = np.asarray(weights, dtype=np.float64)
+        additive = [field.name for field in fields(self) if field.name not in ("mean_o", "mean_m")]
+        return replace(self, **{name: getattr(self, name) * weight for name in additive})
 
     def __add__(self, other: Moments) -> Moments:
         """Merge two sets of sums over disjoint pairs, group by group."""
@@ -322,6 +376,41 @@ def _sum_chunk(o: Array, m: Array, code: IntArray, size: int) -> Moments:
         fractional_error=summed(np.abs(fraction)),
         within_factor_2=summed(((m >= low) & (m <= high)).astype(np.float64)),
     )
+
+
+def _sum_rows(o: Array, m: Array) -> Moments:
+    """Sum each row; the arrays given are overwritten."""
+    with np.errstate(invalid="ignore"):
+        error = m - o
+    valid = np.isfinite(error)
+    n = np.full(len(o), float(o.shape[1]))
+    whole = bool(valid.all())
+    if not whole:
+        n = valid.sum(axis=1).astype(np.float64)
+        for values in (o, m, error):
+            values[~valid] = 0.0
+    mean_o = _ratio(o.sum(axis=1), n)
+    mean_m = _ratio(m.sum(axis=1), n)
+    o -= mean_o[:, None]
+    m -= mean_m[:, None]
+    if not whole:
+        o[~valid] = 0.0
+        m[~valid] = 0.0
+
+    def products(a: Array, b: Array) -> Array:
+        return np.asarray(np.einsum("ij,ij->i", a, b))
+
+    sums = {
+        "n": n,
+        "mean_o": mean_o,
+        "mean_m": mean_m,
+        "ss_o": products(o, o),
+        "ss_m": products(m, m),
+        "sp": products(o, m),
+        "square_error": products(error, error),
+        "absolute_error": np.abs(error, out=error).sum(axis=1),
+    }
+    return Moments(**sums, **{name: np.full(len(o), np.nan) for name in _FRACTIONAL})
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

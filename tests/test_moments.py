@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scores as independent
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcams_eval import scores
@@ -165,3 +165,93 @@ def test_a_large_mean_does_not_cancel() -> None:
     # The naive sum of squares loses every digit at this mean: this is what the test guards.
     naive = np.sum((o + 1e7).astype(np.float32) ** 2) - len(o) * np.mean(o + 1e7) ** 2
     assert abs(naive / near.ss_o[0] - 1) > 0.1
+
+
+def maps(seed: int, rows: int = 23, columns: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Return two float32 maps with gaps, of which one row is a gap throughout."""
+    rng = np.random.default_rng(seed)
+    observed = rng.gamma(2.0, 8.0, (rows, columns)).astype(np.float32)
+    estimate = (observed * 0.7 + rng.normal(3.0, 4.0, observed.shape)).astype(np.float32)
+    observed[rng.random(observed.shape) < 0.2] = np.nan
+    estimate[rng.random(observed.shape) < 0.1] = np.nan
+    estimate[4] = np.nan
+    return observed, estimate
+
+
+COMPUTED_BY_ROW = [field.name for field in fields(Moments)][:8]
+NOT_COMPUTED_BY_ROW = [field.name for field in fields(Moments)][8:]
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), columns=st.integers(1, 60))
+def test_rows_of_a_map_equal_groups_of_pairs(seed: int, columns: int) -> None:
+    o, m = maps(seed, columns=columns)
+    both = np.isfinite(o) & np.isfinite(m)
+    by_row, by_group = Moments.of_rows(o, m), Moments.of(o[both], m[both], np.nonzero(both)[0], 23)
+    for name in COMPUTED_BY_ROW:
+        mine, other = getattr(by_row, name), getattr(by_group, name)
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-9, err_msg=name)
+    assert by_row.n[4] == 0
+    for name in NOT_COMPUTED_BY_ROW:
+        assert np.isnan(getattr(by_row, name)).all(), name
+
+
+def test_rows_are_summed_across_chunks() -> None:
+    o, m = maps(8, rows=300, columns=700)
+    sums = Moments.of_rows(o, m).pool(np.zeros(300, dtype=int), 1)
+    both = np.isfinite(o) & np.isfinite(m)
+    truth, guess = o[both].astype(float), m[both].astype(float)
+    assert sums.n[0] == both.sum()
+    assert scores.r(sums)[0] == pytest.approx(np.corrcoef(truth, guess)[0, 1], rel=1e-12)
+    assert scores.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)), rel=1e-12)
+    assert np.isnan(scores.fac2(sums)[0])
+    assert np.isnan(scores.mnmb(sums)[0])
+
+
+def test_rows_leave_out_infinities_and_do_not_change_their_input() -> None:
+    o = np.array([[3.0, np.inf, 5.0, np.inf], [1.0, 2.0, 4.0, 8.0]])
+    m = np.array([[4.0, 1.0, -np.inf, np.inf], [1.5, 2.5, 3.5, 9.0]])
+    before = o.copy(), m.copy()
+    sums = Moments.of_rows(o, m)
+    assert sums.n.tolist() == [1, 4]
+    assert sums.absolute_error.tolist() == [1.0, 2.5]
+    np.testing.assert_array_equal(o, before[0])
+    np.testing.assert_array_equal(m, before[1])
+
+
+@pytest.mark.parametrize(("one", "other"), [((3, 4), (4, 3)), ((5,), (5,))])
+def test_rows_of_other_shapes_are_refused(one: tuple[int, ...], other: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="two maps of one shape"):
+        Moments.of_rows(np.zeros(one), np.zeros(other))
+
+
+def test_rows_with_a_large_mean_do_not_cancel() -> None:
+    o, m = (values.astype(float) for values in maps(9))
+    near, far = Moments.of_rows(o, m), Moments.of_rows(o + 1e7, m + 1e7)
+    np.testing.assert_allclose(scores.r(far), scores.r(near), rtol=1e-7)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_scaling_equals_repeating_the_pairs_of_a_group(seed: int) -> None:
+    o, m = pairs(seed, n=60)
+    rng = np.random.default_rng(seed)
+    group, times = rng.integers(0, 4, len(o)), rng.integers(1, 5, 4)
+    scaled = Moments.of(o, m, group, 4).scaled(times)
+    again = times[group]
+    assert_same(
+        scaled, Moments.of(np.repeat(o, again), np.repeat(m, again), np.repeat(group, again), 4)
+    )
+
+
+def test_pooling_scaled_rows_gives_weighted_scores() -> None:
+    o, m = maps(10)
+    weights = np.random.default_rng(11).uniform(0.2, 1.8, len(o))
+    sums = Moments.of_rows(o, m).scaled(weights).pool(np.zeros(len(o), dtype=int), 1)
+    each = np.broadcast_to(weights[:, None], o.shape)
+    both = np.isfinite(o) & np.isfinite(m)
+    covariance = np.cov(o[both].astype(float), m[both].astype(float), aweights=each[both])
+    expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+    assert scores.r(sums)[0] == pytest.approx(expected, rel=1e-10)
+    error = np.abs(m[both].astype(float) - o[both])
+    assert scores.mae(sums)[0] == pytest.approx(np.average(error, weights=each[both]), rel=1e-10)

@@ -16,6 +16,7 @@ import typer
 from deepcams_eval import demo
 from deepcams_eval.cli.running import (
     dask_compute,
+    lies_in_demo,
     parse_box,
     parse_numbers,
     progress_bar,
@@ -189,7 +190,7 @@ def _inputs(
     if not specs:
         raise InputError(f"{where} has no product", hint=_NO_PRODUCT)
     files = (*paths, *(Path(spec.path) for spec in specs if spec.derived is None))
-    synthetic = any(_lies_in_demo(path) for path in files)
+    synthetic = any(lies_in_demo(path) for path in files)
     return paths, stations, specs, synthetic
 
 
@@ -208,11 +209,6 @@ def _thresholds(settings: Sequence[str]) -> dict[str, object]:
 
 def _codes(text: str) -> tuple[str, ...]:
     return tuple(code.strip() for code in text.upper().split(",") if code.strip())
-
-
-def _lies_in_demo(path: Path) -> bool:
-    absolute = path.absolute()
-    return any(demo.is_demo(folder) for folder in (absolute, *absolute.parents))
 
 
 def _sample(text: str) -> Sample:

@@ -20,6 +20,7 @@ _DEEPCAMS_SHORT = "DeepCAMS (Xiao et al. 2022)"
 _OPENAQ = "Observations: OpenAQ (openaq.org) and the providers of its data{providers}."
 _OPENAQ_SHORT = "OpenAQ and its providers"
 _SYNTHETIC = f"{SYNTHETIC} data, generated: no measurement and no product of any service"
+_OTHER = "the files named in run.json, owed to whoever provides them"
 _MANY = 12
 
 
@@ -51,6 +52,44 @@ def attributions(content: Content) -> list[str]:
     if "deepcams" in kinds:
         lines.append(_DEEPCAMS)
     return lines
+
+
+def truth_source_line(kind: str, *, synthetic: bool) -> str:
+    """Return the line at the foot of every figure of a simulation.
+
+    Parameters
+    ----------
+    kind : str
+        What the truth is: ``geoscf``, ``cams``, ``deepcams`` or anything else.
+    synthetic : bool
+        Whether it was generated.
+    """
+    if synthetic:
+        return f"Data: {_SYNTHETIC}."
+    known = {
+        "geoscf": _GEOS_CF_SHORT,
+        "cams": _COPERNICUS_SHORT.format(years=""),
+        "deepcams": f"{_COPERNICUS_SHORT.format(years='')}. {_DEEPCAMS_SHORT}",
+    }
+    return f"Data: {known.get(kind, _OTHER)}."
+
+
+def truth_attributions(kind: str, *, synthetic: bool) -> list[str]:
+    """Return the sentences that the owners of the truth of a simulation ask for.
+
+    Parameters
+    ----------
+    kind, synthetic
+        As in `truth_source_line`.
+    """
+    if synthetic:
+        return [f"{_SYNTHETIC}."]
+    known = {
+        "geoscf": [_GEOS_CF],
+        "cams": [_COPERNICUS.format(years="")],
+        "deepcams": [_COPERNICUS.format(years=""), _DEEPCAMS],
+    }
+    return known.get(kind, [f"Truth: {_OTHER}."])
 
 
 def _kinds(content: Content) -> set[str]:

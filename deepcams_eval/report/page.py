@@ -104,7 +104,7 @@ def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Pict
     environment.filters["typographic"] = wording.typographic
     qc = content.qc
     images = embed(pictures)
-    inputs, more = _inputs(content.run)
+    inputs, more = input_rows(content.run)
     years = ", ".join(map(str, content.years))
     return environment.get_template("report.html.j2").render(
         title=f"PM2.5 against stations, {_span(content)}",
@@ -135,7 +135,7 @@ def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Pict
             synthetic=content.synthetic,
         ),
         notes=list(content.notes),
-        provenance=list(_provenance(content.run)),
+        provenance=list(provenance_rows(content.run)),
         inputs=inputs,
         more_inputs=more,
         attributions=credit.attributions(content),
@@ -227,7 +227,8 @@ def _asked(content: Content, years: str) -> Iterator[tuple[str, str]]:
     yield "Sample", _SAMPLES[content.sample]
 
 
-def _provenance(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def provenance_rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of what ``run.json`` says, but for inputs and command."""
     for key, value in run.items():
         if key in ("inputs", "command"):
             continue
@@ -255,7 +256,7 @@ def _path_of(entry: Mapping[str, Any]) -> str:
     return f"{path} ({entry['files']:,} files)" if "files" in entry else path
 
 
-def _inputs(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
+def input_rows(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
     """Return path, size and SHA-256 of the first input files, and how many more there are."""
     entries = [entry for entry in run.get("inputs", ()) if isinstance(entry, Mapping)]
     shown = [

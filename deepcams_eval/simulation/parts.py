@@ -1,0 +1,128 @@
+"""Months already scored, kept on disk so that an interrupted run can go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepcams_eval.errors import InputError
+from deepcams_eval.simulation.month import Largest, Part
+from deepcams_eval.simulation.spectra import SpectralSums
+
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder of months that are done.
+
+    A month counts as done when its last file, ``YYYY-MM.json``, is there: each file is written
+    under another name and then renamed.
+
+    Attributes
+    ----------
+    folder : Path
+        Beside the report, so that workers that share its disk can write there.
+    """
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, out: Path) -> Parts:
+        """Return the folder that belongs to the report `out`."""
+        out = out.resolve()
+        return cls(out.parent / f".{out.name}.months")
+
+    def start(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Make the folder ready, empty unless an interrupted run is resumed.
+
+        Raises
+        ------
+        InputError
+            If `resume` and the months there were made with other settings or inputs.
+        """
+        text = json.dumps(settings, indent=1, sort_keys=True, default=str)
+        kept = self.folder / _SETTINGS
+        if resume and kept.exists():
+            before, now = json.loads(kept.read_text(encoding="utf-8")), json.loads(text)
+            changed = sorted(
+                key for key in before.keys() | now.keys() if before.get(key) != now.get(key)
+            )
+            if changed:
+                raise InputError(
+                    f"the interrupted run differs in {', '.join(changed)}",
+                    path=self.folder,
+                    hint="repeat its settings, or run without --resume to start anew",
+                )
+            return
+        self.remove()
+        self.folder.mkdir(parents=True)
+        _write_text(kept, text)
+
+    def has(self, month: str) -> bool:
+        """Return whether a month is done."""
+        return (self.folder / f"{month}.json").exists()
+
+    def write(self, month: str, part: Part) -> None:
+        """Keep a month."""
+        work = self.folder / f".{month}"
+        part.samples.to_parquet(work, index=False)
+        work.rename(self.folder / f"{month}.parquet")
+        with work.open("wb") as stream:
+            arrays: dict[str, Any] = {"/".join(k): maps for k, maps in part.square_error.items()}
+            np.savez(stream, **arrays)
+        work.rename(self.folder / f"{month}.npz")
+        counts = {
+            "power": {
+                "/".join(key): [one.rows, one.left_out, one.truth.tolist(), one.estimate.tolist()]
+                for key, one in part.power.items()
+            },
+            "short": dict(part.short),
+            "largest": {
+                task: [one.difference, str(one.time), one.row, one.column]
+                for task, one in part.largest.items()
+            },
+        }
+        _write_text(self.folder / f"{month}.json", json.dumps(counts))
+
+    def read(self, month: str) -> Part:
+        """Return a month that is done."""
+        counts = json.loads((self.folder / f"{month}.json").read_text(encoding="utf-8"))
+        part = Part(
+            samples=pd.read_parquet(self.folder / f"{month}.parquet"),
+            power={
+                _key(name): SpectralSums(rows, left_out, np.array(truth), np.array(estimate))
+                for name, (rows, left_out, truth, estimate) in counts["power"].items()
+            },
+            short=Counter(counts["short"]),
+            largest={
+                task: Largest(difference, np.datetime64(time), row, column)
+                for task, (difference, time, row, column) in counts["largest"].items()
+            },
+        )
+        with np.load(self.folder / f"{month}.npz") as arrays:
+            part.square_error.update((_key(name), arrays[name]) for name in arrays.files)
+        return part
+
+    def remove(self) -> None:
+        """Forget all months."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _key(name: str) -> tuple[str, str]:
+    task, _, method = name.partition("/")
+    return task, method
+
+
+def _write_text(path: Path, text: str) -> None:
+    work = path.with_name(f".{path.name}")
+    work.write_text(text, encoding="utf-8")
+    work.rename(path)

@@ -1,0 +1,412 @@
+"""The simulation road: hourly truth in, degraded, downscaled by every method, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.delayed import delayed
+
+from deepcams_eval import published
+from deepcams_eval.colocate import Compute
+from deepcams_eval.degrade import degradation
+from deepcams_eval.downscale import TASKS, Downscaler, Task, Training, registry
+from deepcams_eval.downscale.prediction import Prediction
+from deepcams_eval.downscale.registry import Listed
+from deepcams_eval.errors import NoDataError
+from deepcams_eval.report.simulation_content import Case
+from deepcams_eval.schema import FloatArray, Product
+from deepcams_eval.simulation import tables
+from deepcams_eval.simulation.choice import BASELINES, Chosen, choose, shown_of
+from deepcams_eval.simulation.month import Key, Part, Work, box_cells, replay, score_month
+from deepcams_eval.simulation.notes import notes_of
+from deepcams_eval.simulation.parts import Parts
+from deepcams_eval.simulation.plan import Plan, fitted_to
+from deepcams_eval.simulation.spectra import ZonalSpectrum
+from deepcams_eval.sources.product import ProductSpec, open_product
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PredictionSpec:
+    """Files of somebody else's model, and the task in whose table they stand."""
+
+    product: ProductSpec
+    task: Task
+
+
+@dataclass(frozen=True)
+class CheckpointSpec:
+    """A trained network, and what to call it."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """What is simulated, and how.
+
+    Attributes
+    ----------
+    year : int
+        The year scored.
+    truth : ProductSpec
+        Hourly fields.
+    train_years : tuple of int
+        Years of the truth that methods may learn from; never `year`.
+    tasks : tuple of Task
+        Which tables are made.
+    methods : tuple of str or None
+        Names of methods, all where None. The first of `BASELINES` is scored in any case.
+    predictions : tuple of PredictionSpec
+        Methods that exist as files.
+    checkpoints : tuple of CheckpointSpec
+        Trained networks, in place of what is registered under the same name or beside it.
+    degrade : str
+        Name of the operator in space.
+    weights : {"none", "area"}
+        Weights of cells in tables and figures; both are computed.
+    seed, resamples : int
+        Of the bootstrap over days.
+    strict : bool
+        Whether a damaged file is fatal.
+    workers : int
+        Months scored at a time where there are worker processes.
+    """
+
+    year: int
+    truth: ProductSpec
+    train_years: tuple[int, ...] = ()
+    tasks: tuple[Task, ...] = TASKS
+    methods: tuple[str, ...] | None = None
+    predictions: tuple[PredictionSpec, ...] = ()
+    checkpoints: tuple[CheckpointSpec, ...] = ()
+    degrade: str = "imresize"
+    weights: str = "none"
+    seed: int = 0
+    resamples: int = 1000
+    strict: bool = False
+    workers: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationResult:
+    """Everything that `simulate` found; the tables are those of the files of the same name."""
+
+    product: Product
+    truth: xr.DataArray
+    methods: dict[Task, tuple[str, ...]]
+    available: tuple[Listed, ...]
+    samples: pd.DataFrame
+    months: dict[str, pd.DataFrame]
+    summary: pd.DataFrame
+    skill: pd.DataFrame
+    spectra: pd.DataFrame
+    counts: pd.DataFrame
+    error_maps: dict[tuple[str, str], FloatArray]
+    cases: tuple[Case, ...]
+    notes: list[str] = field(default_factory=list)
+
+
+def simulate(
+    settings: SimulationSettings,
+    parts: Parts,
+    *,
+    resume: bool = False,
+    compute: Compute | None = None,
+    progress: Progress | None = None,
+) -> SimulationResult:
+    """Benchmark methods of downscaling on a year of hourly truth.
+
+    Parameters
+    ----------
+    settings : SimulationSettings
+        What is simulated, and how.
+    parts : Parts
+        Where months that are done are kept.
+    resume : bool
+        Whether the months that are there already are taken as they are.
+    compute : callable, optional
+        Runs dask tasks, each a month; in this process where absent.
+    progress : callable, optional
+        Called with the name of the step, the units done and the units in all.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be used.
+    NoDataError
+        If there is no hour of the year, or no method.
+    """
+    product = open_product(settings.truth, strict=settings.strict)
+    operator = degradation(settings.degrade)
+    truth, left_out = fitted_to(operator, product.field)
+    plan = Plan(truth, settings.year)
+    trained = tuple(registry.checkpoint(one.name, one.path) for one in settings.checkpoints)
+    chosen = choose(settings.tasks, settings.methods, _predictions(settings), trained)
+    parts.start(_fingerprint(settings, product, chosen), resume=resume)
+    learnt = _fit(chosen, settings, truth, progress)
+    work = Work(operator, learnt.methods, shown_of(learnt.methods))
+    _score_all(plan, truth, work, parts, settings.workers, compute, progress)
+    merged = merge(parts.read(month) for month in plan.months)
+    if merged.samples.empty:
+        raise NoDataError(
+            f"no hour of {settings.year} could be scored: no interval of three hours is complete",
+            hint="give consecutive hours, from 00, 03, ... UTC to the next of them",
+        )
+    result = _tabulate(merged, plan, truth, product, learnt, work, settings)
+    result.notes.extend(learnt.said(truth))
+    if left_out is not None:
+        result.notes.append(f"{left_out}.")
+    return result
+
+
+def merge(parts: Iterator[Part]) -> Part:
+    """Merge months into one; sums add up and the largest difference wins."""
+    total = Part()
+    samples = []
+    for part in parts:
+        samples.append(part.samples)
+        _add(total.power, part.power)
+        _add(total.square_error, part.square_error)
+        total.short += part.short
+        for task, one in part.largest.items():
+            if task not in total.largest or one.difference > total.largest[task].difference:
+                total.largest[task] = one
+    filled = [table for table in samples if len(table)]
+    total.samples = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+    return total
+
+
+def _add(total: dict[Key, Any], part: Mapping[Key, Any]) -> None:
+    for key, value in part.items():
+        total[key] = total[key] + value if key in total else value
+
+
+def _score_all(
+    plan: Plan,
+    truth: xr.DataArray,
+    work: Work,
+    parts: Parts,
+    workers: int,
+    compute: Compute | None,
+    progress: Progress | None,
+) -> None:
+    tell = progress or (lambda _step, _done, _total: None)
+    days = {month: sum(1 for _ in plan.days(month)) for month in plan.months}
+    total, done = sum(days.values()), 0
+    todo = []
+    for month in plan.months:
+        if parts.has(month):
+            done += days[month]
+        else:
+            todo.append(month)
+    tell("days", done, total)
+    if compute is None:
+        for month in todo:
+
+            def tick() -> None:
+                nonlocal done
+                done += 1
+                tell("days", done, total)
+
+            parts.write(month, score_month(truth, plan, month, work, tick))
+        return
+    for first in range(0, len(todo), max(1, workers)):
+        batch = todo[first : first + max(1, workers)]
+        compute([_task(truth, plan, month, work, parts) for month in batch])
+        done += sum(days[month] for month in batch)
+        tell("days", done, total)
+
+
+def _task(truth: xr.DataArray, plan: Plan, month: str, work: Work, parts: Parts) -> Any:
+    # The truth goes as a constructor: dask would compute the lazy array of an argument.
+    def run() -> str:
+        parts.write(month, score_month(truth, plan, month, work))
+        return month
+
+    return delayed(run)()
+
+
+def _fit(
+    chosen: Chosen, settings: SimulationSettings, truth: xr.DataArray, progress: Progress | None
+) -> Chosen:
+    """Let the methods that learn do so; without training years they are left out."""
+    learners = chosen.learners
+    if not learners:
+        return chosen
+    years = np.asarray(truth["time"].values.astype("datetime64[Y]").astype(int)) + 1970
+    wanted = tuple(year for year in settings.train_years if year in years)
+    if not wanted:
+        return chosen.without(learners, "no training year: add --train-years")
+    places = np.flatnonzero(np.isin(years, wanted))
+    days = truth["time"].values[places].astype("datetime64[D]")
+    cuts = np.flatnonzero(np.diff(days).astype(bool)) + 1
+
+    def blocks() -> Iterator[xr.DataArray]:
+        groups = np.split(places, cuts)
+        for done, group in enumerate(groups, start=1):
+            yield truth.isel(time=group).compute(scheduler="synchronous")
+            if progress is not None:
+                progress("training days", done, len(groups))
+
+    training = Training(wanted, degradation(settings.degrade), blocks)
+    for learner in learners:
+        learner.fit(training)
+    return chosen
+
+
+def _predictions(settings: SimulationSettings) -> tuple[Downscaler, ...]:
+    opened = (
+        (spec, open_product(spec.product, strict=settings.strict)) for spec in settings.predictions
+    )
+    return tuple(
+        Prediction(spec.product.name, spec.task, product.field) for spec, product in opened
+    )
+
+
+def _fingerprint(settings: SimulationSettings, product: Product, chosen: Chosen) -> dict[str, Any]:
+    """Return what must be the same for months of an interrupted run to be of use."""
+    kept = {
+        key: value
+        for key, value in asdict(settings).items()
+        if key not in ("seed", "resamples", "weights", "workers")
+    }
+    files = [*product.files]
+    return {
+        **kept,
+        "methods": {
+            task: [f"{one.name} ({chosen.sources[task, one.name]})" for one in methods]
+            for task, methods in chosen.methods.items()
+        },
+        "files": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+    }
+
+
+def _tabulate(
+    merged: Part,
+    plan: Plan,
+    truth: xr.DataArray,
+    product: Product,
+    chosen: Chosen,
+    work: Work,
+    settings: SimulationSettings,
+) -> SimulationResult:
+    names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
+    common, left_out = tables.common(merged.samples)
+    _require_common(names, common, merged.samples)
+    printed = {"temporal": published.table2(), "spatial": published.table3()}
+    result = SimulationResult(
+        product=product,
+        truth=truth,
+        methods=names,
+        available=chosen.available,
+        samples=merged.samples,
+        months={
+            task: tables.month_table(
+                common,
+                task,
+                methods,
+                settings.weights,
+                year=settings.year,
+                published=printed.get(task),
+            )
+            for task, methods in names.items()
+        },
+        summary=_ordered(tables.summary(common), names),
+        skill=_ordered(
+            tables.skill(
+                common,
+                BASELINES,
+                rng=np.random.default_rng(settings.seed),
+                resamples=settings.resamples,
+            ),
+            names,
+        ),
+        spectra=_ordered(_spectra(merged, truth), names),
+        counts=plan.counts(tuple(names)),
+        error_maps={
+            key: np.sqrt(
+                np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+            ).astype(np.float32)
+            for key, (total, count) in merged.square_error.items()
+        },
+        cases=tuple(_cases(merged, plan, truth, work)),
+    )
+    result.notes.extend(
+        notes_of(
+            product,
+            chosen,
+            merged,
+            result.counts,
+            year=settings.year,
+            train_years=settings.train_years,
+            left_out=left_out,
+        )
+    )
+    return result
+
+
+def _require_common(
+    names: Mapping[Task, tuple[str, ...]], common: pd.DataFrame, samples: pd.DataFrame
+) -> None:
+    """Refuse a task without an hour that all its methods have, naming the one with fewest."""
+    for task in names:
+        if (common["task"] == task).any() or not (samples["task"] == task).any():
+            continue
+        scored = samples[(samples["task"] == task) & (samples["n"] > 0)]
+        hours = scored.groupby("method")["time"].nunique().reindex(names[task], fill_value=0)
+        raise NoDataError(
+            f"no hour has a value of every {task} method; {hours.idxmin()!r} has {hours.min()}",
+            hint="check its times and the gaps of the truth, or leave it out",
+        )
+
+
+def _ordered(table: pd.DataFrame, names: Mapping[Task, Sequence[str]]) -> pd.DataFrame:
+    """Put the rows in the order of the tables; rows of one method stay as they are."""
+    place = {(task, name): i for task in names for i, name in enumerate(names[task])}
+    tasks = {task: i for i, task in enumerate(names)}
+    keys = [
+        (tasks[task], place[task, method])
+        for task, method in zip(table["task"], table["method"], strict=True)
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _spectra(merged: Part, truth: xr.DataArray) -> pd.DataFrame:
+    spectrum = ZonalSpectrum(truth["longitude"].values)
+    found = [
+        spectrum.table(sums).assign(task=task, method=method)
+        for (task, method), sums in merged.power.items()
+    ]
+    table = pd.concat(found, ignore_index=True)
+    return table[["task", "method", *(name for name in table if name not in ("task", "method"))]]
+
+
+def _cases(merged: Part, plan: Plan, truth: xr.DataArray, work: Work) -> Iterator[Case]:
+    latitude, longitude = truth["latitude"].values, truth["longitude"].values
+    box = box_cells(latitude, longitude)
+    for task in TASKS:
+        if task not in merged.largest:
+            continue
+        found = merged.largest[task]
+        frame, estimates = replay(truth, plan, work, task, found.time)
+        south, north = found.row - box.height // 2, found.row + box.height // 2
+        west, east = found.column - box.width // 2, found.column + box.width // 2
+        yield Case(
+            task=task,
+            time=found.time,
+            methods=work.shown[task],
+            truth=frame,
+            estimates=estimates,
+            box=(longitude[west], latitude[south], longitude[east], latitude[north]),
+            difference=found.difference,
+        )

@@ -1,0 +1,485 @@
+"""From the samples of a simulation to its tables: months, summaries, skill.
+
+A sample is one method at one hour with one weighting, as `FrameScorer` gives it, with the columns
+``task``, ``method``, ``time`` (datetime64) and ``hours`` ("kept" for the hours of the 3-hourly
+input, "inserted" for those between). It counts where its RMSE is finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from deepcams_eval import scores
+from deepcams_eval.downscale import Task
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.intervals import draw_stations, percentile_interval
+from deepcams_eval.moments import Moments
+
+Array = npt.NDArray[np.float64]
+
+TABLE_SCORES = ("r", "rmse", "mae")
+"""Scores of Tables 2 and 3, in their order."""
+
+SUMMARY_SCORES = (*TABLE_SCORES, "mb", "p99_error")
+SKILL_SCORES = ("rmse", "mae")
+HOUR_CLASSES = ("all", "kept", "inserted")
+AVERAGE = "average"
+
+_SPLIT_BY_HOURS = "joint"
+
+
+def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
+    """Keep, in each task, the hours for which every method of the task has a score.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        Samples of any number of tasks, in any order. An hour that a method has no row for counts
+        like one without a finite RMSE.
+
+    Returns
+    -------
+    samples : pandas.DataFrame
+        The rows kept, in their order, with a new index.
+    left_out : dict of (task, method) to int
+        Hours left out because this method has no score for them, where there are any. An hour
+        that several methods lack counts for each.
+
+    Raises
+    ------
+    InputError
+        If a sample stands there twice.
+    """
+    _require_columns(samples, ("task", "method", "time", "weights", "rmse"))
+    keep = np.zeros(len(samples), dtype=bool)
+    left_out: dict[tuple[str, str], int] = {}
+    task_of = samples["task"].to_numpy()
+    for task in _names(samples["task"]):
+        rows = np.flatnonzero(task_of == task)
+        part = samples.iloc[rows]
+        # Of the two weightings of an hour both stay, or neither.
+        finite = _wide(part, "rmse", ["method", "weights"]).notna()
+        shared = finite.all(axis=1)
+        for method in _names(part["method"]):
+            missing = int((~finite.loc[:, [method]].all(axis=1)).sum())
+            if missing:
+                left_out[task, method] = missing
+        keep[rows] = part["time"].isin(finite.index[shared]).to_numpy()
+    return samples[keep].reset_index(drop=True), left_out
+
+
+def month_table(
+    samples: pd.DataFrame,
+    task: str,
+    methods: Sequence[str],
+    weights: str,
+    *,
+    year: int | None = None,
+    published: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return the scores of each month and their average, laid out as Tables 2 and 3.
+
+    The score of a month is the mean of the scores of its samples, and the average the mean of
+    the months, which is how the paper defines them. A sample whose R is undefined (a constant
+    map) counts in n, but not in the mean of R.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        All methods on the same hours, as from `common`.
+    task : str
+        ``temporal``, ``spatial`` or ``joint``.
+    methods : sequence of str
+        In the order of the columns.
+    weights : {"none", "area"}
+        Which samples.
+    year : int, optional
+        Gives its twelve calendar months a row each; those without a sample have n = 0 and NaN.
+        Without it there is a row for each month that occurs.
+    published : pandas.DataFrame, optional
+        `deepcams_eval.published.table2` or `table3`. Its columns are added where it has a month
+        of the table; its average stands beside ours however few months ours has.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``month`` ("2020-01", …, "average"), ``n`` (samples of each method; of the average their
+        sum), ``r_<method>`` …, ``rmse_<method>`` …, ``mae_<method>`` …, and ``published_`` with
+        the columns of `published` (NaN for a month that it lacks). The joint task has ``hours``
+        ("all", "kept", "inserted") in front, a block of rows each if it has
+        samples, and no published columns.
+
+    Raises
+    ------
+    InputError
+        If a method has no sample, two differ in their hours, or a sample lies outside `year`.
+    """
+    chosen = _scored(samples)
+    chosen = chosen[(chosen["task"] == task) & (chosen["weights"] == weights)]
+    chosen = chosen[chosen["method"].isin(list(methods))]
+    chosen = chosen.assign(month=_month(chosen))
+    _require_same_hours(chosen, task, methods)
+    occurring = sorted(set(chosen["month"]))
+    months = occurring if year is None else [f"{year}-{number:02d}" for number in range(1, 13)]
+    outside = sorted(set(occurring) - set(months))
+    if outside:
+        raise InputError(
+            f"a {task} sample of {outside[0]} lies outside {year}", hint="score one year at a time"
+        )
+    if task == _SPLIT_BY_HOURS:
+        blocks = [
+            _months_of(part, methods, months).assign(hours=hours)
+            for hours, part in _hour_classes(chosen, always=True)
+        ]
+        table = pd.concat(blocks, ignore_index=True)
+        return table[["hours", *table.columns.drop("hours")]]
+    table = _months_of(chosen, methods, months)
+    if published is None or not set(published["month"]) & set(months):
+        return table
+    beside = published.set_index("month").add_prefix("published_")
+    return table.join(beside, on="month")
+
+
+def summary(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each method over all its samples, in two ways.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        Samples of any number of tasks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``task, method, hours, weights, aggregate, n_samples, r, rmse, mae, mb, p99_error``; the
+        scores in 1 and µg m⁻³. ``hours`` is all, kept and inserted for the joint task; for
+        another task there is one row, with the class of all its samples, or "all" if they have
+        two. ``aggregate`` is ``months``, the mean of the monthly means as in `month_table`, or
+        ``pooled``, one score over all cells of all samples. In a pooled ``p99_error`` each
+        sample contributes the cells above its own percentile.
+
+    Raises
+    ------
+    NoDataError
+        If no sample has a score.
+    """
+    scored = _scored(samples)
+    if scored.empty:
+        raise NoDataError("no sample of the simulation has a score", hint="check the truth")
+    scored = scored.assign(month=_month(scored))
+    keys = ["task", "method", "weights"]
+    tables = []
+    for task in _names(scored["task"]):
+        of_task = scored[scored["task"] == task]
+        for hours, part in _hour_classes(of_task, always=task == _SPLIT_BY_HOURS):
+            grouped = part.groupby(keys, observed=True)
+            monthly = part.groupby([*keys, "month"], observed=True)[list(SUMMARY_SCORES)].mean()
+            by_month = monthly.groupby(level=keys, observed=True).mean()
+            code = grouped.ngroup().to_numpy(dtype=np.intp)
+            pooled = _pooled(part, code, by_month.index)
+            for aggregate, table in (("months", by_month), ("pooled", pooled)):
+                tables.append(
+                    table.assign(hours=hours, aggregate=aggregate, n_samples=grouped.size())
+                )
+    joined = pd.concat(tables).reset_index()
+    columns = ["task", "method", "hours", "weights", "aggregate", "n_samples", *SUMMARY_SCORES]
+    return joined[columns].sort_values(columns[:5], ignore_index=True)
+
+
+def skill(
+    samples: pd.DataFrame,
+    baselines: Mapping[Task, Sequence[str]],
+    *,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+) -> pd.DataFrame:
+    """Compare each method with each baseline, with paired intervals by resampling days.
+
+    The score is that of `month_table`: the mean over months of the mean over samples. A resample
+    takes as many whole UTC days as the task has, with replacement over the year; a month of which
+    no day is drawn drops out of it. The same draws serve every method and baseline of a task.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        A method and a baseline are compared at the hours for which both have a score.
+    baselines : mapping of str to sequence of str
+        By task; a task or a baseline without samples is passed over.
+    rng : numpy.random.Generator
+        Draws the days; the same seed gives the same intervals.
+    resamples : int
+        Number of bootstrap resamples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a task × hours × weights × baseline × other method × metric (rmse, mae):
+        ``task, method, baseline, hours, weights, metric, score, baseline_score, difference``
+        (method − baseline, negative where the method is better, µg m⁻³), ``difference_lo,
+        difference_hi, skill`` (1 − score/baseline_score), ``skill_lo, skill_hi`` (95 %
+        percentiles), ``days, samples`` (behind the comparison). Intervals are NaN for fewer days
+        than `deepcams_eval.intervals.MIN_STATIONS`; everything is NaN without a shared hour.
+    """
+    scored = _scored(samples)
+    rows: list[pd.DataFrame] = []
+    # In the order of names, so that neither the order of rows nor that of tasks moves a draw.
+    for task in sorted(baselines):
+        of_task = scored[scored["task"] == task]
+        if of_task.empty:
+            continue
+        days = np.unique(of_task["time"].to_numpy().astype("datetime64[D]"))
+        draws = draw_stations(len(days), resamples, rng)
+        for hours, part in _hour_classes(of_task, always=task == _SPLIT_BY_HOURS):
+            for weights in _names(part["weights"]):
+                weighted = part[part["weights"] == weights]
+                wide = {name: _wide(weighted, name, ["method"]) for name in SKILL_SCORES}
+                rows += [
+                    _against(wide, baseline, days, draws).assign(
+                        task=task, hours=hours, weights=weights
+                    )
+                    for baseline in baselines[task]
+                    if baseline in wide["rmse"]
+                ]
+    if not rows:
+        return pd.DataFrame(columns=_SKILL_COLUMNS)
+    return pd.concat(rows, ignore_index=True)[_SKILL_COLUMNS]
+
+
+_SKILL_COLUMNS = [
+    *("task", "method", "baseline", "hours", "weights", "metric"),
+    *("score", "baseline_score", "difference", "difference_lo", "difference_hi"),
+    *("skill", "skill_lo", "skill_hi", "days", "samples"),
+]
+
+
+def _against(
+    wide: Mapping[str, pd.DataFrame],
+    baseline: str,
+    days: npt.NDArray[np.datetime64],
+    draws: Array,
+) -> pd.DataFrame:
+    """Compare all methods with one baseline; the columns of `wide` are methods."""
+    others = [name for name in wide["rmse"].columns if name != baseline]
+    tables = []
+    for metric, values in wide.items():
+        reference = values[[baseline]].to_numpy()
+        # The differences themselves are averaged, so that what both share cancels exactly.
+        difference = values[others].to_numpy() - reference
+        paired = np.isfinite(difference)
+        year = _Year(values.index.to_numpy(), days, paired)
+        # The first of the draws takes each day once: the scores themselves.
+        taken = np.vstack([np.ones((1, len(days))), draws])
+        base = year.mean(taken, np.where(paired, reference, 0.0))
+        step = year.mean(taken, np.where(paired, difference, 0.0))
+        gain = _skill(step, base)
+        behind = year.days()
+        low, high = percentile_interval(step[1:], behind)
+        skill_low, skill_high = percentile_interval(gain[1:], behind)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "method": others,
+                    "baseline": baseline,
+                    "metric": metric,
+                    "score": base[0] + step[0],
+                    "baseline_score": base[0],
+                    "difference": step[0],
+                    "difference_lo": low,
+                    "difference_hi": high,
+                    "skill": gain[0],
+                    "skill_lo": skill_low,
+                    "skill_hi": skill_high,
+                    "days": behind.astype(int),
+                    "samples": paired.sum(axis=0),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+class _Year:
+    """Means over months of means over samples, with days counted any number of times.
+
+    Parameters
+    ----------
+    times : ndarray of datetime64, shape (hours,)
+        Of the samples.
+    days : ndarray of datetime64, shape (days,)
+        Sorted; all that may be drawn.
+    counted : ndarray of bool, shape (hours, methods)
+        Whether a sample counts.
+    """
+
+    def __init__(
+        self,
+        times: npt.NDArray[np.datetime64],
+        days: npt.NDArray[np.datetime64],
+        counted: npt.NDArray[np.bool_],
+    ) -> None:
+        self._size = len(days)
+        self._day = np.searchsorted(days, times.astype("datetime64[D]"))
+        months = days.astype("datetime64[M]")
+        self._months = [np.flatnonzero(months == month) for month in np.unique(months)]
+        self._counts = self._by_day(counted.astype(np.float64))
+
+    def days(self) -> Array:
+        """Return the number of days with a sample, shape (methods,)."""
+        return np.asarray((self._counts > 0).sum(axis=0), dtype=np.float64)
+
+    def mean(self, draws: Array, values: Array) -> Array:
+        """Return the mean of `values` (hours, methods), zero where not counted, of each draw.
+
+        Shape (draws, methods); NaN where a draw has no sample.
+        """
+        sums = self._by_day(values)
+        total = np.zeros((len(draws), values.shape[1]))
+        occurring = np.zeros_like(total)
+        for days in self._months:
+            count = draws[:, days] @ self._counts[days]
+            total += _divide(draws[:, days] @ sums[days], count, 0.0)
+            occurring += count > 0
+        return _divide(total, occurring, np.nan)
+
+    def _by_day(self, values: Array) -> Array:
+        sums = np.zeros((self._size, values.shape[1]))
+        np.add.at(sums, self._day, values)
+        return sums
+
+
+def _skill(difference: Array, baseline: Array) -> Array:
+    # Not minus the ratio: that would print -0 for a method that is its own baseline.
+    return _divide(0.0 - difference, baseline, np.nan)
+
+
+def _divide(numerator: Array, denominator: Array, otherwise: float) -> Array:
+    result = np.full(numerator.shape, otherwise)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
+
+
+def _months_of(
+    samples: pd.DataFrame, methods: Sequence[str], months: Sequence[str]
+) -> pd.DataFrame:
+    grouped = samples.groupby(["month", "method"], observed=True)
+    means = grouped[list(TABLE_SCORES)].mean()
+    counts = samples[samples["method"] == methods[0]].groupby("month").size()
+    columns = {
+        f"{name}_{method}": means[name].xs(method, level="method").reindex(list(months))
+        for name in TABLE_SCORES
+        for method in methods
+    }
+    body = pd.DataFrame(columns, index=pd.Index(months))
+    body.loc[AVERAGE] = body.mean()
+    number = counts.reindex(list(months), fill_value=0).to_list()
+    body.insert(0, "n", [*number, sum(number)])
+    return body.rename_axis("month").reset_index()
+
+
+def _pooled(
+    samples: pd.DataFrame, code: npt.NDArray[np.integer[Any]], index: pd.Index[Any]
+) -> pd.DataFrame:
+    """Return the scores over all cells of all samples of each group."""
+    frames = _frame_moments(samples)
+    sums = frames.pool(code, len(index))
+    cells = np.bincount(code, samples["n"].to_numpy(dtype=np.float64), len(index))
+    # R asks for two cells, whatever their area.
+    sums = sums.scaled(cells / sums.n)
+    table = {name: scores.SCORES[name](sums) for name in (*TABLE_SCORES, "mb")}
+    high = samples["weight_p99"].to_numpy(dtype=np.float64)
+    error = np.where(high > 0, samples["p99_error"].to_numpy(dtype=np.float64), 0.0)
+    empty = Moments.empty(len(samples))
+    above = replace(empty, n=high, square_error=high * error**2).pool(code, len(index))
+    return pd.DataFrame({**table, "p99_error": scores.rmse(above)}, index=index)
+
+
+def _frame_moments(samples: pd.DataFrame) -> Moments:
+    """Return the sums over the cells of each sample, from its stored means."""
+
+    def stored(name: str) -> Array:
+        return samples[name].to_numpy(dtype=np.float64)
+
+    undefined = np.full(len(samples), np.nan)
+    means = Moments(
+        n=np.ones(len(samples)),
+        mean_o=stored("mean_truth"),
+        mean_m=stored("mean_estimate"),
+        ss_o=stored("var_truth"),
+        ss_m=stored("var_estimate"),
+        sp=stored("covariance"),
+        square_error=stored("square_error"),
+        absolute_error=stored("absolute_error"),
+        n_fractional=undefined,
+        fractional_bias=undefined,
+        fractional_error=undefined,
+        within_factor_2=undefined,
+    )
+    return means.scaled(stored("weight"))
+
+
+def _hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the samples of each class of hours; all at once, unless `always` split."""
+    present = _names(samples["hours"])
+    if always:
+        for name in HOUR_CLASSES:
+            part = samples if name == "all" else samples[samples["hours"] == name]
+            if len(part):
+                yield name, part
+    elif len(present):
+        yield (present[0] if len(present) == 1 else "all"), samples
+
+
+def _wide(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return `value` by time and `columns`, both sorted; NaN where there is no row."""
+    keys = ["time", *columns]
+    repeated = samples.duplicated(keys)
+    if repeated.any():
+        row = samples[repeated].iloc[0]
+        raise InputError(
+            f"the sample of {row['task']} {row['method']} at {row['time']} stands there twice",
+            hint="score each hour once",
+        )
+    finite = samples[value].where(np.isfinite(samples[value]))
+    table = samples.assign(**{value: finite}, method=samples["method"].astype(str))
+    # A mean over one sample; `dropna` would drop the hours and methods without a score.
+    return pd.DataFrame(
+        table.pivot_table(values=value, index="time", columns=list(columns), dropna=False)
+    )
+
+
+def _scored(samples: pd.DataFrame) -> pd.DataFrame:
+    _require_columns(samples, ("task", "method", "time", "hours", "weights", *TABLE_SCORES))
+    finite = np.isfinite(samples["rmse"].to_numpy(dtype=np.float64))
+    return samples.iloc[np.flatnonzero(finite)]
+
+
+def _require_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
+    absent = [name for name in needed if name not in samples.columns]
+    if absent:
+        raise InputError(f"the samples lack the column {', '.join(absent)}")
+
+
+def _require_same_hours(samples: pd.DataFrame, task: str, methods: Sequence[str]) -> None:
+    hours = {name: set(samples["time"][samples["method"] == name]) for name in methods}
+    for name, times in hours.items():
+        if not times:
+            raise InputError(f"the method {name!r} has no {task} sample")
+        if times != hours[methods[0]]:
+            raise InputError(
+                f"{name!r} and {methods[0]!r} are scored at different hours"
+                f" ({len(times)} and {len(hours[methods[0]])})",
+                hint="take the hours they have in common first",
+            )
+
+
+def _month(samples: pd.DataFrame) -> npt.NDArray[np.str_]:
+    return np.datetime_as_string(samples["time"].to_numpy().astype("datetime64[M]"))
+
+
+def _names(column: pd.Series[Any]) -> list[str]:
+    return sorted(str(name) for name in column.unique())

@@ -1,0 +1,644 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+
+from deepcams_eval import published
+from deepcams_eval.report import simulation_figures, simulation_page, simulation_tables
+from deepcams_eval.report.simulation_content import Case, SimulationContent
+from deepcams_eval.report.simulation_write import write_simulation_report
+
+METHODS = {
+    "temporal": (
+        "nearest",
+        "linear",
+        "linear-eq9",
+        "linear-sqrt",
+        "pchip",
+        "dis",
+        "xvfi_a%",
+        "file:mine",
+    ),
+    "spatial": ("nearest", "bilinear", "bicubic", "lanczos", "bicubic-ibp", "pattern"),
+    "joint": ("linear+bicubic", "dis+bicubic-ibp", "bicubic-ibp+dis"),
+}
+BASELINES = {
+    "temporal": ("linear", "dis"),
+    "spatial": ("bicubic", "bicubic-ibp"),
+    "joint": ("linear+bicubic",),
+}
+ERROR = {
+    "nearest": 3.478,
+    "linear": 2.129,
+    "linear-eq9": 3.817,
+    "linear-sqrt": 2.125,
+    "pchip": 2.05,
+    "dis": 1.787,
+    "xvfi_a%": 1.801,
+    "file:mine": 2.6,
+    "bilinear": 3.1,
+    "bicubic": 2.896,
+    "lanczos": 2.756,
+    "bicubic-ibp": 2.585,
+    "pattern": 2.44,
+    "linear+bicubic": 3.3,
+    "dis+bicubic-ibp": 2.9,
+    "bicubic-ibp+dis": 2.95,
+}
+BOXES = {"regional": (-112.0, 34.0, -104.0, 40.0), "global": (170.0, 20.0, -160.0, 40.0)}
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+def make_grid(grid: str) -> tuple[np.ndarray, np.ndarray]:
+    if grid == "regional":
+        return np.arange(25.0, 49.1, 0.25), np.arange(-125.0, -82.9, 0.25)
+    return np.arange(-90.0, 90.1, 2.5), np.arange(-180.0, 180.0, 2.5)
+
+
+def make_months(task: str, methods: Sequence[str], *, absent: str) -> pd.DataFrame:
+    rng = np.random.default_rng(11)
+    rows = []
+    for hours in ("all", "kept", "inserted") if task == "joint" else ("all",):
+        for month in range(1, 13):
+            name = f"2020-{month:02d}"
+            row = {"month": name, "hours": hours, "n": 0 if name == absent else 16 * 30}
+            for method in methods:
+                error = ERROR[method] * (1 + 0.3 * np.cos(month / 2)) * rng.uniform(0.99, 1.01)
+                values = {"r": 1 - error / 400, "rmse": error, "mae": 0.16 * error}
+                if name == absent:
+                    values = dict.fromkeys(values, np.nan)
+                row |= {f"{metric}_{method}": value for metric, value in values.items()}
+            rows.append(row)
+        average = pd.DataFrame(rows).query("hours == @hours").mean(numeric_only=True)
+        rows.append({**average.to_dict(), "month": "average", "hours": hours, "n": 16 * 30 * 12})
+    table = pd.DataFrame(rows).astype({"n": "int64"})
+    if task == "joint":
+        return table
+    theirs = published.table2() if task == "temporal" else published.table3()
+    theirs = theirs.rename(columns=lambda key: key if key == "month" else f"published_{key}")
+    return table.drop(columns="hours").merge(theirs, on="month", how="left")
+
+
+def make_skill(task: str, months: pd.DataFrame, methods: Sequence[str], days: int) -> pd.DataFrame:
+    rows = []
+    for place, method in enumerate(methods):
+        for baseline in BASELINES[task]:
+            for weights in ("none", "area"):
+                for hours in ("all", "kept", "inserted") if task == "joint" else ("all",):
+                    for metric in ("rmse", "mae"):
+                        if method == baseline or baseline not in methods:
+                            continue
+                        score = ERROR[method] if metric == "rmse" else ERROR[method] * 0.17
+                        other = ERROR[baseline] if metric == "rmse" else ERROR[baseline] * 0.16
+                        half = np.nan if days == 1 else 0.01 + 0.008 * place
+                        skill = 1 - score / other + (0.7 if weights == "area" else 0)
+                        rows.append(
+                            {
+                                **{"task": task, "method": method, "baseline": baseline},
+                                **{"hours": hours, "weights": weights, "metric": metric},
+                                **{"score": score, "baseline_score": other},
+                                "difference": score - other,
+                                "difference_lo": score - other - half,
+                                "difference_hi": score - other + half,
+                                **{"skill": skill, "skill_lo": skill - half},
+                                **{"skill_hi": skill + half, "days": days, "samples": 16 * days},
+                            }
+                        )
+    assert len(months)
+    return pd.DataFrame(rows)
+
+
+def make_summary(task: str, methods: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for weights, factor in (("area", 1.3), ("none", 1.0)):
+        for aggregate in ("months", "pooled"):
+            for method in methods:
+                error = ERROR[method] * factor
+                rows.append(
+                    {
+                        **{"task": task, "method": method, "hours": "all", "weights": weights},
+                        **{"aggregate": aggregate, "n_samples": 5856, "r": 1 - error / 400},
+                        **{"rmse": error, "mae": error * 0.16, "mb": 0.01, "p99_error": 9 * error},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def make_spectra(task: str, methods: Sequence[str], spacing: float) -> pd.DataFrame:
+    edges = 2 * spacing * 2.0 ** np.arange(0, 6.5, 0.5)
+    rows = []
+    for method in methods:
+        sharp = 1 / ERROR[method]
+        for low, high in pairwise(edges):
+            ratio = 1 - np.exp(-low * 6 * sharp / spacing / 4)
+            rows.append(
+                {
+                    **{"task": task, "method": method},
+                    **{"wavelength_lo_deg": low, "wavelength_hi_deg": high},
+                    **{"power_truth": 1.0, "power_estimate": ratio, "ratio": ratio, "rows": 576},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def make_plume(latitude: np.ndarray, longitude: np.ndarray, shift: float) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    x, y = np.meshgrid(longitude, latitude)
+    values = 8 + 6 * np.cos(np.deg2rad(y)) ** 2 + rng.lognormal(0, 0.3, x.shape)
+    span = longitude[-1] - longitude[0]
+    for centre in np.linspace(longitude[0], longitude[-1], 7):
+        far = ((x - centre - 2 - shift) / (span / 40)) ** 2 + ((y - 35 - centre / 30) / 4) ** 2
+        values = values + 140 * np.exp(-far)
+    return values.astype(np.float32)
+
+
+def make_content(
+    grid: str = "regional",
+    tasks: Sequence[str] = ("temporal", "spatial", "joint"),
+    *,
+    methods: dict[str, tuple[str, ...]] | None = None,
+    synthetic: bool = False,
+    days: int = 36,
+    absent: str = "2020-09",
+) -> SimulationContent:
+    latitude, longitude = make_grid(grid)
+    chosen = {task: (methods or METHODS)[task] for task in tasks}
+    months = {task: make_months(task, names, absent=absent) for task, names in chosen.items()}
+    truth = make_plume(latitude, longitude, 0.0)
+    maps, cases = {}, []
+    for task, names in chosen.items():
+        for method in names:
+            field = np.abs(truth - make_plume(latitude, longitude, ERROR[method] / 4))
+            field[:3, :5] = np.nan
+            maps[task, method] = field
+        baseline, challenger = names[0], names[-1]
+        if len(names) > 1:
+            baseline, challenger = (
+                BASELINES[task][0],
+                [name for name in names if name != BASELINES[task][0]][-1],
+            )
+            estimates = {
+                name: make_plume(latitude, longitude, ERROR[name] / 3)
+                for name in (baseline, challenger)
+            }
+            pair = (baseline, challenger)
+            stamp = np.datetime64("2020-03-08T01:30", "us")
+            cases.append(Case(task, stamp, pair, truth, estimates, BOXES[grid], 12.3456))
+    counts = pd.DataFrame(
+        [
+            (task, month, 480, 0 if month == absent else 480, 471 * (month == absent), 9)
+            for task in tasks
+            for month in months[task]["month"].unique()
+            if month != "average"
+        ],
+        columns=["task", "month", "expected", "scored", "truth_absent", "interval_incomplete"],
+    )
+    return SimulationContent(
+        year=2020,
+        degradation="imresize: antialiased bicubic (half-pixel geometry)",
+        weights="none",
+        months=months,
+        methods_of=chosen,
+        summary=pd.concat([make_summary(*item) for item in chosen.items()], ignore_index=True),
+        skill=pd.concat(
+            [make_skill(task, months[task], names, days) for task, names in chosen.items()],
+            ignore_index=True,
+        ),
+        spectra=pd.concat(
+            [
+                make_spectra(task, names, float(latitude[1] - latitude[0]))
+                for task, names in chosen.items()
+            ],
+            ignore_index=True,
+        ),
+        counts=counts,
+        available=pd.DataFrame(
+            [
+                ("linear", "temporal", "Linear in time", "deepcams", "ready"),
+                ("abpn", "spatial", "ABPN <script>alert(1)</script>", "deepcams", "needs torch"),
+            ],
+            columns=["name", "task", "title", "source", "status"],
+        ),
+        latitude=latitude,
+        longitude=longitude,
+        error_maps=maps,
+        cases=cases,
+        notes=["The first map of 2021 is absent: 2 samples less."],
+        run={
+            "command": ["deepcams-bench", "simulation", "--year", "2020"],
+            "versions": {"deepcams": "0.1.0"},
+            "truth": {"kind": "geoscf"},
+            "inputs": [{"path": "truth.nc", "bytes": 123456, "sha256": "ab" * 32}],
+            "wall_time_s": 83.2,
+            "peak_rss_bytes": 1_234_567_890,
+        },
+        synthetic=synthetic,
+    )
+
+
+@pytest.fixture(scope="module")
+def content() -> SimulationContent:
+    return make_content()
+
+
+@pytest.fixture(scope="module")
+def report(content: SimulationContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    steps: list[tuple[int, int]] = []
+    # One task: drawing takes most of the time.
+    partial = replace(content, months={"temporal": content.months["temporal"]})
+    written = write_simulation_report(folder, partial, progress=lambda *step: steps.append(step))
+    assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
+    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+    assert {total for _, total in steps} == {len(steps)}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def synthetic_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    write_simulation_report(folder, make_content("global", ("spatial",), synthetic=True))
+    return folder
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(item.get_text() for item in figure.findobj(Text))
+
+
+def page_of(content: SimulationContent) -> str:
+    return simulation_page.render_page(content, [])
+
+
+@pytest.fixture(scope="module")
+def page(content: SimulationContent) -> str:
+    return page_of(content)
+
+
+def test_every_file_is_there(report: Path) -> None:
+    names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
+    tables = ["temporal", "summary_temporal", "skill_temporal"]
+    drawn = [f"{kind}_temporal" for kind in ("case", "months", "skill", "error_maps", "spectra")]
+    wanted = {f"tables/{name}.{end}" for name in tables for end in ("csv", "md", "tex")}
+    wanted |= {f"figures/{name}.{end}" for name in drawn for end in ("png", "pdf")}
+    assert names == wanted | {"report.html"}
+
+
+@pytest.mark.parametrize("task", list(METHODS))
+def test_csv_holds_every_digit_and_the_published_columns(
+    content: SimulationContent, tmp_path: Path, task: str
+) -> None:
+    path = simulation_tables.write_month_tables(tmp_path, content, task)[0]
+    read = pd.read_csv(path)
+    pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
+    theirs = [key for key in read if key.startswith("published_")]
+    assert len(theirs) == (0 if task == "joint" else 6)
+
+
+def html_rows(text: str, name: str) -> list[list[tuple[str, str]]]:
+    table = text.split(f'id="table-{name}"')[1].split("</table>")[0].split("<tbody>")[1]
+    return [
+        [(attributes, value) for attributes, value in re.findall(r"<td([^>]*)>(.*?)</td>", row)]
+        for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize("metric", ["r", "rmse", "mae"])
+@pytest.mark.parametrize("task", list(METHODS))
+def test_bold_is_the_best_of_ours_and_never_a_published_value(
+    page: str, content: SimulationContent, task: str, metric: str
+) -> None:
+    frame = content.months[task].copy()
+    rows = html_rows(page, f"{task}_{metric}")
+    first = 3 if task == "joint" else 2
+    count = len(METHODS[task])
+    decimals = 4 if metric == "r" else 3
+    seen = 0
+    for cells, (_, want) in zip(rows, frame.iterrows(), strict=True):
+        ours, theirs = cells[first : first + count], cells[first + count :]
+        values = np.array([want[f"{metric}_{name}"] for name in METHODS[task]]).round(decimals)
+        bold = ["best" in attributes for attributes, _ in ours]
+        if np.isnan(values).all():
+            assert [text for _, text in ours] == ["—"] * count
+            assert not any(bold)
+        else:
+            best = values.max() if metric == "r" else values.min()
+            assert bold == list(values == best)
+            assert [float(text) for _, text in ours] == pytest.approx(list(values))
+            seen += 1
+        assert not any("best" in attributes for attributes, _ in theirs)
+        assert all("aside" in attributes for attributes, _ in theirs)
+        assert len(theirs) == (0 if task == "joint" else 2)
+    assert seen == len(frame) - frame["n"].eq(0).sum()
+
+
+def test_a_published_value_better_than_all_of_ours_is_not_bold() -> None:
+    content = make_content(tasks=("temporal",))
+    table = content.months["temporal"].assign(published_rmse_deepcams=1e-6)
+    changed = replace(content, months={"temporal": table})
+    before = simulation_tables.month_tables(content, "temporal")[1]
+    after = simulation_tables.month_tables(changed, "temporal")[1]
+    assert before.bold == after.bold
+    assert before.bold
+    assert not [key for _, key in after.bold if key.startswith("published")]
+
+
+@given(
+    st.lists(
+        st.one_of(st.just(float("nan")), st.floats(0, 2).map(lambda x: round(x, 4))),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_equal_as_printed_is_no_difference(content: SimulationContent, values: list[float]) -> None:
+    names = tuple(f"m{place}" for place in range(len(values)))
+    row = {"month": "average", "n": 1}
+    for metric in ("r", "rmse", "mae"):
+        row |= {f"{metric}_{name}": value for name, value in zip(names, values, strict=True)}
+    content = replace(
+        content, months={"temporal": pd.DataFrame([row])}, methods_of={"temporal": names}
+    )
+    bold = simulation_tables.month_tables(content, "temporal")[1].bold
+    printed = {name: f"{x:.3f}" for name, x in zip(names, values, strict=True) if x == x}
+    if len(set(printed.values())) < 2:
+        assert not bold
+    else:
+        best = min(printed.values())
+        assert {key for _, key in bold} == {f"rmse_{n}" for n, x in printed.items() if x == best}
+
+
+def test_numbers_on_the_page_come_from_the_content(content: SimulationContent) -> None:
+    table = content.months["spatial"].copy()
+    average = table["month"] == "average"
+    table.loc[average, ["rmse_lanczos", "mae_lanczos", "r_lanczos"]] = [0.7654, 0.1987, 0.98765]
+    skill = content.skill.copy()
+    chosen = (
+        (skill["task"] == "spatial")
+        & (skill["method"] == "lanczos")
+        & (skill["baseline"] == "bicubic")
+        & (skill["metric"] == "rmse")
+        & (skill["weights"] == "none")
+    )
+    skill.loc[chosen, ["skill", "skill_lo", "skill_hi"]] = [0.5432, 0.4321, 0.6543]
+    text = page_of(replace(content, months={**content.months, "spatial": table}, skill=skill))
+    assert "lanczos has the lowest average RMSE (RMSE 0.765 µg m⁻³" in text
+    assert "MAE 0.199 µg m⁻³, R 0.9876" in text or "MAE 0.199 µg m⁻³, R 0.9877" in text
+    assert "+0.543 [+0.432, +0.654] against bicubic (better)" in text
+
+
+def test_the_linear_interpolation_as_printed_is_compared_with_the_correct_one(
+    content: SimulationContent,
+) -> None:
+    table = content.months["temporal"].copy()
+    average = table["month"] == "average"
+    table.loc[average, ["mae_linear", "mae_linear-eq9"]] = [0.339, 0.649]
+    changed = replace(content, months={**content.months, "temporal": table})
+    found = list(simulation_page.sentences(changed))
+    assert "has 1.91 times the MAE of the correct one (linear): 0.649 against 0.339" in found[-1]
+    fewer = replace(changed, methods_of={**changed.methods_of, "temporal": ("linear", "dis")})
+    assert not [line for line in simulation_page.sentences(fewer) if "Eq. 9" in line]
+
+
+def test_a_skill_whose_interval_includes_zero_does_not_differ(content: SimulationContent) -> None:
+    skill = content.skill.assign(skill_lo=-0.1, skill_hi=0.2)
+    line = next(iter(simulation_page.sentences(replace(content, skill=skill))))
+    assert "(does not differ from linear: the interval includes zero)" in line
+    worse = content.skill.assign(skill_lo=-0.3, skill_hi=-0.1)
+    line = next(iter(simulation_page.sentences(replace(content, skill=worse))))
+    assert "against linear (worse)" in line
+
+
+def test_the_other_weighting_is_not_shown_as_skill(content: SimulationContent) -> None:
+    table = simulation_tables.skill_table(content, "temporal")
+    assert set(table.frame["weights"]) == {"none"}
+    area = simulation_tables.skill_table(replace(content, weights="area"), "temporal")
+    assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
+
+
+class Checker(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        given = dict(attrs)
+        self.addresses += [given[key] or "" for key in ("src", "href", "action") if key in given]
+        self.ids += [given["id"] or ""] if "id" in given else []
+        if tag == "img" and "src" in given:
+            assert given["alt"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("name, images", [("report", 5), ("synthetic_report", 5)])
+def test_page_is_well_formed_and_needs_nothing_else(
+    name: str, images: int, request: pytest.FixtureRequest
+) -> None:
+    text = (request.getfixturevalue(name) / "report.html").read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(text)
+    checker.close()
+    assert checker.open == []
+    assert len(checker.ids) == len(set(checker.ids))
+    pictures = [uri for uri in checker.addresses if uri.startswith("data:image/png")]
+    assert len(pictures) == images
+    for address in checker.addresses:
+        assert address.startswith(("data:", "#"))
+        assert not address.startswith("#") or address[1:] in checker.ids
+    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttp", text)
+    assert "<script>alert(1)" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
+    for path in (synthetic_report / "tables").iterdir():
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".csv":
+            assert set(pd.read_csv(path)["data"]) == {"SYNTHETIC"}
+        elif path.stem == "spatial":
+            assert text.count("SYNTHETIC data.") == 3
+            assert "Published (real data; not comparable with synthetic)" in text
+        else:
+            assert "SYNTHETIC data." in text
+    text = (synthetic_report / "report.html").read_text(encoding="utf-8")
+    assert "SYNTHETIC" in text.split("<body>")[0]
+    captions = re.findall(r"<caption>.*?</caption>", text, re.DOTALL)
+    assert len(captions) == 7
+    assert all("SYNTHETIC" in caption for caption in captions)
+    assert "GEOS-CF" not in text
+    drawn = list(
+        simulation_figures.draw_figures(make_content("global", ("spatial",), synthetic=True))
+    )
+    assert len(drawn) == 5
+    for drawing in drawn:
+        assert "SYNTHETIC data" in texts(drawing.figure), drawing.name
+        assert "published" not in texts(drawing.figure)
+
+
+def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationContent) -> None:
+    for path in (*(report / "tables").iterdir(), report / "report.html"):
+        assert "synthetic" not in path.read_text(encoding="utf-8").lower()
+    few = replace(content, months={"temporal": content.months["temporal"]})
+    for drawing in simulation_figures.draw_figures(few):
+        found = texts(drawing.figure)
+        assert "synthetic" not in found.lower()
+        assert "NASA GMAO GEOS-CF" in found
+        assert re.search(r"n = [\d,]+ (hour|sample|day|frame)", found), drawing.name
+
+
+def test_latex_is_escaped_and_readable(report: Path) -> None:
+    text = (report / "tables" / "temporal.tex").read_text(encoding="utf-8")
+    body = re.sub(r"(?m)^%.*$", "", text)
+    assert r"xvfi\_a\%" in body
+    assert not re.search(r"(?<!\\)[%_]", body.replace(r"\label{tab:temporal_", ""))
+    assert body.isascii()
+    blocks = body.split(r"\begin{longtable}")[1:]
+    assert len(blocks) == 3 == body.count(r"\end{longtable}")
+    for block in blocks:
+        columns = re.match(r"\{@\{\}([lr]+)@\{\}\}", block)
+        assert columns is not None
+        assert len(columns[1]) == 2 + 8 + 2
+        lines = block.split(r"\endlastfoot")[1].split(r"\end{longtable}")[0].splitlines()
+        rows = [line for line in lines if line.endswith(r"\\")]
+        assert len(rows) == 13
+        assert {row.count("&") for row in rows} == {len(columns[1]) - 1}
+
+
+def test_a_month_without_samples_is_a_row_of_dashes(report: Path) -> None:
+    text = (report / "tables" / "temporal.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| 2020-09 ")]
+    assert len(rows) == 3
+    for row in rows:
+        assert row.count("—") == 8
+        assert row.split("|")[2].strip() == "0"
+    assert "— is undefined" in text
+    assert "nan" not in text.lower()
+
+
+def test_tasks_that_were_not_run_are_left_out(tmp_path: Path) -> None:
+    few = make_content(tasks=("temporal",), methods={"temporal": ("linear",)})
+    few = replace(few, error_maps={}, cases=[], spectra=few.spectra.iloc[:0])
+    few = replace(few, skill=make_content(tasks=("temporal",)).skill.iloc[:0])
+    written = write_simulation_report(tmp_path, few)
+    names = {path.name for path in written}
+    assert "temporal.csv" in names
+    assert not any("spatial" in name or "joint" in name for name in names)
+    assert [name for name in names if name.endswith(".png")] == ["months_temporal.png"]
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Downscaling in space" not in text
+    assert "linear has the lowest average RMSE" in text
+    assert "of 1 method" not in text
+
+
+def test_one_day_has_no_intervals_and_says_so() -> None:
+    content = make_content(tasks=("temporal",), days=1)
+    text = page_of(content)
+    assert "[—]" in text
+    assert "No intervals: a single day was scored" in text
+    drawn = {drawing.kind: drawing for drawing in simulation_figures.draw_figures(content)}
+    assert "No intervals: a single day was" in drawn["skill"].caption
+    assert "n = 1 day, 16 samples" in drawn["skill"].caption
+    assert not simulation_tables.skill_table(content, "temporal").bold
+
+
+def test_a_method_looks_the_same_in_every_figure() -> None:
+    content = make_content(tasks=("joint",))
+    colours: dict[str, dict[str, str]] = {}
+    for drawing in simulation_figures.draw_figures(content):
+        lines = [line for axes in drawing.figure.axes for line in axes.get_lines()]
+        if drawing.kind in ("months", "spectra"):
+            colours[drawing.kind] = {str(x.get_label()): str(x.get_color()) for x in lines}
+        if drawing.kind == "skill":
+            names = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+            placed = [line for line in lines if line.get_marker() not in ("None", None, "")]
+            colours["skill"] = {
+                names[int(line.get_ydata()[0])]: str(line.get_color()) for line in placed
+            }
+    for name in METHODS["joint"][1:]:
+        assert len({known[name] for known in colours.values()}) == 1
+    assert len(colours) == 3
+
+
+def images_of(figure: Figure) -> list[AxesImage]:
+    return [image for axes in figure.axes for image in axes.get_images()]
+
+
+@pytest.mark.parametrize("grid", ["regional", "global"])
+def test_a_case_shows_the_box_and_its_error(grid: str) -> None:
+    content = make_content(grid, ("temporal",))
+    drawing = next(iter(simulation_figures.draw_figures(content)))
+    assert drawing.name == "case_temporal"
+    case = content.cases[0]
+    x = np.asarray(content.longitude)
+    west, south, east, north = case.box
+    inside = (x >= west) & (x <= east) if west < east else (x >= west) | (x <= east)
+    columns = np.flatnonzero(inside)
+    if west > east:
+        columns = np.concatenate([columns[x[columns] >= west], columns[x[columns] < west]])
+    y = np.asarray(content.latitude)
+    part = np.ix_(np.flatnonzero((y >= south) & (y <= north)), columns)
+    shown = images_of(drawing.figure)
+    assert len(shown) == 8
+    for row, name in enumerate(case.methods):
+        _, box, error = shown[2 + 3 * row : 5 + 3 * row]
+        estimate = np.asarray(case.estimates[name], dtype=float)
+        np.testing.assert_allclose(box.get_array(), estimate[part])
+        np.testing.assert_allclose(error.get_array(), (estimate - case.truth)[part], atol=1e-5)
+        assert error.norm.vmin == -error.norm.vmax
+    scales = [image.norm.vmax for image in (*shown[:4], *shown[5:7])]
+    assert scales == pytest.approx([np.percentile(case.truth[part], 99.5)] * 6)
+    found = texts(drawing.figure)
+    assert "12.35 µg m⁻³" in found
+    assert "2020-03-08 01:30 UTC" in found
+    assert "PM2.5 (µg m⁻³)" in found
+
+
+def test_a_degree_of_longitude_is_shorter_away_from_the_equator() -> None:
+    shapes = {}
+    for grid in BOXES:
+        *_, drawing = (
+            d
+            for d in simulation_figures.draw_figures(make_content(grid, ("spatial",)))
+            if d.kind == "error_maps"
+        )
+        shapes[grid] = drawing.figure.axes[0].get_aspect()
+    assert shapes["global"] == 1.0
+    assert shapes["regional"] == pytest.approx(1 / np.cos(np.deg2rad(37.0)), rel=0.01)
+
+
+def test_shading_ends_at_twice_the_coarse_spacing() -> None:
+    notes = {
+        drawing.name: drawing.caption
+        for drawing in simulation_figures.draw_figures(make_content(tasks=("temporal", "spatial")))
+    }
+    assert "below 1.5°, twice the coarse spacing" in notes["spectra_spatial"]
+    assert "coarse spacing" not in notes["spectra_temporal"]
+
+
+@pytest.mark.parametrize(
+    "kind, wanted", [("geoscf", "GEOS-CF"), ("deepcams", "Xiao"), ("generic", "run.json")]
+)
+def test_credit_goes_to_the_owner_of_the_truth(kind: str, wanted: str) -> None:
+    content = make_content(tasks=("temporal",))
+    content = replace(content, run={**content.run, "truth": {"kind": kind}})
+    attributions = page_of(content).split("Attribution</h3>")[1].split("</section>")[0]
+    assert wanted in attributions.split("Published values")[0]
+    assert ("GEOS-CF" in attributions) == (kind == "geoscf")
