@@ -1,0 +1,567 @@
+"""What a network learns from: hourly truth, cut into samples.
+
+Maps are (row, column), south first, µg m⁻³; flows (row, column, 2) in grid steps, the column
+component first. Samples are drawn from a `numpy.random.Generator` that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+from warnings import warn
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import xarray as xr
+from torch import Tensor
+
+from deepcams_eval.degrade import FACTOR, Degradation, hours_of
+from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
+from deepcams_eval.demo.nature import NatureRun
+from deepcams_eval.demo.settings import Block
+from deepcams_eval.downscale.flow import dis_flows
+from deepcams_eval.downscale.protocol import Coarse, Target
+from deepcams_eval.downscale.spatial import BackProjection, Bicubic
+from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+from deepcams_eval.schema import Stamp, make_field, spans_globe, stamp_of
+from deepcams_eval.simulation.plan import fitted_to
+from deepcams_eval.sources.layout import find_data
+from deepcams_eval.sources.product import open_product
+from deepcams_models.settings import TrainSettings
+
+Map = npt.NDArray[np.float32]
+Flow = npt.NDArray[np.float32]
+Hours = npt.NDArray[np.int64]
+
+TEST_YEAR = 2020
+"""Year of the synthetic archive that networks are scored on: nothing is learned from it."""
+
+HELD_OUT = 5
+"""Every so manyth block of days is held out where no years are."""
+
+BLOCK_DAYS = 3
+STEP_H = 3
+"""Hours between two kept frames."""
+
+_TRUTH = "geoscf"
+_FLOW_BYTES_PER_VALUE = 3  # two flows of two components in half precision, per float32 map
+_NATURE_SEED = 7_000_000  # apart from any seed that an archive is likely to have
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Hourly maps in memory.
+
+    Attributes
+    ----------
+    values : ndarray, shape (hour, row, column)
+        µg m⁻³, south first, without NaN.
+    hours : ndarray of int64, shape (hour,)
+        Beginning of each hour, or its instant, hours since 1970; strictly increasing.
+    latitude, longitude : ndarray
+        Degrees, ascending.
+    stamp : {"point", "mean"}
+    years : tuple of int
+    source : str
+        What this is, in words.
+    synthetic : bool
+    """
+
+    values: Map
+    hours: Hours
+    latitude: npt.NDArray[np.float64]
+    longitude: npt.NDArray[np.float64]
+    stamp: Stamp
+    years: tuple[int, ...]
+    source: str
+    synthetic: bool
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether longitude spans the globe."""
+        return spans_globe(self.longitude)
+
+    def at(self, chosen: npt.NDArray[np.bool_]) -> Self:
+        """Return some of the hours."""
+        return replace(self, values=self.values[chosen], hours=self.hours[chosen])
+
+    def target(self, index: int) -> Target:
+        """Return the time and the grid of one hour, as a method of downscaling gets them."""
+        time = self.hours[index : index + 1].astype("datetime64[h]").astype("datetime64[us]")
+        return Target(time, self.latitude, self.longitude, "point")
+
+    def intervals(self, *, kept_only: bool) -> list[int]:
+        """Return the index of every hour that begins four consecutive ones.
+
+        With `kept_only` those of 00, 03, … UTC.
+        """
+        follows = np.zeros(len(self.hours), dtype=bool)
+        follows[:-STEP_H] = self.hours[STEP_H:] - self.hours[:-STEP_H] == STEP_H
+        if kept_only:
+            follows &= self.hours % STEP_H == 0
+        return [int(one) for one in np.flatnonzero(follows)]
+
+
+def block_numbers(hours: Hours) -> npt.NDArray[np.int64]:
+    """Return the block of each hour: at most `BLOCK_DAYS` consecutive days, counted from 0.
+
+    A new block begins behind each missing day.
+    """
+    days, of_hour = np.unique(hours // 24, return_inverse=True)
+    numbers = np.zeros(len(days), dtype=np.int64)
+    length = 1
+    for place in range(1, len(days)):
+        begins = days[place] != days[place - 1] + 1 or length == BLOCK_DAYS
+        numbers[place] = numbers[place - 1] + begins
+        length = 1 if begins else length + 1
+    return np.asarray(numbers[of_hour])
+
+
+def split(truth: Truth) -> tuple[Truth, Truth]:
+    """Return the truth to learn from, and every `HELD_OUT`th block of days.
+
+    Raises
+    ------
+    NoDataError
+        If there are fewer blocks than that.
+    """
+    held = block_numbers(truth.hours) % HELD_OUT == HELD_OUT - 1
+    if not held.any():
+        raise NoDataError(
+            f"too few days to hold out every {HELD_OUT}th block of {BLOCK_DAYS}",
+            hint="give more days, or --valid-years",
+        )
+    return truth.at(~held), truth.at(held)
+
+
+def joined(earlier: Truth, later: Truth) -> Truth:
+    """Return two truths of one grid as one; all hours of the first come before the second's."""
+    return replace(
+        later,
+        values=np.concatenate([earlier.values, later.values]),
+        hours=np.concatenate([earlier.hours, later.hours]),
+        years=(*earlier.years, *later.years),
+        source=f"{later.source} and {earlier.source}",
+    )
+
+
+def load_truth(settings: TrainSettings) -> tuple[Truth, Truth]:
+    """Return the truth to learn from and the truth that is held out.
+
+    Raises
+    ------
+    InputError
+        If the test year of the synthetic archive is asked for, a year is asked for twice, or the
+        folder has no hourly truth.
+    NoDataError
+        If there is no frame in a year.
+
+    Warns
+    -----
+    DeepcamsWarning
+        If hours are left out for a missing value, or for want of memory.
+    """
+    if settings.data == "nature":
+        return split(nature_truth(settings))
+    if settings.data == "demo+nature":
+        train, valid = load_truth(settings.model_copy(update={"data": "demo"}))
+        return joined(nature_truth(settings), train), valid
+    root = demo_archive() if settings.data == "demo" else Path(settings.data)
+    field = _open(root)
+    hours = _hours(field)
+    found = _years_of(hours)
+    available = np.unique(found)
+    synthetic = is_demo(root)
+    train, valid = _chosen_years(settings, tuple(int(one) for one in available), synthetic, root)
+    name = "synthetic archive" if synthetic else str(root)
+
+    def of(years: Sequence[int]) -> Truth:
+        return _read(field, hours, np.isin(found, years), settings, tuple(years), name, synthetic)
+
+    if valid:
+        return of(train), of(valid)
+    return split(of(train))
+
+
+def _open(root: Path) -> xr.DataArray:
+    for spec in find_data(root).products:
+        if spec.name == _TRUTH:
+            return open_product(spec).field
+    raise InputError(f"has no folder {_TRUTH}", path=root, hint="give hourly truth, or --data demo")
+
+
+def _hours(field: xr.DataArray) -> Hours:
+    return hours_of(field).astype("datetime64[h]").astype(np.int64)
+
+
+def _years_of(hours: Hours) -> npt.NDArray[np.int64]:
+    return hours.astype("datetime64[h]").astype("datetime64[Y]").astype(np.int64) + 1970
+
+
+def _chosen_years(
+    settings: TrainSettings, available: tuple[int, ...], synthetic: bool, root: Path
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    usual = [year for year in available if year != TEST_YEAR] if synthetic else available[:-1]
+    train = tuple(usual) if settings.train_years is None else settings.train_years
+    valid = settings.valid_years or ()
+    if synthetic and TEST_YEAR in (*train, *valid):
+        raise InputError(
+            f"{TEST_YEAR} is the test year of the synthetic archive",
+            hint="learn from other years, such as --train-years 2018-2019",
+        )
+    both = sorted(set(train) & set(valid))
+    if both:
+        raise InputError(
+            f"{both[0]} is a year to learn from and one that is held out",
+            hint="give each year once",
+        )
+    absent = sorted({*train, *valid} - set(available))
+    if absent or not train:
+        held = ", ".join(map(str, available))
+        raise NoDataError(
+            f"has no truth of {absent[0]}" if absent else f"has only the year {held}",
+            path=root,
+            hint=f"name years with --train-years: there are {held}",
+        )
+    return train, valid
+
+
+def _read(
+    field: xr.DataArray,
+    hours: Hours,
+    chosen: npt.NDArray[np.bool_],
+    settings: TrainSettings,
+    years: tuple[int, ...],
+    source: str,
+    synthetic: bool,
+) -> Truth:
+    index = np.flatnonzero(chosen)
+    index = index[_within_memory(hours[index], field, settings)]
+    values = np.empty((len(index), *field.shape[1:]), dtype=np.float32)
+    for part in np.array_split(np.arange(len(index)), max(1, len(index) // 240)):
+        values[part] = field.isel(time=index[part]).values
+    whole = np.isfinite(values).all(axis=(1, 2))
+    if not whole.all():
+        warn(
+            f"{int((~whole).sum())} of {whole.size} hours have a missing value and are left out",
+            DeepcamsWarning,
+            stacklevel=2,
+        )
+        values, index = values[whole], index[whole]
+    return Truth(
+        values=values,
+        hours=hours[index],
+        latitude=field["latitude"].values.astype(np.float64),
+        longitude=field["longitude"].values.astype(np.float64),
+        stamp=stamp_of(field),
+        years=years,
+        source=source,
+        synthetic=synthetic,
+    )
+
+
+def _within_memory(
+    hours: Hours, field: xr.DataArray, settings: TrainSettings
+) -> npt.NDArray[np.bool_]:
+    """Return which hours are kept: whole blocks of days, drawn, as many as memory takes."""
+    size = field.shape[1] * field.shape[2] * 4 * (1 + _FLOW_BYTES_PER_VALUE)
+    room = int(settings.memory_gb * 1e9 // size)
+    if len(hours) <= room:
+        return np.ones(len(hours), dtype=bool)
+    numbers = block_numbers(hours)
+    order = np.random.default_rng(settings.seed).permutation(int(numbers.max()) + 1)
+    counts = np.bincount(numbers)[order]
+    taken = order[: max(HELD_OUT, int(np.searchsorted(np.cumsum(counts), room)))]
+    kept = np.isin(numbers, taken)
+    warn(
+        f"{int(kept.sum())} of {len(hours)} hours are used: the others exceed --memory-gb"
+        f" {settings.memory_gb:g}",
+        DeepcamsWarning,
+        stacklevel=3,
+    )
+    return kept
+
+
+def nature_truth(settings: TrainSettings) -> Truth:
+    """Return blocks of the nature run, each with a seed of its own, made once and kept.
+
+    None is a block of the synthetic archive: seeds differ.
+    """
+    made = [
+        _nature_block(settings.seed * 1000 + number, number % 12 + 1, settings.nature_noise)
+        for number in range(settings.nature_blocks)
+    ]
+    grid = DemoSettings()
+    # Blocks follow each other with a day between, so that none continues another.
+    hours = [
+        (number * (BLOCK_DAYS + 1) + int(np.datetime64("2001-01-01", "D").astype(int))) * 24
+        + np.arange(len(values))
+        for number, values in enumerate(made)
+    ]
+    return Truth(
+        values=np.concatenate(made),
+        hours=np.concatenate(hours).astype(np.int64),
+        latitude=np.asarray(grid.latitude),
+        longitude=np.asarray(grid.longitude),
+        stamp="mean",
+        years=(2001,),
+        source=f"{settings.nature_blocks} blocks of the nature run",
+        synthetic=True,
+    )
+
+
+def _nature_block(number: int, month: int, noise: bool) -> Map:
+    settings = DemoSettings(seed=_NATURE_SEED + number, noise=noise)
+    path = cache_folder() / "nature" / f"{settings.key}-{month:02d}.npz"
+    if path.is_file():
+        with np.load(path) as stored:
+            return np.asarray(stored["mean"])
+    made = NatureRun(settings, Block(2001, month, BLOCK_DAYS)).run().mean
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}-{np.random.default_rng().integers(2**32):08x}.npz")
+    np.savez_compressed(part, mean=made)
+    part.replace(path)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Two maps, the flows between them, and the map at t.
+
+    Attributes
+    ----------
+    first, last, truth : ndarray, shape (row, column)
+    forward, backward : ndarray, shape (row, column, 2)
+        F01 and F10.
+    t : float
+    """
+
+    first: Map
+    last: Map
+    truth: Map
+    forward: Flow
+    backward: Flow
+    t: float
+
+    def reversed_in_time(self) -> Interval:
+        """Return the interval as it looks backwards."""
+        return Interval(self.last, self.first, self.truth, self.backward, self.forward, 1 - self.t)
+
+    def mirrored(self, axis: int) -> Interval:
+        """Return the interval with its rows (0) or columns (1) in reverse."""
+        sign = np.array([1, -1] if axis == 0 else [-1, 1], dtype=np.float32)
+        return self._with(lambda one: np.flip(one, axis), lambda flow: np.flip(flow, axis) * sign)
+
+    def transposed(self) -> Interval:
+        """Return the interval with rows and columns exchanged."""
+        return self._with(np.transpose, lambda flow: flow.transpose(1, 0, 2)[..., ::-1])
+
+    def scaled(self, factor: float) -> Interval:
+        """Return the interval with every value times `factor`; motion stays."""
+        scale = np.float32(factor)
+        return self._with(lambda one: one * scale, lambda flow: flow)
+
+    def cut(self, window: tuple[slice, slice]) -> Interval:
+        """Return a part; flows may lead out of it."""
+        return self._with(lambda one: one[window], lambda flow: flow[window])
+
+    def _with(self, of_map: Any, of_flow: Any) -> Interval:
+        return Interval(
+            of_map(self.first),
+            of_map(self.last),
+            of_map(self.truth),
+            of_flow(self.forward),
+            of_flow(self.backward),
+            self.t,
+        )
+
+
+class Intervals:
+    """Samples in time: maps three hours apart, and an hour between.
+
+    Parameters
+    ----------
+    truth : Truth
+    kept_only : bool
+        Whether intervals begin at 00, 03, … UTC only; else at any hour.
+
+    Raises
+    ------
+    NoDataError
+        If there are no four consecutive hours.
+    """
+
+    def __init__(self, truth: Truth, *, kept_only: bool) -> None:
+        self.truth = truth
+        self.starts = truth.intervals(kept_only=kept_only)
+        if not self.starts:
+            raise NoDataError(
+                f"{truth.source} has no four consecutive hours", hint="give hourly frames"
+            )
+        self._flows: dict[int, npt.NDArray[np.float16]] = {}
+
+    def flows(self, start: int) -> tuple[Flow, Flow]:
+        """Return F01 and F10 of the interval that begins at hour `start`, from whole maps.
+
+        Kept in half precision once found: 1/100 of a step at 10 steps.
+        """
+        if start not in self._flows:
+            found = dis_flows(*self.ends(start), cyclic=self.truth.cyclic)
+            self._flows[start] = np.stack(found).astype(np.float16)
+        both = self._flows[start].astype(np.float32)
+        return both[0], both[1]
+
+    def ends(self, start: int) -> tuple[Map, Map]:
+        """Return the first and the last map."""
+        return self.truth.values[start], self.truth.values[start + STEP_H]
+
+    def draw(self, rng: np.random.Generator, settings: TrainSettings) -> Interval:
+        """Return one sample: any interval, hour, window, orientation, direction and amplitude."""
+        start = self.starts[int(rng.integers(len(self.starts)))]
+        hour = int(rng.integers(1, STEP_H))
+        whole = Interval(
+            *self.ends(start), self.truth.values[start + hour], *self.flows(start), hour / STEP_H
+        )
+        sample = whole.cut(_window(rng, whole.first.shape, settings.crop))
+        if rng.random() < 0.5:
+            sample = sample.reversed_in_time()
+        for axis in (0, 1):
+            if rng.random() < 0.5:
+                sample = sample.mirrored(axis)
+        if rng.random() < 0.5 and sample.first.shape[0] == sample.first.shape[1]:
+            sample = sample.transposed()
+        return sample.scaled(float(np.exp(rng.uniform(-1, 1) * settings.amplitude)))
+
+
+@dataclass(frozen=True, eq=False)
+class Enlargement:
+    """A coarse map, the enlargement to improve, the plain one, and the truth.
+
+    Attributes
+    ----------
+    coarse : ndarray, shape (row, column)
+    start, plain, truth : ndarray, shape (3 rows, 3 columns)
+        Back-projected and bicubic enlargement; truth.
+    """
+
+    coarse: Map
+    start: Map
+    plain: Map
+    truth: Map
+
+    def mirrored(self, axis: int) -> Enlargement:
+        """Return the sample with its rows (0) or columns (1) in reverse."""
+        return self._with(lambda one: np.flip(one, axis))
+
+    def transposed(self) -> Enlargement:
+        """Return the sample with rows and columns exchanged."""
+        return self._with(np.transpose)
+
+    def scaled(self, factor: float) -> Enlargement:
+        """Return the sample with every value times `factor`."""
+        return self._with(lambda one: one * np.float32(factor))
+
+    def cut(self, window: tuple[slice, slice]) -> Enlargement:
+        """Return the part in a window of coarse rows and columns."""
+        fine = tuple(slice(FACTOR * one.start, FACTOR * one.stop) for one in window)
+        return Enlargement(
+            self.coarse[window], self.start[fine], self.plain[fine], self.truth[fine]
+        )
+
+    def _with(self, of: Any) -> Enlargement:
+        return Enlargement(of(self.coarse), of(self.start), of(self.plain), of(self.truth))
+
+
+class Enlargements:
+    """Samples in space: each hour degraded by an operator.
+
+    The fine maps are those that the network makes, three nodes about each coarse one: the outermost
+    nodes of ``node`` have neighbours beyond the truth, which repeat its edge; the row at the south
+    pole, which ``imresize`` and ``mean`` do not use, is left out.
+    """
+
+    def __init__(self, truth: Truth, operator: Degradation) -> None:
+        lattice = make_field(
+            truth.values[:1],
+            time=truth.target(0).time,
+            latitude=truth.latitude,
+            longitude=truth.longitude,
+            stamp="point",
+        )
+        fitted, _ = fitted_to(operator, lattice)
+        rows, columns = (
+            np.isin(all_of, fitted[name].values)
+            for all_of, name in ((truth.latitude, "latitude"), (truth.longitude, "longitude"))
+        )
+        self.truth = replace(
+            truth,
+            values=truth.values[:, rows][:, :, columns],
+            latitude=truth.latitude[rows],
+            longitude=truth.longitude[columns],
+        )
+        self.operator = operator
+        self._grid = operator.on(self.truth.latitude, self.truth.longitude)
+        self._enlarge = BackProjection(), Bicubic()
+        self._made: dict[int, tuple[Map, Map, Map]] = {}
+
+    def __len__(self) -> int:
+        return len(self.truth.hours)
+
+    def whole(self, index: int) -> Enlargement:
+        """Return the sample of one whole map."""
+        if index not in self._made:
+            self._made[index] = self._make(index)
+        coarse, start, plain = self._made[index]
+        return Enlargement(coarse, start, plain, self.on_blocks(self.truth.values[index]))
+
+    def _make(self, index: int) -> tuple[Map, Map, Map]:
+        grid, target = self._grid, self.truth.target(index)
+        values = grid.degrade(self.truth.values[index : index + 1])
+        field = Target(target.time, grid.latitude, grid.longitude, "point").field(values)
+        start, plain = (
+            self.on_blocks(method(Coarse(field, self.operator), target).values[0])
+            for method in self._enlarge
+        )
+        return values[0], start, plain
+
+    def on_blocks(self, fine: Map) -> Map:
+        """Return a fine map on three nodes about each coarse one."""
+        grid = self._grid
+        for axis, positions, count, cyclic in (
+            (0, grid.row_positions, len(grid.latitude), False),
+            (1, grid.column_positions, len(grid.longitude), grid.cyclic),
+        ):
+            first = int(np.abs(positions).argmin()) - 1
+            index = np.arange(first, first + FACTOR * count)
+            size = fine.shape[axis]
+            index = index % size if cyclic else index.clip(0, size - 1)
+            fine = np.take(fine, index, axis=axis)
+        return fine
+
+    def draw(self, rng: np.random.Generator, settings: TrainSettings) -> Enlargement:
+        """Return one sample: any hour, window, orientation and amplitude."""
+        whole = self.whole(int(rng.integers(len(self))))
+        sample = whole.cut(_window(rng, whole.coarse.shape, settings.crop // FACTOR))
+        for axis in (0, 1):
+            if rng.random() < 0.5:
+                sample = sample.mirrored(axis)
+        if rng.random() < 0.5 and sample.coarse.shape[0] == sample.coarse.shape[1]:
+            sample = sample.transposed()
+        return sample.scaled(float(np.exp(rng.uniform(-1, 1) * settings.amplitude)))
+
+
+def _window(rng: np.random.Generator, shape: tuple[int, ...], edge: int) -> tuple[slice, slice]:
+    rows, columns = (min(edge, size) for size in shape)
+    top = int(rng.integers(shape[0] - rows + 1))
+    left = int(rng.integers(shape[1] - columns + 1))
+    return slice(top, top + rows), slice(left, left + columns)
+
+
+def stacked(maps: Iterator[Map] | Sequence[Map], device: torch.device) -> Tensor:
+    """Return maps, or flows (row, column, 2), as a tensor (map, channel, row, column)."""
+    array = np.stack([np.atleast_3d(one) for one in maps])
+    tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    return tensor.to(device)

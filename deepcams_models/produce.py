@@ -1,0 +1,445 @@
+"""CAMS maps every three hours in, hourly maps at a third of the spacing out: time, then space.
+
+The nodes of CAMS are every third node of the fine grid, from pole to pole (the operator ``node``).
+Hours are made in blocks of a day. A block of a Zarr store is one file, which appears whole or not
+at all: a run that was cut off goes on with the blocks that are not there, and several runs can
+share a store. Memory depends on the grid, not on the length of the series.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from deepcams_eval import __version__, provenance
+from deepcams_eval.degrade import FACTOR, degradation
+from deepcams_eval.downscale import Coarse, Downscaler, Target, Task, registry
+from deepcams_eval.downscale.joint import Composed
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.schema import TIME_DTYPE, Product, stamp_of
+from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_models.downscalers import Abpn, Xvfi
+from deepcams_models.product_files import (
+    Maps,
+    block_count,
+    check_output,
+    hours_of_block,
+    open_writer,
+)
+
+_OPERATOR = "node"
+_HOUR = np.timedelta64(3_600_000_000, "us")
+_STEP = FACTOR * _HOUR
+_ATTRIBUTION = (
+    "Generated using Copernicus Atmosphere Monitoring Service information; neither the European"
+    " Commission nor ECMWF is responsible for any use of it"
+)
+
+Times = npt.NDArray[np.datetime64]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ProduceSettings:
+    """What is made, and how.
+
+    Attributes
+    ----------
+    cams : ProductSpec
+        Instantaneous maps every three hours.
+    out : Path
+        A Zarr store, or a netCDF file where the name ends so.
+    years : tuple of int
+        Years to make; all of the input where empty. The last interval of a year ends with the
+        first map of the next, where the input has it.
+    part : (int, int)
+        This is run i of n that share the store, counted from 1.
+    temporal, spatial : str or None
+        Methods by name; ``xvfi`` and ``abpn`` where None.
+    xvfi, abpn : Path or None
+        Their checkpoints; the weights that come with the package where None.
+    allow_registration : str or None
+        Operator that ``abpn`` may be trained with although CAMS are nodes; see `Abpn`.
+    resume : bool
+        Whether to go on with the store of an earlier run.
+    """
+
+    cams: ProductSpec
+    out: Path
+    years: tuple[int, ...] = ()
+    part: tuple[int, int] = (1, 1)
+    temporal: str | None = None
+    spatial: str | None = None
+    xvfi: Path | None = None
+    abpn: Path | None = None
+    allow_registration: str | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Produced:
+    """What a run did.
+
+    Attributes
+    ----------
+    hours, blocks : int
+        In the whole result.
+    made, found : int
+        Blocks that this run made, and that were there before.
+    complete : bool
+        Whether every block of the result is there now.
+    missing : tuple of (str, str, int)
+        First and last hour of each gap of the input, and how many hours are missing for it.
+    notes : tuple of str
+        What a reader must know, a sentence each.
+    """
+
+    hours: int
+    blocks: int
+    made: int
+    found: int
+    complete: bool
+    missing: tuple[tuple[str, str, int], ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Maps of the input and hours of the result.
+
+    Attributes
+    ----------
+    maps, hours : ndarray of datetime64[us]
+        Stamps, UTC.
+    """
+
+    maps: Times
+    hours: Times
+
+    @classmethod
+    def of(cls, maps: Times, years: Sequence[int]) -> Timeline:
+        """Return the hours from the first to the last map that lie in `years`, if any are named.
+
+        Raises
+        ------
+        InputError
+            If maps follow each other at another step than multiples of three hours.
+        NoDataError
+            If a year has no hour.
+        """
+        maps = maps.astype(TIME_DTYPE)
+        uneven = np.flatnonzero(np.diff(maps) % _STEP != np.timedelta64(0, "us"))
+        if len(uneven):
+            pair = " and ".join(_minutes(one) for one in maps[uneven[0] : uneven[0] + 2])
+            raise InputError(
+                f"the maps of {pair} are not a multiple of three hours apart",
+                hint="give the analyses of 00, 03, ... UTC alone",
+            )
+        hours = np.arange(maps[0], maps[-1] + _HOUR, _HOUR)
+        of_hours = hours.astype("datetime64[Y]").astype(int) + 1970
+        absent = sorted(set(years) - set(of_hours.tolist()))
+        if absent:
+            raise NoDataError(
+                f"there is no map for {absent[0]}: they are of {_minutes(maps[0])} to"
+                f" {_minutes(maps[-1])}",
+                hint="choose other --years",
+            )
+        return cls(maps, hours[np.isin(of_hours, years)] if years else hours)
+
+    def before(self, hours: Times) -> npt.NDArray[np.intp]:
+        """Return the map at or before each hour."""
+        return np.searchsorted(self.maps, hours, side="right") - 1
+
+    def absent(self) -> npt.NDArray[np.bool_]:
+        """Return which hours are no map's own and lie between none three hours apart."""
+        before = self.before(self.hours)
+        after = np.minimum(before + 1, len(self.maps) - 1)
+        own = self.maps[before] == self.hours
+        absent: npt.NDArray[np.bool_] = ~own & (self.maps[after] - self.maps[before] != _STEP)
+        return absent
+
+    def gaps(self) -> tuple[tuple[str, str, int], ...]:
+        """Return first hour, last hour and number of hours of each run that is missing."""
+        places = np.flatnonzero(self.absent())
+        breaks = np.diff(self.hours[places]) != _HOUR
+        runs = np.split(places, np.flatnonzero(breaks) + 1) if len(places) else []
+        return tuple(
+            (_minutes(self.hours[run[0]]), _minutes(self.hours[run[-1]]), len(run)) for run in runs
+        )
+
+    def around(self, before: int, halo: int) -> slice:
+        """Return the two maps of an interval and up to `halo` more each way, none beyond a gap."""
+        steps = np.append(np.diff(self.maps) == _STEP, [False])
+        first, last = before, before + int(steps[before])
+        while first > 0 and before - first < halo and steps[first - 1]:
+            first -= 1
+        while last - before - 1 < halo and steps[last]:
+            last += 1
+        return slice(first, last + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes hours of the result.
+
+    Attributes
+    ----------
+    maps : xarray.DataArray
+        The input, a lazy Field of points on nodes.
+    timeline : Timeline
+        Of the input and the result.
+    method : Composed
+        Time first.
+    target : Target
+        The hours of the result on the fine grid.
+    """
+
+    maps: xr.DataArray
+    timeline: Timeline
+    method: Composed
+    target: Target
+
+    @classmethod
+    def of(cls, maps: xr.DataArray, timeline: Timeline, method: Composed) -> Maker:
+        """Return what makes the hours of `timeline` on the fine grid that `maps` are nodes of."""
+        grid = degradation(_OPERATOR).fine_grid(maps)
+        return cls(maps, timeline, method, Target(timeline.hours, *grid, "point"))
+
+    def block(self, number: int) -> Maps:
+        """Return the hours of one block, (hour, row, column) in µg m⁻³; NaN where missing."""
+        places = hours_of_block(number, self.target)
+        hours = self.timeline.hours[places]
+        shape = (len(hours), len(self.target.latitude), len(self.target.longitude))
+        result = np.full(shape, np.nan, dtype=np.float32)
+        before = np.where(self.timeline.absent()[places], -1, self.timeline.before(hours))
+        starts = np.unique(before[before >= 0])
+        if not len(starts):
+            return result
+        spans = [self.timeline.around(int(start), self.method.halo) for start in starts]
+        base, stop = min(span.start for span in spans), max(span.stop for span in spans)
+        held = self.maps.isel(time=slice(base, stop)).compute(scheduler="synchronous")
+        for start, span in zip(starts, spans, strict=True):
+            chosen = np.flatnonzero(before == start)
+            near = held.isel(time=slice(span.start - base, span.stop - base))
+            coarse = Coarse(near, degradation(_OPERATOR))
+            wanted = self.target.at((places.start + chosen).tolist())
+            result[chosen] = self.method(coarse, wanted).values
+        return result
+
+
+def produce(
+    settings: ProduceSettings,
+    *,
+    command: str,
+    synthetic: bool = False,
+    progress: Progress | None = None,
+) -> Produced:
+    """Make the hourly fine maps of a CAMS series.
+
+    Parameters
+    ----------
+    settings : ProduceSettings
+        What is made, and how.
+    command : str
+        The command line, for the provenance.
+    synthetic : bool
+        Whether the input is synthetic.
+    progress : callable, optional
+        Called with the name of the step, the blocks done and the blocks in all.
+
+    Raises
+    ------
+    InputError
+        If the input or a method cannot be used, or the output is there and is not to be, or
+        cannot be, gone on with.
+    NoDataError
+        If there is no hour to make.
+    """
+    index, count = settings.part
+    if not 1 <= index <= count:
+        raise InputError(f"part {index} of {count} is none", hint="count from 1: --part 1/4")
+    check_output(settings.out, shared=count > 1, resume=settings.resume)
+    product = open_product(settings.cams)
+    if stamp_of(product.field) != "point":
+        raise InputError(
+            f"{product.name} holds means, but analyses are instantaneous",
+            path=settings.cams.path,
+            hint="say stamp=point if they are",
+        )
+    method = choose_methods(settings)
+    timeline = Timeline.of(product.field["time"].values, settings.years)
+    maker = Maker.of(product.field, timeline, method)
+    notes = _notes(product, method, settings)
+    tell = progress or (lambda _step, _done, _total: None)
+    blocks = block_count(maker.target)
+    first, stop = _share(blocks, settings.part)
+    made = 0
+
+    def attributes() -> dict[str, str]:
+        return _attributes(product, maker, notes, command=command, synthetic=synthetic)
+
+    same = _lasting_settings(settings, product, maker)
+    with open_writer(settings.out, maker.target, same, attributes) as writer:
+        todo = [number for number in range(first, stop) if not writer.has(number)]
+        tell("blocks", stop - first - len(todo), stop - first)
+        for number in todo:
+            writer.write(number, maker.block(number))
+            made += 1
+            tell("blocks", stop - first - len(todo) + made, stop - first)
+        complete = writer.finish()
+    return Produced(
+        hours=len(timeline.hours),
+        blocks=blocks,
+        made=made,
+        found=stop - first - made,
+        complete=complete,
+        missing=timeline.gaps(),
+        notes=tuple(notes),
+    )
+
+
+def choose_methods(settings: ProduceSettings) -> Composed:
+    """Return the temporal and the spatial method of a run, time first.
+
+    Raises
+    ------
+    InputError
+        If one is unknown, must learn first, or was trained on another registration than CAMS has.
+    """
+    for option, wanted, checkpoint in (
+        ("xvfi", settings.temporal, settings.xvfi),
+        ("abpn", settings.spatial, settings.abpn),
+    ):
+        if checkpoint is not None and wanted not in (None, option):
+            raise InputError(
+                f"both {wanted!r} and a checkpoint of {option} are asked for",
+                hint=f"leave out --{option} or the other method",
+            )
+    temporal = _temporal(settings)
+    spatial = _spatial(settings)
+    return Composed(temporal, spatial)
+
+
+def _temporal(settings: ProduceSettings) -> Downscaler:
+    if settings.temporal not in (None, Xvfi.name):
+        return _registered("temporal", settings.temporal or "")
+    try:
+        return Xvfi(settings.xvfi)
+    except InputError as error:
+        hint = f"{error.hint}; or choose another method, such as --temporal dis"
+        raise InputError(error.problem, path=error.path, hint=hint) from error
+
+
+def _spatial(settings: ProduceSettings) -> Downscaler:
+    if settings.spatial not in (None, Abpn.name):
+        return _registered("spatial", settings.spatial or "")
+    other = "such as --spatial bicubic"
+    try:
+        method = Abpn(settings.abpn, allow_registration=settings.allow_registration)
+        method.operator_for(degradation(_OPERATOR))
+    except InputError as error:
+        hint = f"{error.hint}, {other}"
+        if settings.abpn is not None or "trained on" in error.problem:
+            hint = (
+                f"use a checkpoint trained with --degrade {_OPERATOR}, or another method, {other};"
+                " --allow-registration imresize takes the nodes for the middles of cells"
+            )
+        raise InputError(error.problem, path=error.path, hint=hint) from error
+    return method
+
+
+def _registered(task: Task, name: str) -> Downscaler:
+    method = registry.load(task, (name,)).methods[0]
+    if method.learns:
+        raise InputError(
+            f"{name!r} learns from years of fine maps, and there are none here",
+            hint=f"choose another --{task} method",
+        )
+    return method.call
+
+
+# --- What the result says of itself --------------------------------------------------------------
+
+
+def _notes(product: Product, method: Composed, settings: ProduceSettings) -> list[str]:
+    notes = [f"{product.name}: {note}" for note in product.notes]
+    notes += [f"{one.path} is damaged ({one.reason}); it is left out." for one in product.damaged]
+    for step in (method.temporal, method.spatial):
+        if isinstance(step, Xvfi | Abpn):
+            notes += step.notes(product.field)
+    if isinstance(method.spatial, Abpn) and settings.allow_registration is not None:
+        trained = method.spatial.trained.card.degradation
+        if trained != _OPERATOR:
+            notes.append(
+                f"{method.spatial.name}: trained with {trained!r}; CAMS nodes are taken for the"
+                " middles of its cells."
+            )
+    return notes
+
+
+def _cards(maker: Maker) -> dict[str, dict[str, Any]]:
+    steps = (maker.method.temporal, maker.method.spatial)
+    return {step.name: asdict(step.trained.card) for step in steps if isinstance(step, Xvfi | Abpn)}
+
+
+def _lasting_settings(settings: ProduceSettings, product: Product, maker: Maker) -> dict[str, Any]:
+    """Return what must be the same in all runs that share a store."""
+    hours = maker.timeline.hours
+    return {
+        "version": __version__,
+        "methods": maker.method.name,
+        "weights": {name: card["sha256"] for name, card in _cards(maker).items()},
+        "allow_registration": settings.allow_registration,
+        "hours": [_minutes(hours[0]), _minutes(hours[-1]), len(hours)],
+        "years": list(settings.years),
+        "inputs": [[path.name, _bytes(path)] for path in product.files],
+    }
+
+
+def _attributes(
+    product: Product,
+    maker: Maker,
+    notes: Sequence[str],
+    *,
+    command: str,
+    synthetic: bool,
+) -> dict[str, str]:
+    """Return the global attributes; the input is hashed for them."""
+    said = {
+        "Conventions": "CF-1.11",
+        "title": "deepcams: hourly PM2.5 at a third of the spacing of CAMS",
+        "source": f"CAMS reanalysis, downscaled by {maker.method.title}",
+        "history": command,
+        "attribution": _ATTRIBUTION,
+        "deepcams_version": __version__,
+        "deepcams_commit": provenance.commit() or "",
+        "deepcams_cards": json.dumps(_cards(maker), sort_keys=True),
+        "deepcams_missing_hours": json.dumps(maker.timeline.gaps()),
+        "deepcams_notes": json.dumps(list(notes), ensure_ascii=False),
+        "deepcams_inputs": json.dumps(provenance.hash_inputs([product.files])),
+    }
+    if synthetic:
+        said["comment"] = "SYNTHETIC: made from synthetic maps"
+    return said
+
+
+def _share(blocks: int, part: tuple[int, int]) -> tuple[int, int]:
+    """Return the first block of a part, and the one after its last."""
+    index, count = part
+    return (index - 1) * blocks // count, index * blocks // count
+
+
+def _bytes(path: Path) -> int:
+    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+    return sum(one.stat().st_size for one in files)
+
+
+def _minutes(moment: np.datetime64) -> str:
+    return str(np.datetime_as_string(moment, unit="m"))

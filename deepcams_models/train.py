@@ -1,0 +1,586 @@
+"""Training: steps, validation, a state to go on from, several processes.
+
+The same settings give the same weights on a CPU, bit by bit, whether a run was interrupted or not,
+unless its length is given in minutes. All random numbers come from one generator, which every
+process draws the whole batch from and takes its own share: the number of processes changes
+nothing but rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+
+from deepcams_eval import __version__
+from deepcams_eval.degrade import degradation
+from deepcams_eval.errors import InputError
+from deepcams_eval.provenance import commit
+from deepcams_models import checkpoint
+from deepcams_models.abpn import ABPN, AbpnSettings
+from deepcams_models.data import (
+    Enlargement,
+    Enlargements,
+    Interval,
+    Intervals,
+    Truth,
+    load_truth,
+    stacked,
+)
+from deepcams_models.normalise import Normalisation
+from deepcams_models.settings import CHANGEABLE, TrainSettings
+from deepcams_models.validate import EnlargementValidation, IntervalValidation, Validation
+from deepcams_models.xvfi import XVFI, XvfiOutput, XvfiSettings, pyramid
+
+STATE, BEST, LOG = "state.safetensors", "best", "log.csv"
+"""What is written into the folder of a training."""
+
+LICENCE = "BSD-3-Clause"
+
+EDGE_WEIGHT = 150.0
+"""e of the edge-aware smoothness, for maps scaled to 1."""
+
+_LAST_RATE = 0.02  # of the highest
+_STATE_VERSION = 1
+
+
+class Job(Protocol):
+    """What differs between learning in time and in space."""
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Return one sample."""
+        ...
+
+    def loss(self, network: Any, samples: list[Any], device: torch.device) -> Tensor:
+        """Return the mean loss of samples."""
+        ...
+
+    def validate(self, network: Any, device: torch.device) -> Validation:
+        """Return the scores on held-out maps."""
+        ...
+
+
+class IntervalJob:
+    """Learning in time."""
+
+    def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
+        self.settings = settings
+        self.normalisation = Normalisation(settings.normalisation, settings.scale)
+        self.intervals = Intervals(train, kept_only=False)
+        self.validation = IntervalValidation(Intervals(valid, kept_only=True), settings.valid_maps)
+
+    def draw(self, rng: np.random.Generator) -> Interval:
+        """Return one sample."""
+        return self.intervals.draw(rng, self.settings)
+
+    def loss(self, network: XVFI, samples: list[Interval], device: torch.device) -> Tensor:
+        """Return the mean loss of samples."""
+        first, last, truth = (
+            self.normalisation.forward(stacked([getattr(one, name) for one in samples], device))
+            for name in ("first", "last", "truth")
+        )  # 3 × (B, 1, H, W)
+        t = torch.tensor([one.t for one in samples], dtype=torch.float32, device=device)
+        flows = None
+        if network.settings.initial_flow == "dis":
+            flows = (
+                stacked([one.forward for one in samples], device),
+                stacked([one.backward for one in samples], device),
+            )
+        published = self.settings.loss == "published"
+        made = network(first, last, t, flows=flows, every_scale=published)
+        if published:
+            return published_loss(made, truth, self.settings.smoothness)
+        weight = t.view(-1, 1, 1, 1)
+        linear = (1 - weight) * first + weight * last  # (B, 1, H, W)
+        return relative_loss(made.frame, linear, truth, self.settings, self.normalisation.scale)
+
+    def validate(self, network: XVFI, device: torch.device) -> Validation:
+        """Return the scores on held-out maps."""
+        return self.validation(network, self.normalisation, device)
+
+
+class EnlargementJob:
+    """Learning in space."""
+
+    def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
+        self.settings = settings
+        self.normalisation = Normalisation(settings.normalisation, settings.scale)
+        operator = degradation(settings.degrade)
+        self.enlargements = Enlargements(train, operator)
+        self.validation = EnlargementValidation(Enlargements(valid, operator), settings.valid_maps)
+
+    def draw(self, rng: np.random.Generator) -> Enlargement:
+        """Return one sample."""
+        return self.enlargements.draw(rng, self.settings)
+
+    def loss(self, network: ABPN, samples: list[Enlargement], device: torch.device) -> Tensor:
+        """Return the mean loss of samples, in µg m⁻³ whatever the normalisation."""
+        coarse, start, plain, truth = (
+            stacked([getattr(one, name) for one in samples], device)
+            for name in ("coarse", "start", "plain", "truth")
+        )
+        seen = self.normalisation.forward(coarse)
+        given = network.settings.start == "given"
+        made = network(seen, self.normalisation.forward(start) if given else None)
+        return relative_loss(self.normalisation.inverse(made), plain, truth, self.settings, 1.0)
+
+    def validate(self, network: ABPN, device: torch.device) -> Validation:
+        """Return the scores on held-out maps."""
+        return self.validation(network, self.normalisation, device)
+
+
+def relative_loss(
+    made: Tensor, plain: Tensor, truth: Tensor, settings: TrainSettings, scale: float
+) -> Tensor:
+    """Return the errors of samples relative to those of plain interpolation, averaged.
+
+    (1 − q) L1 / L1(plain) + q L2 / L2(plain) of each sample, with q `squared_share` and L2 the
+    mean squared error; the divisors are at least the floor and its square.
+
+    Parameters
+    ----------
+    made, plain, truth : Tensor, shape (batch, 1, row, column)
+    settings : TrainSettings
+        Its `margin`, `squared_share` and `floor` count.
+    scale : float
+        µg m⁻³ in the unit of the maps.
+    """
+    inner = slice(settings.margin, -settings.margin or None)
+    error, reference = ((one - truth)[..., inner, inner] for one in (made, plain))
+    floor = settings.floor / scale
+    dims = (1, 2, 3)
+    absolute = error.abs().mean(dims) / reference.abs().mean(dims).clamp(min=floor)
+    squared = error.square().mean(dims) / reference.square().mean(dims).clamp(min=floor**2)
+    share = settings.squared_share
+    return ((1 - share) * absolute + share * squared).mean()
+
+
+def published_loss(made: XvfiOutput, truth: Tensor, weight: float) -> Tensor:
+    """Return L1 summed over the scales, plus the smoothness of the finest flows.
+
+    Sim et al. (2021), equations 4 to 6: Σₛ |made − truth| + λ Σ exp(−e |∂truth|) |∂F|, with first
+    derivatives along rows and columns, all as means over cells and over both flows.
+    """
+    targets = pyramid(truth, len(made.scales) - 1, cyclic=False)
+    total = sum(
+        (functional.l1_loss(one, target) for one, target in zip(made.scales, targets, strict=True)),
+        start=truth.new_zeros(()),
+    )
+    for flow in (made.flow_t0, made.flow_t1):
+        for dim in (2, 3):
+            edge = torch.exp(-EDGE_WEIGHT * torch.diff(truth, dim=dim).abs())
+            total = total + weight * (edge * torch.diff(flow, dim=dim).abs()).mean() / 2
+    return total
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    step : int
+    seconds : float
+        Spent in all runs of it.
+    best : float or None
+        Least `Validation.relative` so far.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told after each step.
+
+    Attributes
+    ----------
+    step : int
+    share : float
+        Of the training that is done.
+    loss, rate : float
+    seconds : float
+    validation : Validation or None
+        Where there was one at this step.
+    """
+
+    step: int
+    share: float
+    loss: float
+    rate: float
+    seconds: float
+    validation: Validation | None
+
+
+class Trainer:
+    """A network, its optimiser, and everything that must be kept to go on.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    out : Path
+        Folder of the state, the best weights and the log.
+    truth : pair of Truth, optional
+        To learn from, and held out; read as `settings.data` says where absent.
+    command : str
+        For the card.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        out: Path,
+        truth: tuple[Truth, Truth] | None = None,
+        *,
+        command: str = "",
+    ) -> None:
+        self.settings, self.out, self.command = settings, out, command
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.rank, self.world = _place()
+        if settings.batch % (self.world * settings.accumulate):
+            raise InputError(
+                f"a batch of {settings.batch} cannot be shared by {self.world} processes in"
+                f" {settings.accumulate} parts",
+                hint="give a multiple of both as --batch",
+            )
+        self.device = _device()
+        torch.manual_seed(settings.seed)
+        self.network = _build(settings).to(self.device)
+        self.running = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
+        self.rng = np.random.default_rng(settings.seed)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        )
+        self.progress = Progress()
+        self.train, self.valid = load_truth(settings) if truth is None else truth
+        job = IntervalJob if settings.network == "xvfi" else EnlargementJob
+        self.job: Job = job(settings, self.train, self.valid)
+
+    @property
+    def share(self) -> float:
+        """Share of the training that is done."""
+        if self.settings.steps is not None:
+            return self.progress.step / self.settings.steps
+        assert self.settings.minutes is not None
+        return self.progress.seconds / (60 * self.settings.minutes)
+
+    def run(self, tell: Callable[[Report], None] = lambda _: None) -> Validation:
+        """Train to the end.
+
+        Returns
+        -------
+        Validation
+            Of the running mean of the weights, at the end.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If it was interrupted (SIGINT, SIGTERM); the state was saved.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        result: Validation | None = None
+        with _interruptions() as interrupted:
+            while self.share < 1:
+                began = time.perf_counter()
+                rate = self._rate()
+                loss = self._step(rate)
+                self.progress.step += 1
+                result = self._validate() if self._due(began) else None
+                self.progress.seconds += time.perf_counter() - began
+                self._agree()
+                if result is not None:
+                    self._log(loss, rate, result)
+                    self.save()
+                tell(
+                    Report(
+                        self.progress.step,
+                        min(self.share, 1.0),
+                        loss,
+                        rate,
+                        self.progress.seconds,
+                        result,
+                    )
+                )
+                if interrupted():
+                    self.save()
+                    raise KeyboardInterrupt
+        return self._validate() if result is None else result
+
+    def _due(self, began: float) -> bool:
+        elapsed = time.perf_counter() - began
+        minutes = self.settings.minutes
+        over = minutes is not None and self.progress.seconds + elapsed >= 60 * minutes
+        last = self.progress.step == self.settings.steps
+        return last or over or self.progress.step % self.settings.valid_every == 0
+
+    def _rate(self) -> float:
+        """Return the learning rate: a linear rise, then half a cosine."""
+        rise = min(1.0, (self.progress.step + 1) / (self.settings.warmup + 1))
+        fall = 0.5 * (1 + math.cos(math.pi * min(self.share, 1.0)))
+        return self.settings.lr * rise * (_LAST_RATE + (1 - _LAST_RATE) * fall)
+
+    def _step(self, rate: float) -> float:
+        settings = self.settings
+        batch = [self.job.draw(self.rng) for _ in range(settings.batch)]
+        mine = batch[self.rank :: self.world]
+        part = len(mine) // settings.accumulate
+        total = 0.0
+        self.optimiser.zero_grad(set_to_none=True)
+        for begin in range(0, len(mine), part):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.amp):
+                loss = self.job.loss(self.network, mine[begin : begin + part], self.device)
+            torch.autograd.backward(loss / settings.accumulate)
+            total += float(loss.detach()) / settings.accumulate
+        self._average_gradients()
+        nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self._follow()
+        return total
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running mean; it follows faster while it is young."""
+        step = self.progress.step
+        keep = min(self.settings.ema, (1 + step) / (10 + step)) if self.settings.ema else 0.0
+        for mean, new in zip(self.running.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(new, 1 - keep)
+
+    def _average_gradients(self) -> None:
+        if self.world == 1:
+            return
+        gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
+        flat = torch.cat([one.reshape(-1) for one in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.world
+        begin = 0
+        for one in gradients:
+            one.copy_(flat[begin : begin + one.numel()].view(one.shape))
+            begin += one.numel()
+
+    def _agree(self) -> None:
+        """Take the clock of the first process, so that all of them end together."""
+        if self.world > 1:
+            seconds = torch.tensor([self.progress.seconds], dtype=torch.float64)
+            seconds = seconds.to(self.device)
+            distributed.broadcast(seconds, 0)
+            self.progress.seconds = float(seconds)
+
+    def _validate(self) -> Validation:
+        result = self.job.validate(self.running, self.device)
+        if self.rank == 0:
+            result.warn_of_collapse()
+        if self.progress.best is None or result.relative < self.progress.best:
+            self.progress.best = result.relative
+            if self.rank == 0:
+                checkpoint.save(self.out / BEST, self.running, self._card(result))
+        return result
+
+    def _card(self, result: Validation) -> checkpoint.Card:
+        settings = self.settings
+        temporal = settings.network == "xvfi"
+        return checkpoint.Card(
+            network=settings.network,
+            preset=settings.preset,
+            settings=asdict(self.network.settings),
+            normalisation=Normalisation(settings.normalisation, settings.scale).to_dict(),
+            degradation=None if temporal else settings.degrade,
+            stamp=self.train.stamp,
+            data=self.train.source,
+            years=self.train.years,
+            metrics=result.to_dict(),
+            parameters=0,
+            commit=commit(),
+            version=__version__,
+            licence=LICENCE,
+            synthetic=self.train.synthetic,
+            command=self.command,
+        )
+
+    def _log(self, loss: float, rate: float, result: Validation) -> None:
+        if self.rank:
+            return
+        row = {
+            "step": self.progress.step,
+            "minutes": round(self.progress.seconds / 60, 3),
+            "loss": loss,
+            "rate": rate,
+            "motion": result.motion,
+        }
+        for name, scores in (("network", result.network), *result.baselines.items()):
+            row |= {f"{name}_{score}": value for score, value in asdict(scores).items()}
+        path = self.out / LOG
+        new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def save(self) -> None:
+        """Write everything that is needed to go on into one file; no pickle."""
+        if self.rank:
+            return
+        tensors = {f"network.{name}": one for name, one in self.network.state_dict().items()}
+        tensors |= {f"running.{name}": one for name, one in self.running.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": one for name, one in state.items()}
+        tensors["torch_random"] = torch.get_rng_state()
+        rest = {
+            "version": _STATE_VERSION,
+            "settings": self.settings.model_dump(mode="json"),
+            "progress": asdict(self.progress),
+            "random": self.rng.bit_generator.state,
+        }
+        path = self.out / STATE
+        part = path.with_name(f".{path.name}-{os.getpid()}")
+        save_file(
+            {name: one.detach().cpu().contiguous() for name, one in tensors.items()},
+            part,
+            metadata={"state": json.dumps(rest)},
+        )
+        part.replace(path)
+
+    def resume(self) -> None:
+        """Go on from the state in the folder.
+
+        Raises
+        ------
+        InputError
+            If there is none, it is damaged, or it belongs to other settings.
+        """
+        path = self.out / STATE
+        if not path.is_file():
+            raise InputError(
+                "there is no state to go on from", path=path, hint="leave out --resume"
+            )
+        try:
+            with safe_open(path, "pt") as stored:
+                rest = json.loads(stored.metadata()["state"])
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"is no state of a training ({error})", path=path, hint="begin again elsewhere"
+            ) from error
+        self._require_same(rest["settings"], path)
+        for name, module in (("network.", self.network), ("running.", self.running)):
+            module.load_state_dict(_with_prefix(tensors, name))
+        self._restore_optimiser(_with_prefix(tensors, "optimiser."))
+        torch.set_rng_state(tensors["torch_random"])
+        self.rng.bit_generator.state = rest["random"]
+        self.progress = Progress(**rest["progress"])
+        self._cut_log()
+
+    def _restore_optimiser(self, tensors: Mapping[str, Tensor]) -> None:
+        parameters = list(self.network.parameters())
+        for key, stored in tensors.items():
+            index, name = key.split(".")
+            parameter = parameters[int(index)]
+            # In the layout of the weight, so that sums run in the same order as before.
+            value = stored if name == "step" else torch.empty_like(parameter).copy_(stored)
+            self.optimiser.state[parameter][name] = value
+
+    def _require_same(self, before: Mapping[str, Any], path: Path) -> None:
+        now = self.settings.model_dump(mode="json")
+        for name in sorted(set(before) | set(now)):
+            if name not in CHANGEABLE and before.get(name) != now.get(name):
+                raise InputError(
+                    f"belongs to a training with {name} {before.get(name)!r}, not"
+                    f" {now.get(name)!r}",
+                    path=path,
+                    hint="give the settings it was begun with, or another --out",
+                )
+
+    def _cut_log(self) -> None:
+        """Leave out what was logged after the state was saved."""
+        path = self.out / LOG
+        if self.rank or not path.exists():
+            return
+        head, *rows = path.read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows if int(row.split(",")[0]) <= self.progress.step]
+        part = path.with_name(f".{path.name}-{os.getpid()}")
+        part.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
+        part.replace(path)
+
+
+def _build(settings: TrainSettings) -> XVFI | ABPN:
+    kind = XvfiSettings if settings.network == "xvfi" else AbpnSettings
+    preset = asdict(kind.preset(settings.preset))
+    network = checkpoint.build(settings.network, preset | settings.changes)
+    assert isinstance(network, XVFI | ABPN)
+    return network
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)
+    }
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _place() -> tuple[int, int]:
+    """Return the number of this process and how many there are."""
+    if not distributed.is_available() or not distributed.is_initialized():
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Join the other processes where ``torchrun`` has started this one."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(_device())
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _interruptions() -> Iterator[Callable[[], bool]]:
+    """Note an interruption instead of breaking off in the middle of a step."""
+    seen: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        del frame
+        if seen:
+            sys.exit(128 + number)
+        seen.append(number)
+
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, note) for kind in kinds}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

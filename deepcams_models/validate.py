@@ -1,0 +1,227 @@
+"""A network on held-out maps, beside what needs no learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepcams_eval.downscale import temporal
+from deepcams_eval.downscale.flow import OpticalFlow
+from deepcams_eval.downscale.temporal import IntervalMethod, Linear, LinearAsPrinted
+from deepcams_eval.errors import DeepcamsWarning
+from deepcams_models.abpn import ABPN
+from deepcams_models.data import STEP_H, Enlargements, Intervals, Map, stacked
+from deepcams_models.normalise import Normalisation
+from deepcams_models.xvfi import XVFI
+
+PEAK = 255.0
+"""µg m⁻³ that PSNR is relative to."""
+
+COLLAPSE_DB = 0.02
+"""A network this near to plain interpolation has learned to do nothing else."""
+
+COLLAPSE_STEPS = 0.01
+"""Mean length of the flow, grid steps, below which nothing moves."""
+
+_FRACTIONS = np.arange(1, STEP_H) / STEP_H
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over maps of the scores of each map, all cells alike.
+
+    Attributes
+    ----------
+    rmse, mae : float
+        µg m⁻³.
+    psnr : float
+        20 lg(`PEAK` / RMSE), dB.
+    """
+
+    rmse: float
+    mae: float
+    psnr: float
+
+    @classmethod
+    def mean(cls, errors: Sequence[Map]) -> Scores:
+        """Return the scores of differences estimate − truth, one array a map."""
+        rmse = np.array([np.sqrt(np.mean(np.square(one, dtype=np.float64))) for one in errors])
+        mae = np.array([np.mean(np.abs(one), dtype=np.float64) for one in errors])
+        with np.errstate(divide="ignore"):
+            psnr = 20 * np.log10(PEAK / rmse)
+        return cls(float(rmse.mean()), float(mae.mean()), float(psnr.mean()))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores of the network and of the baselines on the same maps.
+
+    Attributes
+    ----------
+    network : Scores
+    baselines : dict of str to Scores
+        The plain interpolation first.
+    motion : float or None
+        Mean length of the flows from t, grid steps; None in space.
+    """
+
+    network: Scores
+    baselines: Mapping[str, Scores]
+    motion: float | None
+
+    @property
+    def relative(self) -> float:
+        """Mean of RMSE and MAE divided by those of the last baseline: below 1 is better."""
+        best = list(self.baselines.values())[-1]
+        return (self.network.rmse / best.rmse + self.network.mae / best.mae) / 2
+
+    @property
+    def collapse(self) -> str | None:
+        """Why the network counts as collapsed, or None."""
+        name, plain = next(iter(self.baselines.items()))
+        if self.motion is not None and self.motion < COLLAPSE_STEPS:
+            return f"the mean flow is {self.motion:.4f} grid steps"
+        if abs(self.network.psnr - plain.psnr) < COLLAPSE_DB:
+            return f"its PSNR is {self.network.psnr:.3f} dB, that of {name} {plain.psnr:.3f} dB"
+        return None
+
+    def warn_of_collapse(self) -> None:
+        """Warn if the network only does what plain interpolation does.
+
+        Warns
+        -----
+        DeepcamsWarning
+            With the score or the flow that shows it.
+        """
+        why = self.collapse
+        if why is not None:
+            warn(f"the network has collapsed: {why}", DeepcamsWarning, stacklevel=2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for a card."""
+        scores = {name: asdict(one) for name, one in self.baselines.items()}
+        return {"network": asdict(self.network), **scores, "motion": self.motion}
+
+
+class IntervalValidation:
+    """Validation in time, on whole maps of held-out intervals.
+
+    Parameters
+    ----------
+    intervals : Intervals
+    count : int
+        How many intervals, evenly chosen.
+    """
+
+    def __init__(self, intervals: Intervals, count: int) -> None:
+        self.intervals = intervals
+        self.starts = evenly(intervals.starts, count)
+        methods = Linear(), LinearAsPrinted(), OpticalFlow()
+        self.baselines = {method.name: self._baseline(method) for method in methods}
+
+    def _baseline(self, method: IntervalMethod) -> Scores:
+        truth = self.intervals.truth
+        errors: list[Map] = []
+        for start in self.starts:
+            frames = np.stack(self.intervals.ends(start))
+            stamps = truth.hours[[start, start + STEP_H]].astype("datetime64[h]")
+            between = temporal.Interval(frames, stamps, 0, truth.cyclic)
+            errors.extend(method.inserted(between, _FRACTIONS) - self._truth(start))
+        return Scores.mean(errors)
+
+    def _truth(self, start: int) -> Map:
+        return self.intervals.truth.values[start + 1 : start + STEP_H]
+
+    @torch.no_grad()
+    def __call__(
+        self, network: XVFI, normalisation: Normalisation, device: torch.device
+    ) -> Validation:
+        """Return the scores of a network, which is in evaluation mode during the call."""
+        errors: list[Map] = []
+        motion: list[float] = []
+        with evaluated(network):
+            for start in self.starts:
+                first, last = (
+                    normalisation.forward(stacked([one], device))
+                    for one in self.intervals.ends(start)
+                )
+                flows = self._flows(network, start, device)
+                for index, t in enumerate(_FRACTIONS):
+                    made = network(
+                        first, last, float(t), flows=flows, cyclic=self.intervals.truth.cyclic
+                    )
+                    estimate = normalisation.inverse(made.frame)[0, 0].cpu().numpy()
+                    errors.append(estimate - self._truth(start)[index])
+                    both = torch.cat([made.flow_t0, made.flow_t1])
+                    motion.append(float(both.norm(dim=1).mean()))
+        return Validation(Scores.mean(errors), self.baselines, float(np.mean(motion)))
+
+    def _flows(
+        self, network: XVFI, start: int, device: torch.device
+    ) -> tuple[Tensor, Tensor] | None:
+        if network.settings.initial_flow == "none":
+            return None
+        forward, backward = self.intervals.flows(start)
+        return stacked([forward], device), stacked([backward], device)
+
+
+class EnlargementValidation:
+    """Validation in space, on whole held-out maps.
+
+    Parameters
+    ----------
+    enlargements : Enlargements
+    count : int
+        How many maps, evenly chosen.
+    """
+
+    def __init__(self, enlargements: Enlargements, count: int) -> None:
+        self.enlargements = enlargements
+        self.chosen = evenly(range(len(enlargements)), count)
+        samples = [enlargements.whole(index) for index in self.chosen]
+        self.baselines = {
+            "bicubic": Scores.mean([one.plain - one.truth for one in samples]),
+            "bicubic-ibp": Scores.mean([one.start - one.truth for one in samples]),
+        }
+
+    @torch.no_grad()
+    def __call__(
+        self, network: ABPN, normalisation: Normalisation, device: torch.device
+    ) -> Validation:
+        """Return the scores of a network, which is in evaluation mode during the call."""
+        errors: list[Map] = []
+        cyclic = self.enlargements.truth.cyclic
+        with evaluated(network):
+            for index in self.chosen:
+                sample = self.enlargements.whole(index)
+                coarse = normalisation.forward(stacked([sample.coarse], device))
+                start = None
+                if network.settings.start == "given":
+                    start = normalisation.forward(stacked([sample.start], device))
+                made = normalisation.inverse(network(coarse, start, cyclic=cyclic))
+                errors.append(made[0, 0].cpu().numpy() - sample.truth)
+        return Validation(Scores.mean(errors), self.baselines, None)
+
+
+@contextmanager
+def evaluated(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a while."""
+    before = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(before)
+
+
+def evenly(places: Sequence[int], count: int) -> list[int]:
+    """Return at most `count` of the places, evenly chosen."""
+    taken = np.linspace(0, len(places) - 1, min(count, len(places)))
+    return [places[int(one)] for one in np.rint(taken)]

@@ -1,0 +1,637 @@
+"""XVFI: the maps between two maps, by the motion between them.
+
+Sim, Oh and Kim (2021), "XVFI: eXtreme Video Frame Interpolation",
+doi:10.1109/ICCV48922.2021.01422, for one channel, in two forms that share the frame of the paper
+(pyramid with shared weights, flows to t, warping, refinement, blending by its equation 3):
+
+- `initial_flow="none"`, as published: features, flows between the maps (BiFlowNet) from coarse to
+  fine, complementary flow reversal, flows to t (TFlowNet), warping, a U-Net for the occlusion mask
+  and a residual.
+- `initial_flow="dis"`: the flows between the maps are given, dense inverse search by default; one
+  U-Net, applied from the coarsest scale to the finest, corrects the flows to t and the mask. Its
+  heads begin at zero, so that an untrained network is the interpolation by the given flows; at
+  t = 0 and t = 1 it returns the given maps, whatever its weights. It sees the maps relative to
+  their local mean, and what is small among them (details, differences between ways to
+  interpolate) enlarged: what is left to correct is some percent of the maps.
+
+Any size is padded inside to multiples of `XvfiSettings.total_stride`: see `grid.Padding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepcams_eval.errors import InputError
+from deepcams_models.grid import (
+    GridConv2d,
+    Padding,
+    box_mean,
+    convolution,
+    double_and_convolve,
+    enlarge,
+    reduce_bicubic,
+)
+from deepcams_models.warping import (
+    Kernel,
+    backward_warp,
+    blend,
+    intermediate_flows,
+    reverse_flows,
+)
+
+Flows = tuple[Tensor, Tensor]
+
+FEATURE_STRIDE = 4
+"""Grid steps between the features of the published form, at each scale."""
+
+_UNET_STRIDE = 4
+_KNOWN = 17  # maps that the U-Net of the corrections sees
+_FLOW_UNIT = 4.0  # grid steps: flows enter the U-Net of the corrections near unit size
+_LEVEL_NODES = 17  # edge of the box whose mean is the local level
+_LEVEL_FLOOR = (
+    0.05  # normalised units, 1 µg m⁻³ with the usual scale: clean air is no division by 0
+)
+_DETAIL_GAIN = 15.0
+_DETAIL_NODES = 3
+_FLOW_STEP, _LOGIT_STEP, _RESIDUAL_STEP = 0.2, 0.3, 0.04
+"""What an output of 1 means: grid steps, logit, and share of the local level. Without these the
+noise of the first updates is larger than what there is to learn."""
+_LOGIT_BOUND = 6.0  # no map is left out altogether: alone at its own time, it would be 0/0
+_GATE_PEAK = 4.0  # 4 t (1 − t) is 1 half way
+
+
+@dataclass(frozen=True)
+class XvfiSettings:
+    """What an XVFI is made of.
+
+    Attributes
+    ----------
+    channels : int
+        Feature channels at the finest level.
+    scales : int
+        Coarsest scale S of the pyramid: maps of 1/2^S, …, 1/2, 1.
+    initial_flow : {"none", "dis"}
+        Whether the flows between the maps are found by the network or given.
+    kernel : {"bilinear", "cubic"}
+        Sampling of the warped maps. Features are always sampled bilinearly.
+    residual : {"free", "gated", "none"}
+        Whether something that is not motion is added: as it is, times 4t(1−t), or not at all.
+    """
+
+    channels: int
+    scales: int
+    initial_flow: Literal["none", "dis"]
+    kernel: Kernel
+    residual: Literal["free", "gated", "none"]
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.scales < 0:
+            raise InputError(
+                f"{self.channels} channels and {self.scales} scales make no network",
+                hint="at least 1 channel, and scales from 0 on",
+            )
+        if self.initial_flow == "none" and self.channels * 4 % FEATURE_STRIDE**2:
+            raise InputError(
+                f"{self.channels} channels do not shuffle into maps", hint="use a multiple of 4"
+            )
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return the settings called `name`, one of `PRESETS`.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if name not in PRESETS:
+            raise InputError(
+                f"XVFI has no preset {name!r}", hint=f"choose from {', '.join(PRESETS)}"
+            )
+        channels, scales, initial_flow, kernel, residual = PRESETS[name]
+        return cls(channels, scales, initial_flow, kernel, residual)
+
+    @property
+    def total_stride(self) -> int:
+        """Rows and columns are padded to multiples of this."""
+        finest = _UNET_STRIDE * (FEATURE_STRIDE if self.initial_flow == "none" else 1)
+        return finest * int(2**self.scales)
+
+
+PRESETS: dict[
+    str,
+    tuple[int, int, Literal["none", "dis"], Kernel, Literal["free", "gated", "none"]],
+] = {
+    "paper": (32, 5, "none", "bilinear", "free"),
+    "released": (64, 1, "none", "bilinear", "free"),
+    "recommended": (24, 2, "dis", "cubic", "gated"),
+    "small": (12, 2, "dis", "cubic", "gated"),
+}
+"""Channels, scales, initial flow, kernel and residual of each preset."""
+
+
+@dataclass(frozen=True, eq=False)
+class XvfiOutput:
+    """What a call returns. Maps are (batch, 1, row, column), flows (batch, 2, row, column).
+
+    Attributes
+    ----------
+    frame : Tensor
+        The map at t.
+    flow_t0, flow_t1 : Tensor
+        Flows from t to the first and the last map, grid steps, column component first.
+    mask : Tensor
+        Occlusion mask m of equation 3: 1 takes all from the first map.
+    scales : tuple of Tensor
+        The map at t at 1, 1/2, …, 1/2^S of the resolution, for a loss against `pyramid` of the
+        truth; only the first where the coarser ones were not asked for.
+    """
+
+    frame: Tensor
+    flow_t0: Tensor
+    flow_t1: Tensor
+    mask: Tensor
+    scales: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    frame: Tensor
+    flow_t0: Tensor
+    flow_t1: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """What does not depend on t: a list entry a scale, finest first."""
+
+    maps: list[tuple[Tensor, Tensor]]
+    flows: list[Flows]
+    features: list[tuple[Tensor, Tensor]]
+    reliability: list[Flows]
+
+
+def pyramid(maps: Tensor, scales: int, *, cyclic: bool) -> list[Tensor]:
+    """Return maps at 1, 1/2, …, 1/2^scales of the resolution: bicubic, without antialiasing.
+
+    Rows and columns that a scale does not divide are left out at its end.
+    """
+    result = []
+    for scale in range(scales + 1):
+        factor = 2**scale
+        rows, columns = (size // factor * factor for size in maps.shape[-2:])
+        result.append(reduce_bicubic(maps[..., :rows, :columns], factor, cyclic=cyclic))
+    return result
+
+
+class XVFI(nn.Module):
+    """Interpolates between two maps in time.
+
+    Parameters
+    ----------
+    settings : XvfiSettings
+        See `XvfiSettings.preset`.
+
+    Notes
+    -----
+    Weights are kept in the channels-last layout, which convolutions on a CPU want.
+    """
+
+    def __init__(self, settings: XvfiSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network: MotionNetwork | CorrectionNetwork
+        if settings.initial_flow == "none":
+            self.network = MotionNetwork(settings)
+        else:
+            self.network = CorrectionNetwork(settings)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub for it
+
+    def forward(
+        self,
+        first: Tensor,
+        last: Tensor,
+        t: Tensor | float,
+        *,
+        flows: Flows | None = None,
+        cyclic: bool = False,
+        every_scale: bool | None = None,
+    ) -> XvfiOutput:
+        """Return the map at t, and how it came about.
+
+        Parameters
+        ----------
+        first, last : Tensor, shape (batch, 1, row, column)
+            Normalised maps without NaN, any size.
+        t : Tensor of shape (batch,), or float
+            In (0, 1).
+        flows : pair of Tensor, shape (batch, 2, row, column), optional
+            F01 and F10 in grid steps, column component first; needed with ``initial_flow="dis"``.
+        cyclic : bool
+            Whether longitude closes on itself.
+        every_scale : bool, optional
+            Whether to make the map at the coarser scales too; by default while training.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not agree, or flows are absent or not wanted.
+        """
+        self._check(first, last, flows)
+        padding, pair = self._prepare(first, last, flows, cyclic)
+        times = torch.as_tensor(t, dtype=first.dtype, device=first.device).reshape(-1, 1, 1, 1)
+        wanted = self.training if every_scale is None else every_scale
+        levels = self.network.at(pair, times, cyclic=cyclic, every_scale=wanted)
+        finest = levels[0]
+        return XvfiOutput(
+            frame=padding.crop(finest.frame),  # (B, 1, H, W)
+            flow_t0=padding.crop(finest.flow_t0),  # (B, 2, H, W)
+            flow_t1=padding.crop(finest.flow_t1),  # (B, 2, H, W)
+            mask=padding.crop(finest.mask),  # (B, 1, H, W)
+            scales=tuple(  # (B, 1, H/2^s, W/2^s)
+                padding.crop(level.frame, 2**scale) for scale, level in enumerate(levels)
+            ),
+        )
+
+    @torch.no_grad()
+    def interpolate(
+        self,
+        first: Tensor,
+        last: Tensor,
+        times: Sequence[float],
+        *,
+        flows: Flows | None = None,
+        cyclic: bool = False,
+    ) -> Tensor:
+        """Return the maps at several times, (batch, time, row, column), without gradients.
+
+        What does not depend on t is done once. Parameters as in `forward`.
+        """
+        self._check(first, last, flows)
+        padding, pair = self._prepare(first, last, flows, cyclic)
+        frames = []
+        for t in times:
+            at = first.new_full((1, 1, 1, 1), t)
+            level = self.network.at(pair, at, cyclic=cyclic, every_scale=False)[0]
+            frames.append(padding.crop(level.frame))  # (B, 1, H, W)
+        return torch.cat(frames, dim=1)  # (B, T, H, W)
+
+    def _prepare(
+        self, first: Tensor, last: Tensor, flows: Flows | None, cyclic: bool
+    ) -> tuple[Padding, _Pair]:
+        settings = self.settings
+        padding = Padding.to_multiple(
+            first, settings.total_stride, align=2**settings.scales, cyclic=cyclic
+        )
+        padded = None if flows is None else (padding.pad(flows[0]), padding.pad(flows[1]))
+        pair = self.network.prepare(padding.pad(first), padding.pad(last), padded, cyclic=cyclic)
+        return padding, pair
+
+    def _check(self, first: Tensor, last: Tensor, flows: Flows | None) -> None:
+        if first.dim() != 4 or first.shape[1] != 1 or first.shape != last.shape:
+            raise InputError(
+                f"maps of the shapes {tuple(first.shape)} and {tuple(last.shape)} were given",
+                hint="give two of (batch, 1, row, column)",
+            )
+        if (flows is not None) != (self.settings.initial_flow == "dis"):
+            given = "absent" if flows is None else "given"
+            raise InputError(
+                f"flows are {given} with initial_flow={self.settings.initial_flow!r}",
+                hint="give flows=(F01, F10) with 'dis' and only then",
+            )
+        wanted = (first.shape[0], 2, *first.shape[2:])
+        if flows is not None and any(tuple(flow.shape) != wanted for flow in flows):
+            raise InputError(
+                f"flows of the shapes {[tuple(flow.shape) for flow in flows]} were given",
+                hint=f"give two of {wanted}",
+            )
+
+
+class MotionNetwork(nn.Module):
+    """The published form: finds the flows itself."""
+
+    def __init__(self, settings: XvfiSettings) -> None:
+        super().__init__()
+        channels = settings.channels
+        self.settings = settings
+        self.features = FeatureExtractor(channels)
+        self.coarsest_flow = Hourglass(2 * channels, channels, 6)
+        if settings.scales:
+            self.reduce_features = convolution(channels, channels, 3, stride=2)
+            self.match = convolution(2 * channels, channels)
+            self.finer_flow = Hourglass(2 * channels + 4, channels, 6)
+        self.join = convolution(4 * channels + 4, channels, 1)
+        self.flow_to_t = Hourglass(channels, channels, 4)
+        self.refine = RefinementUNet(channels, residual=settings.residual != "none")
+
+    def prepare(self, first: Tensor, last: Tensor, flows: Flows | None, *, cyclic: bool) -> _Pair:
+        """Return the features and the flows between the maps, at each scale."""
+        del flows  # found here
+        scales = self.settings.scales
+        both = torch.cat([first, last])  # (2B, 1, H, W)
+        maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
+        features = [self.features(both, cyclic)]  # (2B, C, H/4, W/4)
+        for _ in range(scales):
+            features.append(self.reduce_features(features[-1], cyclic))  # (2B, C, H/8, W/8), …
+        found: list[Flows] = []
+        reliability: list[Flows] = []
+        estimate: Tensor | None = None
+        for scale in range(scales, -1, -1):
+            estimate, weight = self._flows(features[scale], estimate, cyclic)
+            found.insert(0, (estimate[:, :2], estimate[:, 2:]))  # 2 × (B, 2, H/4, W/4)
+            reliability.insert(0, (weight[:, :1], weight[:, 1:]))  # 2 × (B, 1, H/4, W/4)
+        return _Pair(maps, found, [_halves(one) for one in features], reliability)
+
+    def _flows(
+        self, features: Tensor, coarser: Tensor | None, cyclic: bool
+    ) -> tuple[Tensor, Tensor]:
+        """BiFlowNet: F01 and F10 together (B, 4, h, w), and their reliability (B, 2, h, w)."""
+        early, late = _halves(features)  # 2 × (B, C, h, w)
+        if coarser is None:
+            raw = self.coarsest_flow(torch.cat([early, late], dim=1), cyclic)  # (B, 6, h, w)
+            return raw[:, :4], torch.sigmoid(raw[:, 4:])
+        # Each scale learns from its own loss; the coarser estimate is a given to the finer one.
+        start = 2 * enlarge(coarser.detach(), 2, "bilinear", cyclic=cyclic)  # (B, 4, h, w)
+        across = torch.cat([start[:, :2], start[:, 2:]])  # (2B, 2, h, w)
+        other = backward_warp(torch.cat([late, early]), across, cyclic=cyclic)  # (2B, C, h, w)
+        matched = self.match(torch.cat([features, other], dim=1), cyclic)  # (2B, C, h, w)
+        known = torch.cat([*_halves(matched), start], dim=1)  # (B, 2C+4, h, w)
+        raw = self.finer_flow(known, cyclic)  # (B, 6, h, w)
+        return raw[:, :4] + start, torch.sigmoid(raw[:, 4:])
+
+    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
+        """Return the map at t at the finest scale, or at every one, finest first."""
+        count = len(pair.maps) if every_scale else 1
+        return [self._level(pair, scale, t, cyclic) for scale in range(count)]
+
+    def _level(self, pair: _Pair, scale: int, t: Tensor, cyclic: bool) -> _Level:
+        early, late = pair.features[scale]  # 2 × (B, C, h, w)
+        flow_t0, flow_t1 = reverse_flows(
+            *pair.flows[scale], pair.reliability[scale], t, cyclic=cyclic
+        )  # 2 × (B, 2, h, w)
+        warped0 = backward_warp(early, flow_t0, cyclic=cyclic)  # (B, C, h, w)
+        warped1 = backward_warp(late, flow_t1, cyclic=cyclic)  # (B, C, h, w)
+        known = torch.cat([early, warped0, warped1, late, flow_t0, flow_t1], dim=1)
+        joined = torch.relu_(self.join(known, cyclic))  # (B, C, h, w)
+        flows = self.flow_to_t(joined, cyclic) + torch.cat([flow_t0, flow_t1], dim=1)
+        flow_t0, flow_t1 = flows[:, :2], flows[:, 2:]  # 2 × (B, 2, h, w)
+        warped0 = backward_warp(early, flow_t0, cyclic=cyclic)  # (B, C, h, w)
+        warped1 = backward_warp(late, flow_t1, cyclic=cyclic)  # (B, C, h, w)
+        flows = FEATURE_STRIDE * enlarge(flows, FEATURE_STRIDE, "bilinear", cyclic=cyclic)
+        flow_t0, flow_t1 = flows[:, :2], flows[:, 2:]  # 2 × (B, 2, H, W)
+        first, last = pair.maps[scale]  # 2 × (B, 1, H, W)
+        kernel = self.settings.kernel
+        from_first = backward_warp(first, flow_t0, kernel=kernel, cyclic=cyclic)  # (B, 1, H, W)
+        from_last = backward_warp(last, flow_t1, kernel=kernel, cyclic=cyclic)  # (B, 1, H, W)
+        shuffled = functional.pixel_shuffle(
+            torch.cat([early, late, warped0, warped1], dim=1), FEATURE_STRIDE
+        )  # (B, C/4, H, W)
+        refined = self.refine(
+            torch.cat([shuffled, first, last, from_first, from_last, flows], dim=1), cyclic
+        )  # (B, 2, H, W)
+        mask = torch.sigmoid(refined[:, :1])  # (B, 1, H, W)
+        frame = blend(from_first, from_last, mask, t)  # (B, 1, H, W)
+        frame = _with_residual(frame, refined[:, 1:], t, self.settings)  # (B, 1, H, W)
+        return _Level(frame, flow_t0, flow_t1, mask)
+
+
+class CorrectionNetwork(nn.Module):
+    """Corrects given flows, from the coarsest scale to the finest, by one U-Net."""
+
+    def __init__(self, settings: XvfiSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        outputs = 5 if settings.residual == "none" else 6
+        steps = [_FLOW_STEP] * 4 + [_LOGIT_STEP, _RESIDUAL_STEP]
+        self.steps: Tensor
+        self.register_buffer(
+            "steps", torch.tensor(steps[:outputs]).view(1, -1, 1, 1), persistent=False
+        )
+        self.correct = CorrectionUNet(_KNOWN, settings.channels, outputs)
+
+    def prepare(self, first: Tensor, last: Tensor, flows: Flows | None, *, cyclic: bool) -> _Pair:
+        """Return the maps and the given flows at each scale."""
+        if flows is None:
+            raise InputError("flows are absent", hint="give flows=(F01, F10)")
+        both = torch.cat([first, last])  # (2B, 1, H, W)
+        scales = self.settings.scales
+        maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
+        given = torch.cat(flows)  # (2B, 2, H, W)
+        reduced = [given] + [
+            functional.avg_pool2d(given, 2**scale) / 2**scale for scale in range(1, scales + 1)
+        ]  # (2B, 2, H/2^s, W/2^s)
+        return _Pair(maps, [_halves(one) for one in reduced], [], [])
+
+    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
+        """Return the map at t at the finest scale, or at every one, finest first."""
+        levels: list[_Level] = []
+        found: Tensor | None = None  # corrections of both flows, and the logit of the mask
+        for scale in range(len(pair.maps) - 1, -1, -1):
+            level, found = self._level(pair, scale, found, t, cyclic)
+            levels.insert(0, level)
+        return levels if every_scale else levels[:1]
+
+    def _level(
+        self, pair: _Pair, scale: int, coarser: Tensor | None, t: Tensor, cyclic: bool
+    ) -> tuple[_Level, Tensor]:
+        first, last = pair.maps[scale]  # 2 × (B, 1, H, W)
+        start = torch.cat(intermediate_flows(*pair.flows[scale], t), dim=1)  # (B, 4, H, W)
+        found = start.new_zeros(start.shape[0], 5, *start.shape[2:])  # (B, 5, H, W)
+        if coarser is not None:
+            found = enlarge(coarser, 2, "bilinear", cyclic=cyclic)  # (B, 5, H, W)
+            found = torch.cat([2 * found[:, :4], found[:, 4:]], dim=1)  # (B, 5, H, W)
+        level = _local_level(first, last, cyclic)  # (B, 1, H, W)
+        flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
+        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 17, H, W)
+        raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
+        found = found + raw[:, :5]  # (B, 5, H, W)
+        flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
+        from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
+        logit = _LOGIT_BOUND * torch.tanh(found[:, 4:] / _LOGIT_BOUND)  # (B, 1, H, W)
+        mask = torch.sigmoid(logit)  # (B, 1, H, W)
+        frame = blend(from_first, from_last, mask, t)  # (B, 1, H, W)
+        frame = _with_residual(frame, level * raw[:, 5:], t, self.settings)  # (B, 1, H, W)
+        return _Level(frame, flows[:, :2], flows[:, 2:], mask), found
+
+    def _known(
+        self,
+        first: Tensor,
+        last: Tensor,
+        flows: Tensor,
+        found: Tensor,
+        level: Tensor,
+        t: Tensor,
+        cyclic: bool,
+    ) -> Tensor:
+        """Return what the U-Net sees: (B, 17, H, W)."""
+        from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
+        linear = (1 - t) * first + t * last  # (B, 1, H, W)
+        moved = (1 - t) * from_first + t * from_last - linear  # (B, 1, H, W)
+        sharp = torch.cat([from_first, from_last, first, last, moved], dim=1)  # (B, 5, H, W)
+        details = sharp - box_mean(sharp, _DETAIL_NODES, cyclic=cyclic)  # (B, 5, H, W)
+        small = torch.cat([details, moved, from_first - from_last], dim=1)  # (B, 7, H, W)
+        change = (first - last) / level  # (B, 1, H, W)
+        return torch.cat(
+            [
+                *(first / level - 1, last / level - 1, torch.asinh(3 * change)),
+                torch.asinh(_DETAIL_GAIN * small / level),
+                *(flows / _FLOW_UNIT, found[:, 4:], torch.log(level) / 3, t.expand_as(first) - 0.5),
+            ],
+            dim=1,
+        )
+
+    def _warp(self, first: Tensor, last: Tensor, flows: Tensor, cyclic: bool) -> Flows:
+        warped = backward_warp(
+            torch.cat([first, last]),
+            torch.cat([flows[:, :2], flows[:, 2:]]),
+            kernel=self.settings.kernel,
+            cyclic=cyclic,
+        )  # (2B, 1, H, W)
+        return _halves(warped)
+
+
+class FeatureExtractor(nn.Module):
+    """Features at a quarter of the resolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convert = convolution(1, channels)
+        self.reduce = convolution(channels, channels, 3, stride=2)  # used twice, as published
+        self.mix = convolution(channels, channels)
+        self.residuals = nn.ModuleList(convolution(channels, channels) for _ in range(4))
+
+    def forward(self, maps: Tensor, cyclic: bool) -> Tensor:
+        """Return (B, C, H/4, W/4) of (B, 1, H, W)."""
+        x = torch.relu_(self.convert(maps, cyclic))  # (B, C, H, W)
+        x = torch.relu_(self.reduce(x, cyclic))  # (B, C, H/2, W/2)
+        x = torch.relu_(self.reduce(x, cyclic))  # (B, C, H/4, W/4)
+        mixed: Tensor = self.mix(x, cyclic)  # (B, C, H/4, W/4)
+        x = mixed
+        for inner, outer in (self.residuals[:2], self.residuals[2:]):
+            x = x + outer(torch.relu_(inner(x, cyclic)), cyclic)  # (B, C, H/4, W/4)
+        return x + mixed  # (B, C, H/4, W/4)
+
+
+class Hourglass(nn.Module):
+    """Two halvings and two doublings: BiFlowNet, and TFlowNet behind its first layer."""
+
+    def __init__(self, inputs: int, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce = convolution(inputs, 2 * channels, 4, stride=2)
+        self.reduce_again = convolution(2 * channels, 4 * channels, 4, stride=2)
+        self.widen = convolution(4 * channels, 2 * channels)
+        self.widen_again = convolution(2 * channels, channels)
+        self.head = convolution(channels, outputs)
+
+    def forward(self, known: Tensor, cyclic: bool) -> Tensor:
+        """Return (B, outputs, h, w) of (B, inputs, h, w)."""
+        x = torch.relu_(self.reduce(known, cyclic))  # (B, 2C, h/2, w/2)
+        x = torch.relu_(self.reduce_again(x, cyclic))  # (B, 4C, h/4, w/4)
+        x = torch.relu_(double_and_convolve(self.widen, x, cyclic))  # (B, 2C, h/2, w/2)
+        x = torch.relu_(double_and_convolve(self.widen_again, x, cyclic))  # (B, C, h, w)
+        result: Tensor = self.head(x, cyclic)  # (B, outputs, h, w)
+        return result
+
+
+class RefinementUNet(nn.Module):
+    """The published refinement: three halvings, logit of the mask and residual."""
+
+    def __init__(self, channels: int, *, residual: bool) -> None:
+        super().__init__()
+        inputs = 4 * channels // FEATURE_STRIDE**2 + 8
+        self.reduce = nn.ModuleList(
+            [
+                convolution(inputs, channels, 4, stride=2),
+                convolution(channels, 2 * channels, 4, stride=2),
+                convolution(2 * channels, 4 * channels, 4, stride=2),
+            ]
+        )
+        self.bottom = convolution(4 * channels, 4 * channels)
+        self.widen = convolution(6 * channels, 2 * channels)
+        self.widen_again = convolution(3 * channels, channels)
+        self.head = convolution(channels, 2 if residual else 1)
+
+    def forward(self, known: Tensor, cyclic: bool) -> Tensor:
+        """Return (B, 1 or 2, H, W) of (B, C/4 + 8, H, W)."""
+        half = torch.relu_(self.reduce[0](known, cyclic))  # (B, C, H/2, W/2)
+        quarter = torch.relu_(self.reduce[1](half, cyclic))  # (B, 2C, H/4, W/4)
+        x = torch.relu_(self.reduce[2](quarter, cyclic))  # (B, 4C, H/8, W/8)
+        x = torch.relu_(self.bottom(x, cyclic))  # (B, 4C, H/8, W/8)
+        x = double_and_convolve(self.widen, x, cyclic, quarter)  # (B, 2C, H/4, W/4)
+        x = torch.relu_(x)  # (B, 2C, H/4, W/4)
+        x = double_and_convolve(self.widen_again, x, cyclic, half)  # (B, C, H/2, W/2)
+        x = torch.relu_(x)  # (B, C, H/2, W/2)
+        return double_and_convolve(self.head, x, cyclic)  # (B, 1 or 2, H, W)
+
+
+class CorrectionUNet(nn.Module):
+    """Convolutions at the full, half and quarter resolution, and one from the input to the output.
+
+    Both heads begin at zero.
+    """
+
+    def __init__(self, inputs: int, channels: int, outputs: int) -> None:
+        super().__init__()
+        c = channels
+        self.at_full = nn.ModuleList([convolution(inputs, c), convolution(c, c)])
+        self.at_half = nn.ModuleList(
+            [convolution(c, 2 * c, 4, stride=2), convolution(2 * c, 2 * c)]
+        )
+        self.at_quarter = nn.ModuleList(
+            [convolution(2 * c, 4 * c, 4, stride=2)] + [convolution(4 * c, 4 * c) for _ in range(2)]
+        )
+        self.to_half, self.mix_half = convolution(6 * c, 2 * c), convolution(2 * c, 2 * c)
+        self.to_full, self.mix_full = convolution(3 * c, c), convolution(c, c)
+        self.head = convolution(c, outputs)
+        self.direct = GridConv2d(inputs, outputs, 5, 1, 2, bias=False)
+        for values in (*self.head.parameters(), self.direct.weight):
+            nn.init.zeros_(values)
+
+    def forward(self, known: Tensor, cyclic: bool) -> Tensor:
+        """Return (B, outputs, H, W) of (B, inputs, H, W)."""
+        full = _chain(self.at_full, known, cyclic)  # (B, C, H, W)
+        half = _chain(self.at_half, full, cyclic)  # (B, 2C, H/2, W/2)
+        x = _chain(self.at_quarter, half, cyclic)  # (B, 4C, H/4, W/4)
+        x = torch.relu_(double_and_convolve(self.to_half, x, cyclic, half))
+        x = torch.relu_(self.mix_half(x, cyclic))  # (B, 2C, H/2, W/2)
+        x = torch.relu_(double_and_convolve(self.to_full, x, cyclic, full))
+        x = torch.relu_(self.mix_full(x, cyclic))  # (B, C, H, W)
+        result: Tensor = self.head(x, cyclic) + self.direct(known, cyclic)  # (B, outputs, H, W)
+        return result
+
+
+def _chain(layers: nn.ModuleList, x: Tensor, cyclic: bool) -> Tensor:
+    for layer in layers:
+        x = torch.relu_(layer(x, cyclic))
+    return x
+
+
+def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
+    early, late = both.chunk(2)
+    return early, late
+
+
+def _local_level(first: Tensor, last: Tensor, cyclic: bool) -> Tensor:
+    """Return the mean of both maps over a box about each node, always positive."""
+    size = (first.abs() + last.abs()) / 2
+    return box_mean(size, _LEVEL_NODES, cyclic=cyclic) + _LEVEL_FLOOR
+
+
+def _vanishing(corrections: Tensor, t: Tensor) -> Tensor:
+    """Return corrections of F_t0 times t and of F_t1 times 1 − t: none at the map's own time."""
+    return torch.cat([t * corrections[:, :2], (1 - t) * corrections[:, 2:]], dim=1)
+
+
+def _with_residual(frame: Tensor, residual: Tensor, t: Tensor, settings: XvfiSettings) -> Tensor:
+    if settings.residual == "none":
+        return frame
+    if settings.residual == "gated":
+        return frame + _GATE_PEAK * t * (1 - t) * residual
+    return frame + residual

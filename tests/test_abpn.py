@@ -1,0 +1,263 @@
+"""ABPN: counts, projections and attention against loops, registration, rolled maps, tiles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from deepcams_eval.errors import InputError  # noqa: E402
+from deepcams_models.abpn import (  # noqa: E402
+    ABPN,
+    FACTOR,
+    PRESETS,
+    AbpnSettings,
+    DownProjection,
+    UpProjection,
+    attend,
+)
+from deepcams_models.grid import enlarge  # noqa: E402
+
+TINY = AbpnSettings(4, 4, "full", 8, 2, "bicubic", key_bias=False)
+
+
+def random(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape)).float()
+
+
+def build(settings, seed=0):
+    """Return a network whose every weight is random, in the range of a trained one."""
+    torch.manual_seed(seed)
+    network = ABPN(settings).eval()
+    for key, parameter in network.named_parameters():
+        if not key.endswith("slope.weight"):
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
+            torch.nn.init.normal_(parameter, std=1 / math.sqrt(fan_in))
+    return network
+
+
+def inputs(rows, columns, settings, batch=1):
+    start = None
+    if settings.start == "given":
+        start = random(batch, 1, FACTOR * rows, FACTOR * columns, seed=1)
+    return random(batch, 1, rows, columns), start
+
+
+def reduce_by_loops(x, layer, cyclic):
+    """Apply a strided convolution and its slope, one product at a time."""
+    weight, bias = layer.layer.weight.detach().numpy(), layer.layer.bias.detach().numpy()
+    slope = layer.slope.weight.item()
+    outputs, channels, height, width = weight.shape
+    stride, cut = layer.layer.stride[0], layer.layer.padding[0]
+    rows, columns = (size // stride for size in x.shape[1:])
+    result = np.zeros((outputs, rows, columns))
+    for o, y, z in np.ndindex(outputs, rows, columns):
+        total = bias[o]
+        for c, j, i in np.ndindex(channels, height, width):
+            row, column = stride * y + j - cut, stride * z + i - cut
+            column = column % x.shape[2] if cyclic else column
+            if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
+                total += weight[o, c, j, i] * x[c, row, column]
+        result[o, y, z] = total if total > 0 else slope * total
+    return result
+
+
+def enlarge_by_loops(x, layer, cyclic):
+    """Spread each value over the nodes that its kernel covers."""
+    weight, bias = layer.layer.weight.detach().numpy(), layer.layer.bias.detach().numpy()
+    slope = layer.slope.weight.item()
+    channels, outputs, height, width = weight.shape
+    rows, columns = 3 * x.shape[1], 3 * x.shape[2]
+    result = np.zeros((outputs, rows, columns)) + bias[:, None, None]
+    for c, y, z, o, j, i in np.ndindex(channels, *x.shape[1:], outputs, height, width):
+        row, column = 3 * y + j - 1, 3 * z + i - 1
+        column = column % columns if cyclic else column
+        if 0 <= row < rows and 0 <= column < columns:
+            result[o, row, column] += weight[c, o, j, i] * x[c, y, z]
+    return np.where(result > 0, result, slope * result)
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+@pytest.mark.parametrize("kind", [UpProjection, DownProjection])
+def test_projections_are_the_published_sums(kind, cyclic):
+    torch.manual_seed(0)
+    block = kind(2).double()
+    for layer in (block.weigh_input, block.weigh_result):
+        torch.nn.init.constant_(layer.slope.weight, 0.3)
+    up = kind is UpProjection
+    size = (3, 4) if up else (9, 12)
+    x = random(2, *size).double().numpy()
+    there, back = enlarge_by_loops, reduce_by_loops
+    first, second, rest = (
+        (block.enlarge, block.reduce, block.enlarge_rest)
+        if up
+        else (block.reduce, block.enlarge, block.reduce_rest)
+    )
+    if not up:
+        there, back = back, there
+    made = there(x, first, cyclic)
+    missing = reduce_by_loops(x, block.weigh_input, cyclic) - back(made, second, cyclic)
+    expected = reduce_by_loops(made, block.weigh_result, cyclic) + there(missing, rest, cyclic)
+    with torch.no_grad():
+        result = block(torch.from_numpy(x)[None], cyclic)[0].numpy()
+    np.testing.assert_allclose(result, expected, atol=1e-10)
+
+
+def test_attention_is_a_weighted_mean_over_all_nodes():
+    query, key, value = (random(2, 3, 4, 5, seed=seed).double() for seed in range(3))
+    result = attend(query, key, value)
+    for b, y, x in np.ndindex(2, 4, 5):
+        logits = {
+            (j, i): sum(float(query[b, c, y, x] * key[b, c, j, i]) for c in range(3))
+            for j, i in np.ndindex(4, 5)
+        }
+        share = sum(math.exp(one) for one in logits.values())
+        for c in range(3):
+            expected = sum(
+                math.exp(one) * float(value[b, c, j, i]) for (j, i), one in logits.items()
+            )
+            assert result[b, c, y, x].item() == pytest.approx(expected / share, abs=1e-10)
+
+
+def test_attention_has_gradients_and_keeps_its_logits_in_single_precision():
+    leaves = [random(1, 2, 2, 3, seed=seed).double().requires_grad_() for seed in range(3)]
+    assert torch.autograd.gradcheck(attend, leaves)
+    half = [one.detach().to(torch.bfloat16) for one in leaves]
+    exact = attend(*(one.float() for one in half))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = attend(*half)
+    torch.testing.assert_close(mixed, exact.to(torch.bfloat16), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_published_parameters_without_the_dead_ones(name):
+    network = ABPN(AbpnSettings.preset(name))
+    assert sum(one.numel() for one in network.parameters()) == 1_801_089 - 84_294 == 1_716_795
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_parameter_is_dead_but_the_bias_that_cancels(name):
+    settings = replace(AbpnSettings.preset(name), features=4)
+    network = build(settings)
+    result = network(*inputs(6, 7, settings))
+    (result**2).mean().backward()
+    dead = {
+        key
+        for key, one in network.named_parameters()
+        if one.grad is None or one.grad.abs().max() < 1e-12
+    }
+    assert [key for key in dead if not key.endswith("key.bias")] == []
+    assert not dead or settings.key_bias
+
+
+@pytest.mark.parametrize("name", ["recommended", "small"])
+def test_untrained_returns_the_given_start(name):
+    settings = AbpnSettings.preset(name)
+    coarse, start = inputs(9, 11, settings)
+    network = ABPN(settings)
+    network.head.bias.data.zero_()
+    assert torch.equal(network(coarse, start), start)
+
+
+def test_a_coarse_node_is_centred_on_the_middle_fine_one():
+    coarse = random(1, 1, 6, 8)
+    for cyclic in (False, True):
+        fine = enlarge(coarse, FACTOR, "bicubic", cyclic=cyclic)
+        torch.testing.assert_close(fine[..., 1::3, 1::3], coarse)
+    silent = build(TINY)
+    for layer in (silent.head, silent.correct.narrow):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    torch.testing.assert_close(silent(coarse), enlarge(coarse, FACTOR, "bicubic", cyclic=False))
+
+
+@pytest.mark.parametrize("start", ["bicubic", "given"])
+def test_a_roll_by_a_coarse_node_rolls_the_result_by_three(start):
+    settings = replace(TINY, start=start)
+    network = build(settings).double()
+    coarse, given = inputs(5, 9, settings)
+    coarse = coarse.double()
+    given = None if given is None else given.double()
+    moved_start = None if given is None else given.roll(6, -1)
+    with torch.no_grad():
+        made = network(coarse, given, cyclic=True)
+        moved = network(coarse.roll(2, -1), moved_start, cyclic=True)
+        bounded = network(coarse, given)
+    torch.testing.assert_close(moved, made.roll(6, -1), rtol=0, atol=1e-10)
+    assert (made - bounded).abs().max() > 1e-4
+
+
+def test_window_and_full_agree_within_a_tile_and_differ_beyond():
+    small, large = random(1, 1, 8, 7), random(1, 1, 8, 20)
+    full, window = build(TINY), build(replace(TINY, attention="window"))
+    with torch.no_grad():
+        torch.testing.assert_close(full(small), window(small))
+        assert (full(large) - window(large)).abs().max() > 1e-3
+        torch.testing.assert_close(full.tiled(large, tile=8, overlap=2), window(large))
+
+
+@pytest.mark.parametrize("attention", ["window", "full"])
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_tiles_leave_no_seam(attention, cyclic):
+    network = build(replace(TINY, attention=attention, stages=2, tile=24, overlap=12))
+    columns = 72
+    place = torch.arange(columns, dtype=torch.float32)
+    # A constant and a ramp; where longitude closes on itself, a wave.
+    slope = torch.cos(2 * math.pi * (place - 7) / columns) if cyclic else 2 * place / columns
+    coarse = (2 + slope).expand(1, 1, 10, columns).contiguous()
+
+    def jumps(tile, overlap):
+        """Return the changes from block to block of 3 × 3 fine nodes in the middle row."""
+        with torch.no_grad():
+            made = network.tiled(coarse, tile=tile, overlap=overlap, cyclic=cyclic)
+        blocks = torch.nn.functional.avg_pool2d(made, FACTOR)[0, 0, 5]
+        change = (blocks - blocks.roll(1)).abs()
+        return change if cyclic else change[8:-8]  # the edges of the map are not seams
+
+    whole = jumps(columns, 0).max()
+    assert jumps(24, 12).max() < 1.5 * whole
+    assert jumps(24, 0).max() > 2 * whole  # without an overlap there are seams
+
+
+def test_tiles_of_a_network_that_looks_nowhere_else_change_nothing():
+    settings = replace(TINY, attention="none", start="given")
+    network = build(settings)
+    coarse, start = inputs(9, 30, settings)
+    with torch.no_grad():
+        whole = network(coarse, start)
+        network.head.weight.zero_()
+        network.head.bias.fill_(0.25)
+        flat = network.tiled(coarse, start, tile=8, overlap=3, cyclic=True)
+    torch.testing.assert_close(flat, start + 0.25)
+    assert whole.shape == flat.shape
+
+
+def test_static_maps_are_seen():
+    settings = replace(TINY, start="given", extra_channels=2)
+    network = build(settings)
+    coarse, start = inputs(5, 6, settings)
+    extra = random(1, 2, 15, 18, seed=4)
+    with torch.no_grad():
+        made = network(coarse, start, extra)
+        assert (made - network(coarse, start, -extra)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("problem", "hint"),
+    [
+        (lambda: AbpnSettings.preset("large"), "choose from paper"),
+        (lambda: replace(TINY, stages=1), "at least"),
+        (lambda: replace(TINY, overlap=5), "half a tile"),
+        (lambda: ABPN(TINY).tiled(random(1, 1, 9, 9), tile=4, overlap=3), "half a tile"),
+        (lambda: ABPN(TINY)(random(1, 2, 9, 9)), "batch, 1"),
+        (lambda: ABPN(TINY)(random(1, 1, 9, 9), random(1, 1, 27, 27)), "give None"),
+        (lambda: ABPN(replace(TINY, start="given"))(random(1, 1, 9, 9)), "27, 27"),
+    ],
+)
+def test_wrong_input_is_named(problem, hint):
+    with pytest.raises(InputError, match=hint):
+        problem()

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepcams_eval.errors import DeepcamsWarning, InputError
+from deepcams_models import checkpoint
+from deepcams_models.data import split
+from deepcams_models.normalise import Normalisation
+from deepcams_models.settings import TrainSettings
+from deepcams_models.train import BEST, LOG, STATE, Report, Trainer, published_loss, relative_loss
+from deepcams_models.validate import Scores, Validation
+from deepcams_models.xvfi import XVFI, XvfiSettings
+from tests.training_truth import moving_blob
+
+TRUTH = split(moving_blob())
+
+BASE: dict[str, object] = {
+    "network": "xvfi",
+    "preset": "small",
+    "changes": {"channels": 4, "scales": 1},
+    "data": "demo",
+    "batch": 2,
+    "crop": 24,
+    "margin": 2,
+    "warmup": 2,
+    "valid_every": 1000,
+    "valid_maps": 2,
+}
+SPATIAL: dict[str, object] = {
+    **BASE,
+    "network": "abpn",
+    "changes": {"features": 4, "tile": 16, "overlap": 4},
+    "margin": 0,
+    "normalisation": "sqrt",
+}
+
+# One process of a training; as a file, so that torchrun's variables and signals can be tried.
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {root!r})
+from tests.test_train import BASE, TRUTH
+from deepcams_models.settings import TrainSettings
+from deepcams_models.train import Trainer, processes
+settings = TrainSettings.make({{**BASE, "steps": int(sys.argv[2])}})
+with processes():
+    trainer = Trainer(settings, Path(sys.argv[1]), TRUTH)
+    trainer.run(lambda report: print(report.step, flush=True))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+PUBLISHED: dict[str, object] = {
+    **BASE,
+    "preset": "released",
+    "changes": {"channels": 8, "scales": 0},
+    "loss": "relative",
+}
+
+
+@pytest.mark.parametrize(
+    ("base", "falls_to"), [(PUBLISHED, 0.7), (SPATIAL, 0.95)], ids=["xvfi", "abpn"]
+)
+def test_the_loss_falls(base: dict[str, object], falls_to: float, tmp_path: Path) -> None:
+    settings = TrainSettings.make({**base, "steps": 60, "lr": 5e-3, "ema": 0.9})
+    told: list[Report] = []
+    trainer = Trainer(settings, tmp_path, split(moving_blob(width=1.2)))
+    result = trainer.run(told.append)
+    early, late = (np.mean([one.loss for one in told[part]]) for part in (np.s_[:15], np.s_[-15:]))
+    assert late < falls_to * early
+    assert told[-1].share == 1
+    assert told[-1].validation is result
+    network, card = checkpoint.load(tmp_path / BEST)
+    assert card.metrics["network"]["rmse"] == result.network.rmse
+    assert card.synthetic
+    assert card.degradation == ("imresize" if base is SPATIAL else None)
+    assert sum(one.numel() for one in network.parameters()) == card.parameters
+
+
+@pytest.mark.parametrize("base", [BASE, SPATIAL], ids=["xvfi", "abpn"])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    base: dict[str, object], tmp_path: Path
+) -> None:
+    settings = TrainSettings.make({**base, "steps": 6, "valid_every": 2})
+    whole = Trainer(settings, tmp_path / "whole", TRUTH)
+    whole.run()
+    part = Trainer(settings, tmp_path / "part", TRUTH)
+    with pytest.raises(KeyboardInterrupt):
+        part.run(lambda report: signal.raise_signal(signal.SIGINT) if report.step == 3 else None)
+    assert part.progress.step == 3
+    again = Trainer(settings, tmp_path / "part", TRUTH)
+    again.resume()
+    again.run()
+    for name in ("network", "running"):
+        expected = getattr(whole, name).state_dict()
+        for key, found in getattr(again, name).state_dict().items():
+            assert torch.equal(found, expected[key]), (name, key)
+    moments = again.optimiser.state_dict()["state"]
+    for index, expected in whole.optimiser.state_dict()["state"].items():
+        assert all(torch.equal(moments[index][key], expected[key]) for key in expected)
+    assert whole.rng.bit_generator.state == again.rng.bit_generator.state
+    assert (tmp_path / "whole/best.safetensors").read_bytes() == (
+        tmp_path / "part/best.safetensors"
+    ).read_bytes()
+    assert _steps_logged(tmp_path / "whole") == _steps_logged(tmp_path / "part") == [2, 4, 6]
+
+
+def test_the_log_of_steps_that_are_repeated_is_cut(tmp_path: Path) -> None:
+    settings = TrainSettings.make({**BASE, "steps": 4, "valid_every": 2})
+    trainer = Trainer(settings, tmp_path, TRUTH)
+    stored: list[bytes] = []
+    trainer.run(
+        lambda report: stored.append((tmp_path / STATE).read_bytes()) if report.step == 2 else None
+    )
+    # As if the process had been killed behind step 4 was logged and before it was saved.
+    (tmp_path / STATE).write_bytes(stored[0])
+    again = Trainer(settings, tmp_path, TRUTH)
+    again.resume()
+    assert _steps_logged(tmp_path) == [2]
+    again.run()
+    assert _steps_logged(tmp_path) == [2, 4]
+
+
+def _steps_logged(folder: Path) -> list[int]:
+    rows = (folder / LOG).read_text(encoding="utf-8").splitlines()[1:]
+    return [int(row.split(",")[0]) for row in rows]
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    script = _script(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    running = [
+        _start(script, tmp_path / "two", 3, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=150)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in running] == [0, 0], outputs
+    one = Trainer(TrainSettings.make({**BASE, "steps": 3}), tmp_path / "one", TRUTH)
+    one.run()
+    two = Trainer(TrainSettings.make({**BASE, "steps": 3}), tmp_path / "two", TRUTH)
+    two.resume()
+    moved = 0.0
+    untrained = Trainer(TrainSettings.make({**BASE, "steps": 3}), tmp_path / "new", TRUTH)
+    for key, found in two.network.state_dict().items():
+        expected = one.network.state_dict()[key]
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+        moved = max(moved, float((expected - untrained.network.state_dict()[key]).abs().max()))
+    assert moved > 1e-3  # or else nothing was compared
+
+
+def test_an_interrupted_process_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
+    process = _start(_script(tmp_path), tmp_path / "out", 100_000, {})
+    try:
+        assert process.stdout is not None
+        assert any(line.strip() == "3" for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGINT  # as the shell expects of an interrupted process
+    trainer = Trainer(TrainSettings.make({**BASE, "steps": 5}), tmp_path / "out", TRUTH)
+    trainer.resume()
+    assert trainer.progress.step >= 3
+    assert len(trainer.optimiser.state) == len(list(trainer.network.parameters()))
+
+
+def _script(folder: Path) -> Path:
+    script = folder / "process.py"
+    script.write_text(SCRIPT.format(root=str(Path(__file__).parents[1])), encoding="utf-8")
+    return script
+
+
+def _start(script: Path, out: Path, steps: int, more: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(script), str(out), str(steps)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
+    )
+
+
+def test_a_network_that_only_interpolates_is_said_to_have_collapsed() -> None:
+    network = XVFI(XvfiSettings.preset("small"))
+    trainer_job = Trainer(TrainSettings.make({**BASE, "steps": 1}), Path("unused"), TRUTH).job
+    # The head begins at zero: without the given flows nothing moves.
+    trainer_job.validation.intervals._flows = {
+        start: np.zeros((2, 36, 48, 2), np.float16) for start in trainer_job.validation.starts
+    }
+    result = trainer_job.validation(network, Normalisation("linear", 20.0), torch.device("cpu"))
+    assert result.network.rmse == pytest.approx(result.baselines["linear"].rmse, rel=1e-4)
+    with pytest.warns(DeepcamsWarning, match="collapsed: the mean flow is 0.0000"):
+        result.warn_of_collapse()
+
+
+@pytest.mark.parametrize(
+    ("psnr", "motion", "collapsed"),
+    [(50.01, 2.0, True), (50.03, 2.0, False), (53.0, 0.005, True), (50.01, None, True)],
+)
+def test_the_limits_of_a_collapse(psnr: float, motion: float | None, collapsed: bool) -> None:
+    plain, best = Scores(1.0, 0.5, 50.0), Scores(0.8, 0.4, 52.0)
+    result = Validation(Scores(0.9, 0.45, psnr), {"linear": plain, "dis": best}, motion)
+    assert (result.collapse is not None) is collapsed
+    assert result.relative == pytest.approx(1.125)
+
+
+def test_scores_are_means_of_those_of_each_map() -> None:
+    errors = [np.full((2, 2), 3.0, np.float32), np.array([[1.0, -1.0]], np.float32)]
+    scores = Scores.mean(errors)
+    assert (scores.rmse, scores.mae) == (2.0, 2.0)
+    assert scores.psnr == pytest.approx((20 * np.log10(85) + 20 * np.log10(255)) / 2)
+
+
+def test_the_relative_loss_is_one_for_plain_interpolation_whatever_the_amplitude() -> None:
+    settings = TrainSettings.make({**BASE, "steps": 1})
+    rng = np.random.default_rng(0)
+    truth, plain, made = (torch.from_numpy(rng.normal(size=(3, 1, 24, 24))) for _ in range(3))
+    assert float(relative_loss(plain, plain, truth, settings, 1.0)) == pytest.approx(1)
+    one = float(relative_loss(made, plain, truth, settings, 1.0))
+    factor = torch.tensor([0.5, 1.0, 40.0]).view(3, 1, 1, 1)
+    other = relative_loss(made * factor, plain * factor, truth * factor, settings, 1.0)
+    assert float(other) == pytest.approx(one)
+    error = (made - truth)[0, 0, 2:-2, 2:-2]
+    reference = (plain - truth)[0, 0, 2:-2, 2:-2]
+    expected = 0.7 * error.abs().mean() / reference.abs().mean()
+    expected += 0.3 * error.square().mean() / reference.square().mean()
+    single = relative_loss(made[:1], plain[:1], truth[:1], settings, 1.0)
+    assert float(single) == pytest.approx(float(expected))
+    # Where plain interpolation is exact, the floor keeps the loss finite.
+    assert torch.isfinite(relative_loss(made, truth, truth, settings, 1.0))
+
+
+def test_the_published_loss_of_a_perfect_map_is_the_smoothness_alone() -> None:
+    truth = torch.full((1, 1, 16, 16), 0.5)
+    with torch.no_grad():
+        made = XVFI(XvfiSettings.preset("small"))(
+            truth, truth, 0.5, flows=(torch.zeros(1, 2, 16, 16),) * 2, every_scale=True
+        )
+    column = torch.arange(16.0).expand(1, 2, 16, 16)
+    values = {name: getattr(made, name) for name in ("frame", "mask", "scales")}
+    sloped = type(made)(**values, flow_t0=column, flow_t1=torch.zeros(1, 2, 16, 16))
+    assert float(published_loss(made, truth, 0.5)) == pytest.approx(0, abs=1e-6)
+    # |∂F| = 1 along one of two directions of one of two flows; no edge in the map.
+    assert float(published_loss(sloped, truth, 0.5)) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"learning_rate": 1.0}, "learning_rate: Extra inputs"),
+        ({"crop": 50}, "crop"),
+        ({"minutes": 1.0}, "either steps or minutes"),
+        ({"normalisation": "log"}, "warped and blended"),
+        ({"degrade": "median"}, "no degradation is called 'median'"),
+        ({"batch": 4, "accumulate": 3}, "no 3 equal parts"),
+        ({"preset": "huge"}, "no preset 'huge'"),
+    ],
+)
+def test_settings_that_make_no_training_are_refused(
+    values: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        Trainer(TrainSettings.make({**BASE, "steps": 1, **values}), tmp_path, TRUTH)
+
+
+def test_a_state_is_not_taken_up_with_other_settings_or_damaged(tmp_path: Path) -> None:
+    settings = TrainSettings.make({**BASE, "steps": 1})
+    Trainer(settings, tmp_path, TRUTH).run()
+    other = Trainer(settings.model_copy(update={"lr": 7.0}), tmp_path, TRUTH)
+    with pytest.raises(InputError, match=r"with lr 0\.00"):
+        other.resume()
+    longer = Trainer(settings.model_copy(update={"steps": 2}), tmp_path, TRUTH)
+    longer.resume()
+    assert longer.progress.step == 1
+    (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-200])
+    with pytest.raises(InputError, match="is no state of a training"):
+        longer.resume()
+    with pytest.raises(InputError, match="no state to go on from"):
+        Trainer(settings, tmp_path / "empty", TRUTH).resume()

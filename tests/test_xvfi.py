@@ -1,0 +1,233 @@
+"""XVFI: counts, gradients, the start at the given flows, ends in time, any size, rolled maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from deepcams_eval.downscale import flow  # noqa: E402
+from deepcams_eval.errors import InputError  # noqa: E402
+from deepcams_models.warping import backward_warp, blend  # noqa: E402
+from deepcams_models.xvfi import PRESETS, XVFI, XvfiSettings, pyramid  # noqa: E402
+
+TINY = {
+    "none": XvfiSettings(8, 1, "none", "bilinear", "free"),
+    "dis": XvfiSettings(8, 2, "dis", "cubic", "gated"),
+}
+
+
+def random(*shape, seed=0, scale=1.0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(scale=scale, size=shape)).float()
+
+
+def pair(rows, columns, settings, batch=1):
+    """Return two maps and, where the settings want them, two flows."""
+    first, last = random(batch, 1, rows, columns), random(batch, 1, rows, columns, seed=1)
+    flows = None
+    if settings.initial_flow == "dis":
+        flows = tuple(random(batch, 2, rows, columns, seed=seed, scale=2) for seed in (2, 3))
+    return first, last, flows
+
+
+def trained(settings, seed=0):
+    """Return a network whose every weight is random, so that its head is not zero."""
+    torch.manual_seed(seed)
+    network = XVFI(settings).eval()
+    for parameter in network.parameters():
+        fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
+        torch.nn.init.normal_(parameter, std=1.5 / fan_in**0.5)
+    return network
+
+
+def test_released_has_the_published_parameters_without_the_dead_ones():
+    network = XVFI(XvfiSettings.preset("released"))
+    assert sum(one.numel() for one in network.parameters()) == 5_601_554 - 73_856 == 5_527_698
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_parameter_is_dead(name):
+    settings = XvfiSettings.preset(name)
+    settings = replace(settings, scales=min(settings.scales, 2), channels=8)
+    network = trained(settings).train()
+    first, last, flows = pair(64, 64, settings)
+    output = network(first, last, 0.4, flows=flows)
+    assert len(output.scales) == settings.scales + 1
+    truth = pyramid(random(1, 1, 64, 64, seed=9), settings.scales, cyclic=False)
+    sum(
+        (made - wanted).abs().mean() for made, wanted in zip(output.scales, truth, strict=True)
+    ).backward()
+    dead = [
+        key for key, one in network.named_parameters() if one.grad is None or not one.grad.any()
+    ]
+    assert dead == []
+
+
+@pytest.mark.parametrize("name", ["recommended", "small"])
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_untrained_is_the_interpolation_by_the_given_flows(name, cyclic):
+    settings = XvfiSettings.preset(name)
+    rows, columns, t = 33, 48, 1 / 3
+    first, last, flows = pair(rows, columns, settings)
+    forward, backward = (one[0].numpy().astype(float) for one in flows)
+    to_first = -(1 - t) * t * forward + t**2 * backward
+    to_last = (1 - t) ** 2 * forward - t * (1 - t) * backward
+    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    halo = 24 if cyclic else 0
+    expected = np.zeros((rows, columns))
+    for one, away, weight in ((first, to_first, 1 - t), (last, to_last, t)):
+        source = np.pad(one[0, 0].numpy(), ((0, 0), (halo, halo)), mode="wrap")
+        places = (x + halo + away[0]).astype(np.float32), (y + away[1]).astype(np.float32)
+        expected += weight * cv2.remap(
+            source, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+    result = XVFI(settings).interpolate(first, last, [t], flows=flows, cyclic=cyclic)[0, 0]
+    difference = np.abs(result.numpy() - expected)
+    assert difference.max() < 0.1  # some builds of OpenCV round places to 1/32
+    assert np.median(difference) < 5e-3
+    swapped = XVFI(settings).interpolate(first, last, [t], flows=flows[::-1], cyclic=cyclic)
+    assert np.median(np.abs(swapped[0, 0].numpy() - expected)) > 0.1
+
+
+def test_untrained_follows_a_moving_plume_that_linear_interpolation_smears():
+    y, x = np.meshgrid(np.arange(48.0), np.arange(64.0), indexing="ij")
+    plumes = [
+        torch.from_numpy(np.exp(-(((x - east) / 3) ** 2) - ((y - 24) / 3) ** 2)).float()[None, None]
+        for east in (24, 27, 33)
+    ]
+    velocity = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 48, 64)
+    network = XVFI(XvfiSettings.preset("small"))
+    made = network.interpolate(plumes[0], plumes[2], [1 / 3], flows=(velocity, -velocity))
+    linear = (2 * plumes[0] + plumes[2]) / 3
+    assert (made - plumes[1]).abs().max() < 0.01
+    assert (linear - plumes[1]).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("settings", [TINY["dis"], XvfiSettings.preset("recommended")])
+def test_the_ends_in_time_are_the_given_maps(settings):
+    network = trained(settings)
+    first, last, flows = pair(37, 50, settings)
+    with torch.no_grad():
+        for t, expected in ((0.0, first), (1.0, last)):
+            frame = network(first, last, t, flows=flows).frame
+            torch.testing.assert_close(frame, expected, rtol=0, atol=1e-4)
+        near = network(first, last, 1e-6, flows=flows).frame
+        half = network(first, last, 0.5, flows=flows).frame
+    assert (near - first).abs().max() < 1e-2
+    assert (half - first).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize("form", TINY)
+def test_a_roll_by_the_total_stride_rolls_the_result(form):
+    settings = TINY[form]
+    network = trained(settings).double()
+    stride = settings.total_stride
+    first, last, flows = pair(stride, 3 * stride, settings)
+    first, last = first.double(), last.double()
+    flows = None if flows is None else tuple(one.double() for one in flows)
+    rolled = None if flows is None else tuple(one.roll(stride, -1) for one in flows)
+    with torch.no_grad():
+        made = network(first, last, 0.3, flows=flows, cyclic=True).frame
+        moved = network(
+            first.roll(stride, -1), last.roll(stride, -1), 0.3, flows=rolled, cyclic=True
+        ).frame
+        bounded = network(first, last, 0.3, flows=flows).frame
+    torch.testing.assert_close(moved, made.roll(stride, -1), rtol=0, atol=1e-9)
+    assert (bounded - made).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("form", TINY)
+@pytest.mark.parametrize("size", [(97, 169), (5, 7), (64, 64)])
+def test_any_size_and_any_time(form, size):
+    settings = TINY[form]
+    network = trained(settings)
+    first, last, flows = pair(*size, settings, batch=2)
+    times = torch.tensor([0.21, 0.83])
+    with torch.no_grad():
+        output = network(first, last, times, flows=flows)
+        several = network.interpolate(first, last, times.tolist(), flows=flows)
+    assert output.frame.shape == (2, 1, *size)
+    assert output.flow_t0.shape == output.flow_t1.shape == (2, 2, *size)
+    assert several.shape == (2, 2, *size)
+    assert torch.isfinite(output.frame).all()
+    for sample in (0, 1):  # each sample of the batch has its own time
+        torch.testing.assert_close(
+            several[sample, sample], output.frame[sample, 0], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_the_frame_is_equation_3_of_the_maps_warped_by_the_flows_of_the_output():
+    settings = replace(TINY["dis"], residual="none")
+    first, last, flows = pair(32, 48, settings)
+    with torch.no_grad():
+        out = trained(settings)(first, last, 0.6, flows=flows)
+        warped = [
+            backward_warp(one, away, kernel="cubic")
+            for one, away in ((first, out.flow_t0), (last, out.flow_t1))
+        ]
+        expected = blend(*warped, out.mask, torch.tensor(0.6))
+    torch.testing.assert_close(out.frame, expected)
+    assert out.mask.std() > 0.01
+
+
+def test_padding_of_a_cyclic_width_that_the_stride_does_not_divide_shows_little():
+    network = XVFI(XvfiSettings.preset("small"))
+    first, last, _ = pair(16, 100, network.settings)
+    east = torch.tensor([3.3, 0.0]).view(1, 2, 1, 1).expand(1, 2, 16, 100)
+    made = network.interpolate(first, last, [0.5], flows=(east, -east), cyclic=True)
+    moved = network.interpolate(
+        first.roll(37, -1), last.roll(37, -1), [0.5], flows=(east, -east), cyclic=True
+    )
+    torch.testing.assert_close(moved, made.roll(37, -1), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("problem", "hint"),
+    [
+        (lambda: XvfiSettings.preset("large"), "choose from paper"),
+        (lambda: XvfiSettings(0, 1, "none", "cubic", "free"), "at least 1 channel"),
+        (lambda: XvfiSettings(6, 1, "none", "cubic", "free"), "multiple of 4"),
+        (lambda: XVFI(TINY["dis"])(*pair(8, 8, TINY["none"])[:2], 0.5), "flows are absent"),
+        (
+            lambda: XVFI(TINY["none"])(
+                *pair(8, 8, TINY["none"])[:2], 0.5, flows=pair(8, 8, TINY["dis"])[2]
+            ),
+            "only then",
+        ),
+        (lambda: XVFI(TINY["none"])(random(1, 2, 8, 8), random(1, 2, 8, 8), 0.5), "batch, 1"),
+        (
+            lambda: XVFI(TINY["dis"])(
+                random(1, 1, 8, 8), random(1, 1, 8, 8), 0.5, flows=(random(1, 2, 8, 9),) * 2
+            ),
+            "give two of",
+        ),
+    ],
+)
+def test_wrong_input_is_named(problem, hint):
+    with pytest.raises(InputError, match=hint):
+        problem()
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_untrained_is_the_optical_flow_baseline(cyclic):
+    y, x = np.meshgrid(np.arange(60.0), np.arange(80.0), indexing="ij")
+    first, last = (
+        (40 * np.exp(-(((x - east) / 6) ** 2) - ((y - 30) / 6) ** 2) + 5).astype(np.float32)
+        for east in (33, 40)
+    )
+    found = flow.dis_flows(first, last, cyclic=cyclic)
+    t = 2 / 3
+    towards = flow.intermediate_flows(*found, t)
+    expected = (1 - t) * flow.warp(first, towards[0], cyclic=cyclic)
+    expected += t * flow.warp(last, towards[1], cyclic=cyclic)
+    scale = 40.0  # a linear normalisation, as in training
+    maps = [torch.from_numpy(one / scale)[None, None] for one in (first, last)]
+    flows = tuple(torch.from_numpy(one.transpose(2, 0, 1).copy())[None] for one in found)
+    network = XVFI(XvfiSettings.preset("recommended"))
+    made = network.interpolate(maps[0], maps[1], [t], flows=flows, cyclic=cyclic)[0, 0]
+    np.testing.assert_allclose(scale * made.numpy(), expected, atol=5e-3)
+    assert np.abs(found[0]).max() > 3
