@@ -140,6 +140,7 @@ class TestInterrupted:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert "--resume" in err
+        assert err.splitlines()[-1] == "error: interrupted"
         assert not (tmp_path / "cut").exists()
         for arguments in (["--out", "cut", "--resume"], ["--out", "whole"]):
             code, _, err = run([*common, *arguments], tmp_path)
@@ -147,6 +148,23 @@ class TestInterrupted:
         for name in ("temporal", "summary", "skill", "spectra", "counts"):
             pair = [(tmp_path / out / f"{name}.csv").read_bytes() for out in ("cut", "whole")]
             assert pair[0] == pair[1]
+        # Nothing was degraded in space, and the page does not say so.
+        assert "Degradation" not in (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
+
+    def test_without_a_name_nothing_is_kept(self, truth: Path, tmp_path: Path) -> None:
+        process = start(
+            ["--year", "2020", "--truth", truth, "--task", "temporal", "--methods", "dis"], tmp_path
+        )
+        for _ in range(600):
+            if list(tmp_path.glob("reports/.*.months/settings.json")) or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert err.splitlines()[-1] == "error: interrupted"
+        assert "--resume" not in err
+        assert not list((tmp_path / "reports").iterdir())
 
     def test_worker_processes_give_the_same_tables(self, truth: Path, tmp_path: Path) -> None:
         common = ["--year", "2020", "--truth", truth, "--resamples", "100", "--task", "joint"]
@@ -166,7 +184,22 @@ class TestInterrupted:
         (["--truth", "{truth}", "--degrade", "box"], 2, "imresize, mean, node"),
         (["--truth", "{truth}", "--train-years", "2020"], 2, "the year that is scored"),
         (["--truth", "{truth}", "--prediction", "a=b.nc,task=spacial"], 2, "spacial"),
-        (["--truth", "{truth}", "--prediction", "linear={truth},task=temporal"], 1, "another name"),
+        (
+            [
+                *("--truth", "{truth}", "--methods", "linear"),
+                *("--prediction", "linear={truth},task=temporal"),
+            ],
+            1,
+            "another name",
+        ),
+        (
+            [
+                *("--truth", "{truth}", "--task", "spatial"),
+                *("--prediction", "a={truth},task=temporal"),
+            ],
+            2,
+            "of the task temporal",
+        ),
         (["--truth", "{truth}", "--resume"], 2, "interrupted run"),
         (["--truth", "nowhere/*.nc"], 1, "nowhere"),
         (["--data", "nowhere"], 1, "nowhere"),

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcams_eval.cli.methods import table_lines
+from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.protocol import TASKS, Task
 from deepcams_eval.downscale.registry import (
     DEFAULT_PAIRS,
-    Listed,
     Loaded,
     assign,
+    checkpoint,
+    checkpoint_files,
     joint_pairs,
     listing,
     load,
@@ -46,6 +49,17 @@ class Good:
 """
 
 WriteDistribution = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _only_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the networks of this repository, which are plug-ins as well, if they are installed."""
+
+    def of_strangers(**chosen: str) -> list[EntryPoint]:
+        found = entry_points(**chosen)
+        return [point for point in found if not point.value.startswith("deepcams_models.")]
+
+    monkeypatch.setattr("deepcams_eval.downscale.plugins.entry_points", of_strangers)
 
 
 @pytest.fixture
@@ -240,6 +254,12 @@ BREAKAGES = {
         "'spatial'",
     ),
     "halo": (GOOD.replace("halo = 2", "halo = -1"), "-1"),
+    "notes": (GOOD + "    notes = 'a note'\n", "its notes is 'a note', which cannot be called"),
+    "stated": (
+        "from deepcams_eval.errors import InputError\n"
+        "raise InputError('there are no weights', path='w', hint='train them')\n",
+        "entry point 'good' of other-lab 0.3: w: there are no weights; train them",
+    ),
     "title": (GOOD.replace('"does well"', "7"), "title is 7"),
 }
 
@@ -257,6 +277,8 @@ class TestBroken:
         (skipped,) = loaded.skipped
         assert not skipped.available
         assert told in skipped.status
+        own = "there are no weights" in told
+        assert ("uninstall" in str(announced[0].message)) != own
 
         with pytest.raises(InputError, match=r"'good' of other-lab 0\.3") as refused:
             load("temporal", ["good"])
@@ -347,6 +369,25 @@ class TestLoad:
             assign(["bicubic"], ["temporal"])
         with pytest.raises(InputError, match="no temporal or spatial method is named 'cubic'"):
             assign(["cubic"], ["temporal", "spatial"])
+
+
+class TestCheckpoint:
+    @pytest.mark.parametrize("error", ["RuntimeError('torn')", "SystemExit('torn')"])
+    def test_one_that_its_network_refuses(
+        self, distribution: WriteDistribution, tmp_path: Path, error: str
+    ):
+        maker = f"    @classmethod\n    def from_checkpoint(cls, name, path): raise {error}\n"
+        distribution({"good": "good:Good"}, {"good.py": GOOD + maker})
+        (tmp_path / "mine.json").write_text('{"network": "good"}', encoding="utf-8")
+        with pytest.raises(InputError, match=r"'good' of other-lab 0\.3: it cannot .*torn"):
+            checkpoint("mine", tmp_path / "mine")
+
+    def test_its_files(self, tmp_path: Path):
+        assert checkpoint_files(tmp_path / "b") == (tmp_path / "b.json",)
+        (tmp_path / "a.safetensors").touch()
+        both = (tmp_path / "a.json", tmp_path / "a.safetensors")
+        for name in ("a", "a.json", "a.safetensors"):
+            assert checkpoint_files(tmp_path / name) == both
 
 
 class TestPairs:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dask.array as da
@@ -12,12 +16,16 @@ import pytest
 import xarray as xr
 
 from deepcams_eval.degrade import degradation
-from deepcams_eval.downscale import Coarse, Target
+from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
 from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.downscale.temporal import Linear
-from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
 from deepcams_eval.schema import make_field
-from deepcams_eval.simulation.month import Box, Work, box_cells, call, largest_box, score_month
+from deepcams_eval.simulation import calling
+from deepcams_eval.simulation.boxes import Box, box_cells, largest_box
+from deepcams_eval.simulation.calling import call
+from deepcams_eval.simulation.files import describe
+from deepcams_eval.simulation.month import Part, Work, score_month
 from deepcams_eval.simulation.parts import Parts
 from deepcams_eval.simulation.plan import Plan, fitted_to
 from deepcams_eval.simulation.run import (
@@ -27,9 +35,9 @@ from deepcams_eval.simulation.run import (
     simulate,
 )
 from deepcams_eval.sources.product import ProductSpec
-from tests.travelling import later, moving, write
+from tests.travelling import later, moving, stamped_at_end, write
 
-HOUR = np.timedelta64(1, "h")
+HOUR, HALF = np.timedelta64(1, "h"), np.timedelta64(30, "m")
 
 
 def hourly(
@@ -41,7 +49,7 @@ def hourly(
     mean = stamp == "mean"
     return make_field(
         da.zeros((len(place), 3, 6), dtype=np.float32, chunks=(24, -1, -1)),
-        time=begin + HOUR // 2 if mean else begin,
+        time=begin + HALF if mean else begin,
         latitude=[50.0, 50.25, 50.5],
         longitude=[4.0, 4.25, 4.5, 4.75, 5.0, 5.25],
         stamp=stamp,
@@ -254,6 +262,168 @@ class TestControls:
         assert case.difference > found.mean()
 
 
+class Gapped(Linear):
+    """Linear without a value where the truth changes most, and in chosen hours without any."""
+
+    name = "gapped"
+
+    def __init__(self, absent: Sequence[np.datetime64] = ()) -> None:
+        self.absent = absent
+
+    def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
+        values = super().__call__(coarse, target).values.copy()
+        change = np.abs(np.diff(coarse.field.values[:2], axis=0)[0])
+        values[:, change > np.quantile(change, 0.2)] = np.nan
+        values[np.isin(target.time, self.absent)] = np.nan
+        return target.field(values)
+
+
+class TestSameCells:
+    """No method gains by leaving out what is hard."""
+
+    @staticmethod
+    def part(truth: xr.DataArray, *methods: Downscaler) -> Part:
+        shown = {"temporal": ("linear", "gapped")}
+        work = Work(degradation("mean"), {"temporal": methods}, shown)
+        return score_month(truth, Plan(truth, 2020), "2020-03", work)
+
+    def test_a_method_without_hard_cells_ties_with_itself(self) -> None:
+        truth = moving(25).compute()
+        truth.values[4, 3:5] = np.nan
+        part = self.part(truth, Linear(), Gapped())
+        alone = self.part(truth, Linear()).samples
+        wide = part.samples.pivot_table(
+            index=["time", "weights"], columns="method", values=["n", "rmse", "p99_error"]
+        )
+        for score in ("n", "rmse", "p99_error"):
+            np.testing.assert_array_equal(wide[score, "gapped"], wide[score, "linear"])
+        assert wide["rmse", "linear"].mean() < 0.8 * alone["rmse"].mean()
+
+        # By hand, for 01:00 to 02:00 and the cells that have all.
+        frames = truth.values.astype(float)
+        change = np.abs(truth.values[3] - truth.values[0])
+        cells = change <= np.quantile(change, 0.2)
+        error = (2 * frames[0] + frames[3]) / 3 - frames[1]
+        first = part.samples.iloc[0]
+        assert (first["method"], first["weights"]) == ("linear", "none")
+        assert first["rmse"] == pytest.approx(np.sqrt(np.mean(error[cells] ** 2)), rel=1e-5)
+        assert (first["n"], first["cells_truth"], first["cells_missing"]) == (cells.sum(), 1080, 0)
+        missing = part.samples.query("method == 'gapped' and weights == 'none'")["cells_missing"]
+        assert missing.iloc[0] == 1080 - cells.sum()
+        holed = part.samples[part.samples["time"] == truth["time"].values[4]]
+        assert set(holed["cells_truth"]) == {28 * 36}
+
+        ours, theirs = (part.power["temporal", name] for name in ("linear", "gapped"))
+        assert ours.rows == theirs.rows
+        np.testing.assert_array_equal(ours.estimate, theirs.estimate)
+        maps = [part.square_error["temporal", name] for name in ("linear", "gapped")]
+        np.testing.assert_array_equal(maps[0], maps[1])
+        assert part.largest["temporal"].difference == 0
+
+    def test_an_hour_that_a_method_lacks_takes_no_cell_from_the_others(self) -> None:
+        truth = moving(7).compute()
+        absent = truth["time"].values[[1]].astype("datetime64[us]")
+        samples = self.part(truth, Linear(), Gapped(absent)).samples
+        samples = samples[samples["weights"] == "none"].set_index(["method", "time"])
+        assert samples.loc[("linear", absent[0]), "n"] == 30 * 36
+        assert samples.loc[("gapped", absent[0]), "n"] == 0
+        assert np.isnan(samples.loc[("gapped", absent[0]), "rmse"])
+        other = truth["time"].values[2]
+        assert samples.loc[("linear", other), "n"] == samples.loc[("gapped", other), "n"] < 1080
+
+    def test_the_share_of_cells_is_said(self, truth_file: Path, tmp_path: Path) -> None:
+        field = moving().compute()
+        field.values[:, :, 27:] = np.nan  # a quarter of the columns
+        field.values[1] = np.nan
+        write(field, tmp_path / "mine.nc")
+        given = PredictionSpec(ProductSpec("mine", str(tmp_path / "mine.nc")), "temporal")
+        chosen = settings(
+            truth_file, tasks=("temporal",), methods=("linear",), predictions=(given,)
+        )
+        result = simulate(chosen, Parts(tmp_path / "months"))
+        assert (
+            "25 % of the cells of the temporal task have no value of mine; all methods are scored"
+            " without them." in result.notes
+        )
+        assert any(
+            note.startswith("mine has no value in 1 hour of the temporal") for note in result.notes
+        )
+        inputs = describe(result, chosen, command="", synthetic=False)["inputs"]
+        assert [Path(one["path"]).name for one in inputs] == ["truth.nc", "mine.nc"]
+
+
+class TestHours:
+    def test_a_mean_stamped_at_its_end_belongs_to_the_hour_before(self, tmp_path: Path) -> None:
+        field = later(moving(24), 305)
+        assert str(field["time_end"].values[-1]).startswith("2021-01-01T00:00")
+        write(stamped_at_end(field), tmp_path / "end.nc")
+        write(field, tmp_path / "middle.nc")
+        found = [
+            simulate(
+                settings(
+                    tmp_path / f"{name}.nc", tasks=("spatial",), methods=("bicubic", "nearest")
+                ),
+                Parts(tmp_path / name),
+            )
+            for name in ("end", "middle")
+        ]
+        months = found[0].months["spatial"].set_index("month")["n"]
+        assert months["2020-12"] == months["average"] == 24
+        pd.testing.assert_frame_equal(found[0].months["spatial"], found[1].months["spatial"])
+        pd.testing.assert_frame_equal(found[0].skill, found[1].skill)
+        assert found[0].cases[0].time == found[1].cases[0].time + HALF
+        np.testing.assert_array_equal(found[0].cases[0].truth, found[1].cases[0].truth)
+
+    def test_stamps_off_full_hours_are_refused(self) -> None:
+        field = hourly("2020-05-01", 24, stamp="point")
+        moved = field.assign_coords(time=field["time"].values + HALF)
+        with pytest.raises(InputError, match=r"on a full hour.*00:30.*add stamp=mean"):
+            Plan(moved, 2020)
+
+    def test_a_task_without_an_hour_is_left_out_and_said(self, tmp_path: Path) -> None:
+        write(moving(2), tmp_path / "two.nc")
+        result = simulate(settings(tmp_path / "two.nc"), Parts(tmp_path / "months"))
+        assert set(result.months) == set(result.methods) == {"spatial"}
+        assert any(note.startswith("temporal: not run, no interval") for note in result.notes)
+        alone = settings(tmp_path / "two.nc", tasks=("temporal",), methods=("linear",))
+        with pytest.raises(NoDataError, match="no hour of 2020 can be scored"):
+            simulate(alone, Parts(tmp_path / "more"))
+
+    def test_in_time_alone_nothing_is_cropped(self, tmp_path: Path) -> None:
+        write(moving(7).isel(latitude=slice(0, 29), longitude=slice(0, 35)), tmp_path / "odd.nc")
+        for task, cells in (("temporal", 29 * 35), ("spatial", 27 * 33)):
+            result = simulate(
+                settings(tmp_path / "odd.nc", tasks=(task,), methods=("nearest",)),
+                Parts(tmp_path / task),
+            )
+            assert set(result.samples["n"]) == {cells}
+            assert any("left out: imresize" in note for note in result.notes) == (
+                task != "temporal"
+            )
+
+
+class TestTrainingYears:
+    def test_years_that_are_absent_are_named(self, tmp_path: Path) -> None:
+        # Of one seed: the same static pattern in both years. The first ends as 2020 begins.
+        before = later(moving(24), -61).compute()
+        assert str(before["time_end"].values[-1]).startswith("2020-01-01T00:00")
+        folder = tmp_path / "truth"
+        folder.mkdir()
+        for name, field in (("a", before), ("b", moving(24))):
+            write(stamped_at_end(field), folder / f"{name}.nc")
+        said = {}
+        for asked in ((2010, 2019), (2010,)):
+            chosen = settings(
+                folder, tasks=("spatial",), methods=("bicubic", "pattern"), train_years=asked
+            )
+            result = simulate(chosen, Parts(tmp_path / str(len(asked))))
+            said[asked] = "\n".join(result.notes)
+            assert ("pattern" in result.methods["spatial"]) == (2019 in asked)
+        absent = "--train-years asks for 2010, but the truth has only 2019, 2020"
+        assert f"pattern: learned on 2019, never on 2020; {absent}." in said[2010, 2019]
+        assert f"spatial pattern: left out, {absent}." in said[(2010,)]
+
+
 class TestGapsInValues:
     def test_an_hour_without_values_is_scored_by_no_method_and_said(self, tmp_path: Path) -> None:
         field = moving(25).compute()
@@ -263,7 +433,16 @@ class TestGapsInValues:
         result = simulate(settings(tmp_path / "truth.nc"), Parts(tmp_path / "months"))
         times = result.samples.loc[result.samples["n"] > 0, "time"]
         assert field["time"].values[7] not in set(times)
-        assert any("no value in 1 hours of the temporal task" in note for note in result.notes)
+        assert not any("has no value in" in note for note in result.notes)
+        counts = result.counts.groupby("task")[["scored", "truth_empty"]].sum()
+        assert counts.to_dict("index") == {
+            "temporal": {"scored": 15, "truth_empty": 1},
+            "spatial": {"scored": 24, "truth_empty": 1},
+            "joint": {"scored": 23, "truth_empty": 1},
+        }
+        for task, table in result.months.items():
+            last = table[table["month"] == "average"].iloc[0]
+            assert last["n"] == counts.loc[task, "scored"]
         kept = result.samples.set_index(["task", "method", "time", "weights"])["n"]
         assert kept["spatial", "bicubic", field["time"].values[12], "none"] < 30 * 35
         assert kept["temporal", "linear", field["time"].values[13], "none"] == 30 * 35
@@ -321,6 +500,64 @@ class TestResume:
         with pytest.raises(InputError, match="differs in"):
             simulate(settings(truth_file, **{**before, **change}), parts, resume=True)
 
+    @pytest.mark.parametrize("form", ["prediction", "zarr"])
+    def test_files_that_changed_are_noticed(
+        self, form: str, truth_file: Path, tmp_path: Path
+    ) -> None:
+        field = moving()
+        path = tmp_path / ("given.zarr" if form == "zarr" else "given.nc")
+
+        def put() -> None:
+            if form == "zarr":
+                shutil.rmtree(path, ignore_errors=True)
+                field.to_dataset(name="pm25").to_zarr(path, consolidated=False)
+            else:
+                write(field, path)
+
+        put()
+        given = PredictionSpec(ProductSpec("mine", str(path)), "temporal")
+        chosen = settings(
+            path if form == "zarr" else truth_file,
+            tasks=("temporal",),
+            methods=("linear",),
+            predictions=() if form == "zarr" else (given,),
+        )
+        parts = Parts(tmp_path / "months")
+        simulate(chosen, parts)
+        simulate(chosen, parts, resume=True)
+        if form == "zarr":
+            # The folder itself stays as it was; one of its files does not.
+            chunk = next(one for one in (path / "pm25" / "c").rglob("*") if one.is_file())
+            os.utime(chunk, (1, 1))
+        else:
+            put()
+        of = "the truth" if form == "zarr" else "predictions"
+        with pytest.raises(InputError, match=f"differs in files of {of}"):
+            simulate(chosen, parts, resume=True)
+
+    @pytest.mark.parametrize("ending", ["json", "npz", "parquet"])
+    def test_a_month_that_was_cut_off_is_scored_again(
+        self, ending: str, truth_file: Path, tmp_path: Path
+    ) -> None:
+        parts = Parts(tmp_path / "months")
+        chosen = settings(truth_file, tasks=("temporal",), methods=("linear", "dis"))
+        whole = simulate(chosen, parts)
+        file = parts.folder / f"2020-03.{ending}"
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.warns(DeepcamsWarning, match="2020-03 is damaged .* scored again"):
+            resumed = simulate(chosen, parts, resume=True)
+        pd.testing.assert_frame_equal(resumed.samples, whole.samples, check_exact=True)
+
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_a_folder_that_is_not_ours_stays(self, resume: bool, tmp_path: Path) -> None:
+        parts = Parts.beside(tmp_path / "mine")
+        parts.folder.mkdir()
+        (parts.folder / "diary.txt").write_text("mine", encoding="utf-8")
+        with pytest.raises(InputError, match=r"\.mine\.months: is in the way"):
+            parts.start({}, resume=resume)
+        parts.discard()
+        assert (parts.folder / "diary.txt").exists()
+
     def test_without_resume_nothing_old_is_used(self, truth_file: Path, tmp_path: Path) -> None:
         parts = Parts(tmp_path / "months")
         chosen = settings(truth_file, tasks=("temporal",), methods=("linear",))
@@ -359,6 +596,80 @@ class TestStrangers:
         target = Target.like(field.isel(time=[1, 2]))
         with pytest.raises(InputError, match=f"'stranger'.*{message}"):
             call(Stranger(), Coarse(field.isel(time=[0, 3])), target)  # type: ignore[arg-type]
+
+
+class Changes(Linear):
+    """A method that writes into what it is given."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
+        result = super().__call__(coarse, target)
+        if self.name == "field":
+            coarse.field.values[...] = 7.0
+        elif self.name == "in place":
+            coarse.field[0] += 1
+        elif self.name == "coordinate":
+            coarse.field["latitude"].values[...] = 0.0
+        else:
+            getattr(target, self.name)[...] = getattr(target, self.name)[0]
+        return result
+
+
+class TestNothingOfAnother:
+    """What one method does to its input reaches no other."""
+
+    @pytest.mark.parametrize(
+        "what", ["field", "in place", "time", "latitude", "longitude", "bounds"]
+    )
+    def test_writing_is_refused_by_name(self, what: str) -> None:
+        truth = moving(7)
+        work = Work(degradation("mean"), {"temporal": (Changes(what), Linear())}, {})
+        with pytest.raises(InputError, match=rf"'{what}' at 2020-03-01T01:30 .*read-only"):
+            score_month(truth, Plan(truth, 2020), "2020-03", work)
+
+    def test_a_coordinate_that_was_written_is_a_copy(self) -> None:
+        field = moving(4).compute()
+        coarse = Coarse(field)
+        before = field["time_end"].values.copy()
+        coarse.field["time_end"].values[...] = np.datetime64("1999-01-01")
+        np.testing.assert_array_equal(field["time_end"].values, before)
+        field.values[0] = 1.0  # what belongs to the caller can be written still
+
+    @pytest.mark.parametrize("error", [ValueError("boom"), SystemExit("boom"), InputError("boom")])
+    def test_what_it_raises_is_stated_with_task_and_hour(self, error: BaseException) -> None:
+        class Raising(Linear):
+            name = "raising"
+
+            def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
+                if target.time[0] > np.datetime64("2020-03-01T04:00"):
+                    raise error
+                return super().__call__(coarse, target)
+
+        truth = moving(7)
+        work = Work(degradation("mean"), {"temporal": (Raising(),)}, {})
+        said = r"the temporal method 'raising' at 2020-03-01T04:30 to 2020-03-01T05:30: .*boom"
+        with pytest.raises(InputError, match=said) as stated:
+            score_month(truth, Plan(truth, 2020), "2020-03", work)
+        assert "\n" not in str(stated.value)
+
+    def test_training_and_notes_are_stated_too(self) -> None:
+        class Learner(Linear):
+            name = "learner"
+
+            def fit(self, _training: Training) -> None:
+                raise RuntimeError("no memory")
+
+            def notes(self, field: xr.DataArray) -> object:
+                return "one sentence" if field.size else None
+
+        truth = moving(4)
+        training = Training((2019,), degradation("mean"), lambda: iter([truth]))
+        with pytest.raises(InputError, match=r"'learner': it failed to learn .*no memory"):
+            calling.fit(Learner(), training)
+        with pytest.raises(InputError, match=r"'learner': its notes failed .*no list of sentences"):
+            calling.notes(Learner(), truth)
 
 
 class TestPrediction:
@@ -403,6 +714,30 @@ def test_the_largest_box_is_the_one_of_a_search() -> None:
     value, row, column = largest_box(difference, box)
     assert (row, column) == best
     assert value == pytest.approx(means[best])
+
+
+@pytest.mark.parametrize(
+    "south, rows", [(80, 30), (70, 30), (-90, 30), (-82, 30), (74, 4), (75.25, 3), (-80, 641)]
+)
+def test_a_box_lies_within_maps_near_a_pole(south: float, rows: int) -> None:
+    latitude = south + 0.25 * np.arange(rows)
+    box = box_cells(latitude, 0.25 * np.arange(36.0))
+    assert box.rows.start - box.height // 2 >= 0
+    assert box.rows.start < box.rows.stop
+    assert box.rows.stop - 1 + box.height // 2 < rows
+    difference = np.zeros((rows, 36))
+    difference[box.rows.start] = 1.0
+    value, row, _ = largest_box(difference, box)
+    assert value > 0
+    assert box.rows.start <= row < box.rows.stop
+
+
+def test_what_the_training_needs_of_the_plan_draws_nothing() -> None:
+    code = "import sys, deepcams_eval.simulation.plan; print('matplotlib' in sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def sample(task: str, method: str, time: str, **values: object) -> dict[str, obj
     scores = dict.fromkeys(("r", "rmse", "mae", "mb", "p99_error"), 0.5)
     means = dict.fromkeys(("mean_truth", "mean_estimate", "var_truth", "var_estimate"), 2.0)
     sums = {"covariance": 1.5, "square_error": 0.25, "absolute_error": 0.4}
-    row = {"task": task, "method": method, "time": pd.Timestamp(time), **rest, **scores}
+    row = {"task": task, "method": method, "hour_start": pd.Timestamp(time), **rest, **scores}
     return {**row, **means, **sums, **values}
 
 
@@ -90,7 +90,7 @@ def test_a_year_has_twelve_months_and_only_its_own_published_ones() -> None:
     assert table["rmse_dis"].iloc[-1] == pytest.approx(4.25)
 
     earlier = hand_made()
-    earlier["time"] -= pd.Timedelta(days=366)
+    earlier["hour_start"] -= pd.Timedelta(days=366)
     other = month_table(
         earlier, "temporal", ["dis"], "none", year=2019, published=published.table2()
     )
@@ -134,7 +134,7 @@ def test_hours_that_one_method_lacks_are_left_out_and_counted() -> None:
     kept, left_out = common(samples)
     assert left_out == {("temporal", "dis"): 1, ("spatial", "linear"): 1}
     assert len(kept) == 16
-    hours = kept.groupby(["task", "method", "weights"])["time"].apply(set)
+    hours = kept.groupby(["task", "method", "weights"])["hour_start"].apply(set)
     for task in ("temporal", "spatial"):
         assert all(found == hours[task].iloc[0] for found in hours[task])
     again, nothing = common(kept)
@@ -171,7 +171,7 @@ def scored_frames(seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.n
     latitude, truth, estimate = frames(seed)
     scorer = FrameScorer(latitude, np.arange(30) * 5.0)
     rows = [
-        {"task": "temporal", "method": "m", "time": time, "hours": "inserted"} | one
+        {"task": "temporal", "method": "m", "hour_start": time, "hours": "inserted"} | one
         for time, ours, theirs in zip(
             pd.date_range("2020-01-31 21:30", periods=6, freq="h"), truth, estimate, strict=True
         )
@@ -274,7 +274,7 @@ def test_pairing_cancels_what_the_methods_share() -> None:
     # Give the method the weather of other days: the same scores, no longer paired.
     rng = np.random.default_rng(5)
     mine = np.flatnonzero(samples["method"] == "better")
-    days = samples["time"].iloc[mine].dt.floor("D").to_numpy()
+    days = samples["hour_start"].iloc[mine].dt.floor("D").to_numpy()
     unpaired = samples.copy()
     order = rng.permutation(np.unique(days))
     moved = np.concatenate([mine[days == day] for day in order])
@@ -290,7 +290,7 @@ def test_pairing_cancels_what_the_methods_share() -> None:
 def test_the_interval_equals_resampling_days_one_by_one() -> None:
     samples = year_of_scores(6, {"linear": 0.0, "better": -0.3}, days=15)
     found = compare(samples, resamples=400).loc[("better", "rmse")]
-    wide = samples.pivot_table(values="rmse", index="time", columns="method")
+    wide = samples.pivot_table(values="rmse", index="hour_start", columns="method")
     day = wide.index.floor("D")
     days = np.unique(day)
     rng = np.random.default_rng(7)
@@ -347,23 +347,23 @@ def test_more_methods_and_tasks_do_not_move_the_draws() -> None:
 
 def test_a_method_is_compared_where_both_have_a_score() -> None:
     samples = year_of_scores(10, {"linear": 0.0, "x": 0.1, "y": 0.1})
-    hours = samples["time"].drop_duplicates().sort_values()
-    gone = samples["time"].isin(hours.iloc[:20]) & (samples["method"] == "x")
+    hours = samples["hour_start"].drop_duplicates().sort_values()
+    gone = samples["hour_start"].isin(hours.iloc[:20]) & (samples["method"] == "x")
     samples.loc[gone, ["rmse", "mae"]] = np.nan
     table = compare(samples)
     assert table.loc[("x", "rmse"), "samples"] == len(hours) - 20
     assert table.loc[("x", "rmse"), "days"] == 30
     assert table.loc[("y", "rmse"), "samples"] == len(hours)
-    both = samples[~samples["time"].isin(hours.iloc[:20])]
+    both = samples[~samples["hour_start"].isin(hours.iloc[:20])]
     expected = both[both["method"] == "linear"]
-    monthly = expected.groupby(expected["time"].dt.month)["rmse"].mean()
+    monthly = expected.groupby(expected["hour_start"].dt.month)["rmse"].mean()
     assert table.loc[("x", "rmse"), "baseline_score"] == pytest.approx(monthly.mean())
 
 
 def test_joint_skill_is_given_by_class_of_hours() -> None:
     samples = year_of_scores(11, {"linear+bicubic": 0.0, "dis+bicubic-ibp": -0.3})
     samples = samples.assign(task="joint")
-    samples["hours"] = np.where(samples["time"].dt.hour == 1, "kept", "inserted")
+    samples["hours"] = np.where(samples["hour_start"].dt.hour == 1, "kept", "inserted")
     rng = np.random.default_rng(12)
     table = skill(samples, {"joint": ["linear+bicubic"], "spatial": ["bicubic"]}, rng=rng)
     assert table.groupby("hours")["samples"].first().to_dict() == {

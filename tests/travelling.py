@@ -10,7 +10,7 @@ import xarray as xr
 
 from deepcams_eval.schema import make_field
 
-HOUR = np.timedelta64(1, "h")
+HOUR, HALF = np.timedelta64(1, "h"), np.timedelta64(30, "m")
 
 
 def moving(hours: int = 73, *, seed: int = 5) -> xr.DataArray:
@@ -30,7 +30,7 @@ def moving(hours: int = 73, *, seed: int = 5) -> xr.DataArray:
     begin = np.datetime64("2020-03-01", "us") + np.arange(hours) * HOUR
     return make_field(
         da.from_array(frames.astype(np.float32), chunks=(24, -1, -1)),
-        time=begin + HOUR // 2,
+        time=begin + HALF,
         latitude=40 + 0.25 * np.arange(30),
         longitude=5 + 0.25 * np.arange(36),
         stamp="mean",
@@ -54,3 +54,8 @@ def later(field: xr.DataArray, days: int) -> xr.DataArray:
     shift = np.timedelta64(days, "D")
     names = ("time", "time_start", "time_end")
     return field.assign_coords({name: field[name] + shift for name in names})
+
+
+def stamped_at_end(field: xr.DataArray) -> xr.DataArray:
+    """Return a Field of means whose stamps are the ends of their hours."""
+    return field.assign_coords(time=field["time_end"].values)

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from deepcams_eval.downscale.registry import DEFAULT_PAIRS, Listed, listing
+from deepcams_eval.downscale.plugins import Listed
+from deepcams_eval.downscale.registry import DEFAULT_PAIRS, listing
 
 _WIDTH = 100
 _GAP = "  "

@@ -28,6 +28,9 @@ from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError
 
 STATED_ERROR, INTERRUPTED = 1, 130
 
+_WHOLE_OR_NOTHING = ("openaq", "audit", "methods")
+"""Commands that leave nothing behind when they are interrupted; others say what they keep."""
+
 ReportProgress = Callable[[str, int, int], None]
 
 
@@ -74,7 +77,8 @@ def run_app(app: typer.Typer) -> None:
     except SystemExit as stop:
         # The command-line library turns Ctrl-C into this exit without a word.
         if stop.code == INTERRUPTED:
-            print("error: interrupted; nothing was written", file=sys.stderr)
+            nothing = "; nothing was written" if set(sys.argv[1:2]) & set(_WHOLE_OR_NOTHING) else ""
+            print(f"error: interrupted{nothing}", file=sys.stderr)
         raise
 
 

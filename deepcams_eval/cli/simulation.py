@@ -6,7 +6,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from deepcams_eval.cli.running import (
     parse_numbers,
     progress_bar,
 )
-from deepcams_eval.degrade import DEGRADATIONS
+from deepcams_eval.degrade import DEGRADATIONS, hours_of
 from deepcams_eval.downscale import TASKS, Task
 from deepcams_eval.errors import InputError
 from deepcams_eval.outputs import check_target, whole_folder
@@ -141,26 +142,22 @@ def simulation(
             workers=_at_a_time(workers, scheduler),
         )
         parts = Parts.beside(target)
-        try:
-            with dask_compute(workers, scheduler) as compute:
-                result = simulate(
-                    settings, parts, resume=resume, compute=compute, progress=progress
-                )
-        except KeyboardInterrupt:
-            if out is not None:
-                typer.echo("the months that are done are kept: add --resume to go on", err=True)
-            raise
         synthetic = lies_in_demo(Path(spec.path))
-        with whole_folder(target) as folder:
-            write_files(
-                folder,
-                result,
-                settings,
-                command=shlex.join(["deepcams-bench", *sys.argv[1:]]),
-                clock_start=clock,
-                synthetic=synthetic,
-                progress=lambda done, of: progress("report", done, of),
-            )
+        with (
+            _kept_for_later(parts, named=out is not None),
+            dask_compute(workers, scheduler) as compute,
+        ):
+            result = simulate(settings, parts, resume=resume, compute=compute, progress=progress)
+            with whole_folder(target) as folder:
+                write_files(
+                    folder,
+                    result,
+                    settings,
+                    command=shlex.join(["deepcams-bench", *sys.argv[1:]]),
+                    clock_start=clock,
+                    synthetic=synthetic,
+                    progress=lambda done, of: progress("report", done, of),
+                )
         parts.remove()
     for line in summary(result, settings, synthetic):
         typer.echo(line)
@@ -182,6 +179,19 @@ def summary(result: SimulationResult, settings: SimulationSettings, synthetic: b
             for row in whole.to_dict("records")
         ]
     return [*lines, *(f"note: {note}" for note in result.notes)]
+
+
+@contextmanager
+def _kept_for_later(parts: Parts, *, named: bool) -> Iterator[None]:
+    """Keep the months of a run that breaks off if its report has a name to go on under."""
+    try:
+        yield
+    except BaseException as error:
+        if not named:
+            parts.discard()
+        elif isinstance(error, KeyboardInterrupt) and parts.any():
+            typer.echo("the months that are done are kept: add --resume to go on", err=True)
+        raise
 
 
 def _months(result: SimulationResult, task: str) -> int:
@@ -219,8 +229,9 @@ def _training(text: str | None, year: int, found: ProductSpec | None) -> tuple[i
         return years
     if found is None:
         return ()
-    times = open_product(found).field["time"].values.astype("datetime64[Y]").astype(int) + 1970
-    return tuple(sorted({int(one) for one in times if one < year}))
+    starts = hours_of(open_product(found).field)
+    occurring = starts.astype("datetime64[Y]").astype(int) + 1970
+    return tuple(sorted({int(one) for one in occurring if one < year}))
 
 
 def _prediction(text: str, tasks: Sequence[Task]) -> PredictionSpec:
@@ -228,6 +239,12 @@ def _prediction(text: str, tasks: Sequence[Task]) -> PredictionSpec:
     named = [part.removeprefix(_TASK_KEY) for part in fields if part.startswith(_TASK_KEY)]
     wanted = named[-1] if named else (tasks[0] if len(tasks) == 1 else "joint")
     for task in TASKS:
+        if task == wanted and task not in tasks:
+            raise typer.BadParameter(
+                f"{text!r} is of the task {task}, and only {', '.join(tasks)} is run; add"
+                f" {_TASK_KEY}{tasks[0]} or choose another --task",
+                param_hint="--prediction",
+            )
         if task == wanted:
             rest = ",".join(part for part in fields if not part.startswith(_TASK_KEY))
             return PredictionSpec(ProductSpec.parse(rest), task)

@@ -34,10 +34,19 @@ class Coarse:
     degradation : Degradation or None
         The operator that made `field` from the fine grid, which holds its registration; None
         where `field` is on the grid of the target already.
+
+    Notes
+    -----
+    The values cannot be written to: a method that changes them in place takes a copy.
     """
 
     field: xr.DataArray
     degradation: Degradation | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.field.data, np.ndarray):
+            # Other methods are given the same values. The coordinates are copied.
+            object.__setattr__(self, "field", self.field.copy(data=_read_only(self.field.data)))
 
     def between(
         self, times: npt.NDArray[np.datetime64]
@@ -86,6 +95,10 @@ class Target:
         What a stamp means.
     bounds : ndarray of datetime64[us], shape (time, 2), or None
         The interval of each mean.
+
+    Notes
+    -----
+    The arrays cannot be written to.
     """
 
     time: npt.NDArray[np.datetime64]
@@ -93,6 +106,12 @@ class Target:
     longitude: FloatArray
     stamp: Stamp
     bounds: npt.NDArray[np.datetime64] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("time", "latitude", "longitude", "bounds"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, _read_only(np.asarray(values)))
 
     @classmethod
     def like(cls, field: xr.DataArray) -> Target:
@@ -139,6 +158,13 @@ class Target:
         )
 
 
+def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view that cannot be written to; the array itself stays as it is."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 @runtime_checkable
 class Downscaler(Protocol):
     """A method. Registered in the entry-point group `ENTRY_POINTS`, as a class or an instance.
@@ -154,8 +180,21 @@ class Downscaler(Protocol):
     Notes
     -----
     Optional attributes: ``title`` (str, a few words on what it does) and ``halo`` (int, 3-hourly
-    frames wanted beyond the two about the hours asked for, 0 where absent). A method that learns
-    from years of truth has ``fit(training: Training) -> None``, which is called once before.
+    frames wanted beyond the two about the hours asked for, 0 where absent).
+
+    Optional methods:
+
+    ``fit(training: Training) -> None``
+        Of a method that learns from years of truth; called once, before any map is asked for.
+    ``notes(field: xarray.DataArray) -> list of str``
+        What a reader of results on the truth `field` (lazy) must know of the method, one sentence
+        each; called once, when all is scored.
+    ``from_checkpoint(name: str, path: pathlib.Path) -> Downscaler``
+        Of what the entry point names: the method called `name` with the weights of a checkpoint,
+        for ``--checkpoint``.
+
+    What a method raises is stated with its name, task and hour. It writes into none of its
+    arguments: their arrays are read-only.
     """
 
     name: str

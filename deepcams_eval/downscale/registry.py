@@ -1,6 +1,6 @@
 """Which methods there are: the built-in ones, and those that installed packages register.
 
-A package registers a method with one line, in the entry-point group `ENTRY_POINTS`::
+A package registers a method with one line, in the entry-point group `protocol.ENTRY_POINTS`::
 
     [project.entry-points."deepcams.downscalers"]
     mean = "stranger:Mean"
@@ -9,33 +9,31 @@ What is named there is a class or a function that is called without arguments, o
 it is a `Downscaler` whose ``name`` is that of the entry point. An entry point may name an extra of
 its package (``"package.module:Class [extra]"``): what the extra requires must be installed.
 
-`listing` never imports a package's module: whether a method is available is told by the metadata
-of its distribution, and what it does by the text of its source. `load` imports.
+`listing` never imports a package's module (see `deepcams_eval.downscale.plugins`). `load` imports.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
-import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.abc import InspectLoader
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
-from importlib.metadata import distribution as installed
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
-
-from packaging.requirements import Requirement
+from typing import Any
 
 from deepcams_eval.downscale.flow import OpticalFlow
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.downscale.pattern import StaticPattern
-from deepcams_eval.downscale.protocol import ENTRY_POINTS, TASKS, Downscaler, Task
+from deepcams_eval.downscale.plugins import (
+    BUILT_IN_SOURCE,
+    NAME,
+    Entry,
+    Foreign,
+    Listed,
+    plugins,
+    wrong_task,
+)
+from deepcams_eval.downscale.protocol import TASKS, Downscaler, Task
 from deepcams_eval.downscale.spatial import (
     BackProjection,
     Bicubic,
@@ -45,10 +43,6 @@ from deepcams_eval.downscale.spatial import (
 )
 from deepcams_eval.downscale.temporal import Linear, LinearAsPrinted, LinearSqrt, Nearest, Pchip
 from deepcams_eval.errors import DeepcamsWarning, InputError
-
-AVAILABLE = "available"
-UNKNOWN_TASK: Literal["unknown until it runs"] = "unknown until it runs"
-BUILT_IN_SOURCE = "built in"
 
 BUILT_IN: tuple[Callable[[], Downscaler], ...] = (
     Nearest,
@@ -71,33 +65,6 @@ DEFAULT_PAIRS = ("linear+bicubic", "bicubic+linear", "dis+bicubic-ibp", "bicubic
 
 PLUGIN_PAIRS = ("xvfi+abpn", "abpn+xvfi")
 """Joint methods of a run in which both parts are available."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A method that is known, whether or not it can run here.
-
-    Attributes
-    ----------
-    name, title, source : str
-        Its name; what it does in a few words, "" where only running would tell; ``built in`` or
-        its distribution and version.
-    task : {"temporal", "spatial", "joint", "unknown until it runs"}
-        Unknown where the source of a plug-in has no class with a literal ``task``.
-    available : bool
-        Whether all that it requires is there.
-    status : str
-        ``available``, or what is wrong, with the command that mends it if there is one.
-    """
-
-    name: str
-    task: Task | Literal["unknown until it runs"]
-    title: str
-    source: str
-    available: bool
-    status: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,34 +98,6 @@ class Loaded:
 
     methods: tuple[Method, ...]
     skipped: tuple[Listed, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A registered method before anything of it is imported; `problem` is "" if it can be."""
-
-    name: str
-    task: Task | None
-    title: str
-    source: str
-    problem: str
-    make: Callable[[], object]
-
-    def __str__(self) -> str:
-        if self.source == BUILT_IN_SOURCE:
-            return f"built-in method {self.name!r}"
-        return f"entry point {self.name!r} of {self.source}"
-
-    def listed(self, problem: str = "") -> Listed:
-        status = self.problem or problem
-        return Listed(
-            name=self.name,
-            task=self.task or UNKNOWN_TASK,
-            title=self.title,
-            source=self.source,
-            available=not status,
-            status=status or AVAILABLE,
-        )
 
 
 def listing(added: Sequence[Method] = ()) -> tuple[Listed, ...]:
@@ -195,7 +134,7 @@ def checkpoint(name: str, path: Path) -> Method:
     InputError
         If there is no card, or its network is not registered, cannot run here or refuses it.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InputError(
             f"{name!r} is no name of a method", hint="use letters, digits, '.', '_' and '-'"
         )
@@ -210,18 +149,31 @@ def checkpoint(name: str, path: Path) -> Method:
     entry = entries[0]
     if entry.problem:
         raise InputError(f"{entry}: {entry.problem}")
-    with _Foreign(entry):
+    with _foreign(entry):
         maker = getattr(entry.make(), "from_checkpoint", None)
     if maker is None:
         raise InputError(f"{entry} takes no checkpoint", path=path)
-    call = maker(name, path)
+    with _foreign(entry):
+        call = maker(name, path)
     source = f"{entry.source}, checkpoint {str(card.get('sha256', ''))[:12]}"
-    return _make(replace(entry, name=name, source=source, make=lambda: call), ())
+    built_in = [_built_in(make) for make in BUILT_IN]
+    return _make(replace(entry, name=name, source=source, make=lambda: call), built_in)
+
+
+def checkpoint_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a checkpoint: its card and, if they are there, its weights."""
+    card = _card_file(path)
+    weights = card.with_suffix(".safetensors")
+    return (card, weights) if weights.exists() else (card,)
+
+
+def _card_file(path: Path) -> Path:
+    known = path.suffix in (".json", ".safetensors")
+    return path.with_suffix(".json") if known else path.with_name(f"{path.name}.json")
 
 
 def _card(path: Path) -> dict[str, Any]:
-    known = path.suffix in (".json", ".safetensors")
-    file = path.with_suffix(".json") if known else path.with_name(f"{path.name}.json")
+    file = _card_file(path)
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -337,7 +289,7 @@ def assign(
     return found
 
 
-def _tasks_of(name: str, entries: Sequence[_Entry]) -> set[Task]:
+def _tasks_of(name: str, entries: Sequence[Entry]) -> set[Task]:
     if "+" in name:
         return {"joint"}
     same = [entry for entry in entries if entry.name == name]
@@ -350,7 +302,7 @@ def _tasks_of(name: str, entries: Sequence[_Entry]) -> set[Task]:
     return {_make(entry, entries).task for entry in same}
 
 
-def _load_available(task: Task, entries: Sequence[_Entry], reuse: Sequence[Method]) -> Loaded:
+def _load_available(task: Task, entries: Sequence[Entry], reuse: Sequence[Method]) -> Loaded:
     methods: list[Method] = []
     skipped: list[Listed] = []
     for entry in entries:
@@ -370,9 +322,7 @@ def _load_available(task: Task, entries: Sequence[_Entry], reuse: Sequence[Metho
     return Loaded(tuple(methods), tuple(skipped))
 
 
-def _load_named(
-    task: Task, name: str, entries: Sequence[_Entry], reuse: Sequence[Method]
-) -> Method:
+def _load_named(task: Task, name: str, entries: Sequence[Entry], reuse: Sequence[Method]) -> Method:
     same = [entry for entry in entries if entry.name == name and entry.task in (task, None)]
     for entry in same:
         if not entry.problem:
@@ -387,21 +337,21 @@ def _load_named(
     raise _unknown(name, [task], entries)
 
 
-def _unknown(name: str, tasks: Sequence[Task], entries: Sequence[_Entry]) -> InputError:
+def _unknown(name: str, tasks: Sequence[Task], entries: Sequence[Entry]) -> InputError:
     return InputError(
         f"no {' or '.join(tasks)} method is named {name!r}",
         hint=f"choose from {_choice(tasks, entries)}; deepcams-bench methods tells more",
     )
 
 
-def _choice(tasks: Sequence[Task], entries: Sequence[_Entry]) -> str:
+def _choice(tasks: Sequence[Task], entries: Sequence[Entry]) -> str:
     names = [e.name for e in entries if not e.problem and (e.task is None or e.task in tasks)]
     if "joint" in tasks:
         names += DEFAULT_PAIRS
     return ", ".join(dict.fromkeys(names))
 
 
-def _make_once(entry: _Entry, entries: Sequence[_Entry], reuse: Sequence[Method]) -> Method:
+def _make_once(entry: Entry, entries: Sequence[Entry], reuse: Sequence[Method]) -> Method:
     for method in reuse:
         same = (method.name, method.source) == (entry.name, entry.source)
         if same and entry.task in (method.task, None):
@@ -410,7 +360,7 @@ def _make_once(entry: _Entry, entries: Sequence[_Entry], reuse: Sequence[Method]
 
 
 def _joint(
-    names: Sequence[str] | None, entries: Sequence[_Entry], reuse: Sequence[Method]
+    names: Sequence[str] | None, entries: Sequence[Entry], reuse: Sequence[Method]
 ) -> Loaded:
     parts = list(reuse)
     if names is not None:
@@ -429,7 +379,7 @@ def _joint(
     return Loaded((*methods, *plugins.methods), (*skipped, *plugins.skipped))
 
 
-def _load_joint(name: str, entries: Sequence[_Entry], parts: list[Method]) -> Method:
+def _load_joint(name: str, entries: Sequence[Entry], parts: list[Method]) -> Method:
     """Return a joint method; its parts are taken from `parts`, or made and added there."""
     if "+" not in name:
         return _load_named("joint", name, entries, parts)
@@ -453,7 +403,7 @@ def _load_joint(name: str, entries: Sequence[_Entry], parts: list[Method]) -> Me
     )
 
 
-def _orders(name: str, entries: Sequence[_Entry]) -> tuple[tuple[Task, str], tuple[Task, str]]:
+def _orders(name: str, entries: Sequence[Entry]) -> tuple[tuple[Task, str], tuple[Task, str]]:
     """Return task and name of the part that comes first, and of the other."""
     first, _, second = name.partition("+")
     tasks = [_tasks_of(part, entries) for part in (first, second)]
@@ -468,7 +418,7 @@ def _orders(name: str, entries: Sequence[_Entry]) -> tuple[tuple[Task, str], tup
     )
 
 
-def _make(entry: _Entry, entries: Sequence[_Entry]) -> Method:
+def _make(entry: Entry, entries: Sequence[Entry]) -> Method:
     """Import and make a method, and check that it is one.
 
     Raises
@@ -476,7 +426,7 @@ def _make(entry: _Entry, entries: Sequence[_Entry]) -> Method:
     InputError
         If that fails, or what comes out is not the `Downscaler` that was registered.
     """
-    with _Foreign(entry):
+    with _foreign(entry):
         made = entry.make()
         call = made if _is_ready(made) else _called(made)
         problem = _breach(call, entry)
@@ -496,30 +446,8 @@ def _make(entry: _Entry, entries: Sequence[_Entry]) -> Method:
     )
 
 
-class _Foreign:
-    """States as an `InputError` whatever the code of somebody else raises, and ends with.
-
-    A module may raise anything, or exit, while it is imported; one broken package must not take
-    the others with it, and the message must say whose fault it is.
-    """
-
-    def __init__(self, entry: _Entry) -> None:
-        self.entry = entry
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception | SystemExit):
-            raise InputError(
-                f"{self.entry}: it cannot be loaded ({type(error).__name__}: {error})",
-                hint="correct it, or uninstall its package",
-            ) from error
+def _foreign(entry: Entry) -> Foreign:
+    return Foreign(str(entry), "it cannot be loaded", "correct it, or uninstall its package")
 
 
 def _is_ready(made: object) -> bool:
@@ -532,7 +460,7 @@ def _called(factory: object) -> object:
     return factory()
 
 
-def _breach(call: object, entry: _Entry) -> str:
+def _breach(call: object, entry: Entry) -> str:
     """Return in what an object is not the method that was registered, "" if it is."""
     missing = [part for part in ("name", "task", "__call__") if not hasattr(call, part)]
     if missing:
@@ -541,7 +469,7 @@ def _breach(call: object, entry: _Entry) -> str:
     if name != entry.name:
         return f"its name is {name!r}; the entry point and the method must have the same name"
     if task not in TASKS:
-        return _wrong_task(task)
+        return wrong_task(task)
     if entry.task not in (task, None):
         return f"its class says the task {entry.task!r}, and what it makes {task!r}"
     halo, title = getattr(call, "halo", 0), getattr(call, "title", "")
@@ -549,14 +477,14 @@ def _breach(call: object, entry: _Entry) -> str:
         return f"its halo is {halo!r}, which is no number of frames"
     if not isinstance(title, str):
         return f"its title is {title!r}, which is no text"
+    for part in ("fit", "notes"):
+        found = getattr(call, part, None)
+        if found is not None and not callable(found):
+            return f"its {part} is {found!r}, which cannot be called"
     return ""
 
 
-def _wrong_task(task: object) -> str:
-    return f"its task is {task!r}, which is none of {', '.join(TASKS)}"
-
-
-def _takes_name(other: _Entry, entry: _Entry, task: Task) -> bool:
+def _takes_name(other: Entry, entry: Entry, task: Task) -> bool:
     # Of two packages, neither is preferred: a table must not depend on the order of installation.
     if other.name != entry.name or other is entry or entry.source == BUILT_IN_SOURCE:
         return False
@@ -565,21 +493,18 @@ def _takes_name(other: _Entry, entry: _Entry, task: Task) -> bool:
     return other.task in (task, None)
 
 
-def _entries(added: Sequence[Method] = ()) -> tuple[_Entry, ...]:
+def _entries(added: Sequence[Method] = ()) -> tuple[Entry, ...]:
     built_in = [_built_in(make) for make in BUILT_IN]
-    plugins = sorted(
-        map(_plugin, entry_points(group=ENTRY_POINTS)), key=lambda e: (e.name, e.source)
-    )
     replaced = {one.name for one in added}
     entries = (
         *built_in,
-        *(one for one in plugins if one.name not in replaced),
+        *(one for one in plugins() if one.name not in replaced),
         *map(_added, added),
     )
     return tuple(_without_clash(entry, entries) for entry in entries)
 
 
-def _without_clash(entry: _Entry, entries: Sequence[_Entry]) -> _Entry:
+def _without_clash(entry: Entry, entries: Sequence[Entry]) -> Entry:
     if entry.problem or entry.task is None:
         return entry
     clash = [other for other in entries if _takes_name(other, entry, entry.task)]
@@ -588,107 +513,10 @@ def _without_clash(entry: _Entry, entries: Sequence[_Entry]) -> _Entry:
     return replace(entry, problem=f"its name is that of the {entry.task} {clash[0]}")
 
 
-def _built_in(make: Callable[[], Downscaler]) -> _Entry:
+def _built_in(make: Callable[[], Downscaler]) -> Entry:
     call = make()
-    return _Entry(call.name, call.task, getattr(call, "title", ""), BUILT_IN_SOURCE, "", make)
+    return Entry(call.name, call.task, getattr(call, "title", ""), BUILT_IN_SOURCE, "", make)
 
 
-def _added(method: Method) -> _Entry:
-    return _Entry(method.name, method.task, method.title, method.source, "", lambda: method.call)
-
-
-def _plugin(point: EntryPoint) -> _Entry:
-    """Return what can be told of an entry point without importing its module."""
-    distribution = point.dist
-    source = _source(distribution)
-    entry = _Entry(point.name, None, "", source, "", point.load)
-    if not _NAME.fullmatch(point.name):
-        return replace(entry, problem="its name has other characters than letters, digits, . _ -")
-    if EntryPoint.pattern.match(point.value) is None:
-        return replace(entry, problem=f"{point.value!r} is not MODULE:OBJECT")
-    try:
-        unmet = distribution is not None and _unmet(distribution, point.extras, set())
-        spec = _find(point.module)
-        said = {} if spec is None else _literals(spec, point.attr)
-    except (ValueError, SyntaxError, ImportError, OSError) as error:
-        return replace(entry, problem=f"it cannot be read ({type(error).__name__}: {error})")
-    entry = replace(entry, title=said.get("title", ""))
-    if "task" in said and said["task"] not in TASKS:
-        return replace(entry, problem=_wrong_task(said["task"]))
-    entry = replace(entry, task=next((task for task in TASKS if task == said.get("task")), None))
-    if distribution is not None and unmet:
-        extras = f"[{','.join(point.extras)}]" if point.extras else ""
-        return replace(entry, problem=f'needs: pip install "{distribution.name}{extras}"')
-    if spec is None:
-        return replace(entry, problem=f"its module {point.module} is not found; reinstall {source}")
-    return entry
-
-
-def _source(distribution: Distribution | None) -> str:
-    identity = None if distribution is None else _identity(distribution)
-    return "an unnamed distribution" if identity is None else " ".join(identity)
-
-
-def _identity(distribution: Distribution) -> tuple[str, str] | None:
-    """Return name and version; None of what an installation that broke off has left behind."""
-    try:
-        metadata = distribution.metadata
-    except FileNotFoundError:
-        return None
-    if not {"Name", "Version"} <= set(metadata):
-        return None
-    return metadata["Name"], metadata["Version"]
-
-
-def _unmet(distribution: Distribution, extras: Iterable[str], seen: set[str]) -> bool:
-    """Return whether a requirement of a distribution with these extras is not installed."""
-    contexts = ("", *extras)
-    for text in distribution.requires or ():
-        wanted = Requirement(text)
-        marker = wanted.marker
-        if marker and not any(marker.evaluate({"extra": extra}) for extra in contexts):
-            continue
-        try:
-            found = installed(wanted.name)
-        except PackageNotFoundError:
-            return True
-        identity = _identity(found)
-        if identity is None or not wanted.specifier.contains(identity[1], prereleases=True):
-            return True
-        # An extra may be made of others: all = ["package[a]", "package[b]"].
-        if wanted.extras and text not in seen and _unmet(found, wanted.extras, seen | {text}):
-            return True
-    return False
-
-
-def _find(module: str) -> ModuleSpec | None:
-    """Return where a module is, without executing it or a package that it is in."""
-    top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)
-    for part in rest:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        # The last part only: with the whole name, a namespace package imports its parent.
-        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
-    return spec
-
-
-def _literals(spec: ModuleSpec, name: str) -> dict[str, str]:
-    """Return the text constants in the body of a class, read from the source of its module."""
-    source = spec.loader.get_source(spec.name) if isinstance(spec.loader, InspectLoader) else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the syntax of somebody else's source
-        tree = ast.parse(source or "")
-    found: dict[str, str] = {}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for statement in node.body:
-                match statement:
-                    case (
-                        ast.Assign(targets=[ast.Name(id=key)], value=ast.Constant(value=str(text)))
-                        | ast.AnnAssign(
-                            target=ast.Name(id=key), value=ast.Constant(value=str(text))
-                        )
-                    ):
-                        found[key] = text
-    return found
+def _added(method: Method) -> Entry:
+    return Entry(method.name, method.task, method.title, method.source, "", lambda: method.call)

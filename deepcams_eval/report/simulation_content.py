@@ -67,7 +67,8 @@ class SimulationContent:
     year : int
         The year scored.
     degradation : str
-        Name and meaning of the operator, such as ``imresize: antialiased bicubic (…)``.
+        Name and meaning of the operator, such as ``imresize: antialiased bicubic (…)``; "" where
+        nothing was degraded in space.
     weights : {"none", "area"}
         What tables and figures show.
     months : mapping of str to pandas.DataFrame

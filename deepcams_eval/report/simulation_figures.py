@@ -597,5 +597,5 @@ def _frame(content: SimulationContent, figure: Figure, title: str, note: str) ->
         title=title,
         source=credit.truth_source_line(content.truth_kind, synthetic=content.synthetic),
         synthetic=content.synthetic,
-        note=f"{note} Degradation: {content.degradation}.",
+        note=f"{note} Degradation: {content.degradation}." if content.degradation else note,
     )

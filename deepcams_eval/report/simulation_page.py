@@ -31,7 +31,7 @@ _DEFINITIONS = (
     ("RMSE", f"root-mean-square error over the cells of a sample, {UNIT}"),
     ("MAE", f"mean absolute error over the cells of a sample, {UNIT}"),
     ("MB", f"mean of estimate − truth, {UNIT}"),
-    ("P99 error", f"error where the truth exceeds its 99th percentile, {UNIT}"),
+    ("P99 error", f"root-mean-square error where the truth exceeds its 99th percentile, {UNIT}"),
     ("Average", "mean over the samples of each month, then over the months that have samples"),
     ("Skill", "1 − score / score of the baseline; 1 is perfect, 0 is no better, negative is worse"),
     ("Power ratio", "power of the estimate over that of the truth in a band of wavelengths"),
@@ -176,7 +176,8 @@ def _asked(content: SimulationContent) -> Iterator[tuple[str, str]]:
     command = content.run.get("command", "")
     yield "Command", command if isinstance(command, str) else " ".join(map(str, command))
     yield "Year", str(content.year)
-    yield "Degradation", content.degradation
+    if content.degradation:
+        yield "Degradation", content.degradation
     yield "Grid cells", simulation_tables.weights_in_words(content)
     for task in content.tasks:
         yield TASK_NAMES[task], ", ".join(content.methods_of[task])
@@ -189,10 +190,12 @@ def _totals(content: SimulationContent) -> Iterator[str]:
         rows = counts[counts["task"] == task]
         keys = ("expected", "scored", "truth_absent", "interval_incomplete")
         expected, scored, absent, incomplete = (int(rows[key].sum()) for key in keys)
-        yield (
+        empty = expected - scored - absent - incomplete
+        text = (
             f"{TASK_NAMES[task]}: {scored:,} of {expected:,} samples scored; {absent:,} without "
-            f"truth, {incomplete:,} in an interval that lacks a frame."
+            f"truth, {incomplete:,} in an interval that lacks a frame"
         )
+        yield f"{text}, {empty:,} where the truth has no value." if empty else f"{text}."
 
 
 def _belongs(picture: Picture, task: str) -> bool:

@@ -10,8 +10,10 @@ import xarray as xr
 
 from deepcams_eval.downscale import Downscaler, Task, Training, registry
 from deepcams_eval.downscale.joint import Composed
-from deepcams_eval.downscale.registry import Listed, Loaded, Method
+from deepcams_eval.downscale.plugins import AVAILABLE, Listed
+from deepcams_eval.downscale.registry import Loaded, Method
 from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.simulation import calling
 
 BASELINES: Mapping[Task, tuple[str, ...]] = {
     "temporal": ("linear", "dis"),
@@ -68,9 +70,15 @@ class Chosen:
             for methods in self.methods.values()
             for method in methods
             for step in _steps(method)
-            if hasattr(step, "notes")
+            if getattr(step, "notes", None) is not None
         }
-        return [note for step in found.values() for note in step.notes(truth)]
+        return [note for step in found.values() for note in calling.notes(step, truth)]
+
+    def only(self, tasks: Sequence[Task], reason: str) -> Chosen:
+        """Return the choice for some of its tasks."""
+        notes = [f"{task}: not run, {reason}." for task in self.methods if task not in tasks]
+        kept = {task: methods for task, methods in self.methods.items() if task in tasks}
+        return replace(self, methods=kept, notes=(*self.notes, *notes))
 
     def without(self, learners: Sequence[Any], reason: str) -> Chosen:
         """Return the choice without `learners` and the joint methods that have one as a step."""
@@ -107,10 +115,17 @@ def choose(
     Raises
     ------
     InputError
-        If a name is unknown, its method cannot run, or two methods of a task share a name.
+        If a name is unknown, its method cannot run, two methods of a task share a name, or the
+        task of a prediction is not among `tasks`.
     NoDataError
         If no task has a method.
     """
+    for one in predictions:
+        if one.task not in tasks:
+            raise InputError(
+                f"the prediction {one.name!r} is one of the task {one.task}, which is not run",
+                hint=f"add the task, or give it another: task={tasks[0]}",
+            )
     wanted = None
     if names is not None:
         of_tasks = (one.name for one in checkpoints if one.task in tasks)
@@ -198,14 +213,14 @@ def _listed(
         known |= {(task, one.name): one for one in of_task.skipped}
         known |= {(task, one.name): _ready(one) for one in of_task.methods}
     files = tuple(
-        Listed(one.name, one.task, "values read from files", "files", True, registry.AVAILABLE)
+        Listed(one.name, one.task, "values read from files", "files", True, AVAILABLE)
         for one in predictions
     )
     return (*known.values(), *files)
 
 
 def _ready(method: Method) -> Listed:
-    return Listed(method.name, method.task, method.title, method.source, True, registry.AVAILABLE)
+    return Listed(method.name, method.task, method.title, method.source, True, AVAILABLE)
 
 
 def _refuse_repeats(task: Task, methods: Sequence[Downscaler]) -> None:

@@ -63,10 +63,9 @@ def write_files(
     run = describe(result, settings, command=command, synthetic=synthetic)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    operator = degradation(settings.degrade)
     content = SimulationContent(
         year=settings.year,
-        degradation=f"{operator.name}: {operator.title}",
+        degradation=_degradation(result, settings),
         weights=settings.weights,
         months=result.months,
         methods_of={str(task): names for task, names in result.methods.items()},
@@ -89,6 +88,13 @@ def write_files(
     write_run(folder, run)
 
 
+def _degradation(result: SimulationResult, settings: SimulationSettings) -> str:
+    if set(result.methods) == {"temporal"}:
+        return ""
+    operator = degradation(settings.degrade)
+    return f"{operator.name}: {operator.title}"
+
+
 def describe(
     result: SimulationResult, settings: SimulationSettings, *, command: str, synthetic: bool
 ) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def describe(
         "settings": asdict(settings),
         "methods": {task: list(names) for task, names in result.methods.items()},
         "truth": {"kind": result.product.kind},
-        "inputs": provenance.hash_inputs([result.product.files]),
+        "inputs": provenance.hash_inputs(result.inputs),
         "damaged": [asdict(one) for one in result.product.damaged],
         "counts": {
             str(task): {str(name): int(value) for name, value in row.items()}

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from scipy.ndimage import uniform_filter
 
 from deepcams_eval.degrade import FACTOR, Degradation, hours_of
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task
-from deepcams_eval.errors import DeepcamsError, InputError
-from deepcams_eval.schema import TIME_DTYPE, spacing_deg, validate_field
-from deepcams_eval.simulation.frame_scores import FrameScorer, PreparedTruth
+from deepcams_eval.schema import TIME_DTYPE
+from deepcams_eval.simulation.boxes import box_cells, largest_box
+from deepcams_eval.simulation.calling import call, halo_of
+from deepcams_eval.simulation.frame_scores import FrameScorer
 from deepcams_eval.simulation.plan import Day, Interval, Plan
 from deepcams_eval.simulation.spectra import SpectralSums, ZonalSpectrum
 
@@ -29,13 +29,9 @@ FloatArray = npt.NDArray[np.floating[Any]]
 Key = tuple[str, str]
 """Task and method."""
 
-BOX_DEG = 15.0
-"""Side of the box in which two methods are compared for a figure; a third of a smaller map."""
-
-_BATCH = 8
+_BATCH, _BATCH_VALUES = 8, 24_000_000  # frames; values of all methods held at once
 # Workers of a cluster run this inside a task: no scheduler within a scheduler.
 _HERE: dict[str, Any] = {"scheduler": "synchronous"}
-_POLAR_DEG = 75.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,10 @@ class Part:
     Attributes
     ----------
     samples : pandas.DataFrame
-        The rows of ``samples.parquet``.
+        The rows of ``samples.parquet``: what `FrameScorer.score` gives, ``task``, ``method``,
+        ``time`` (the stamp), ``hour_start``, ``hours`` ("kept" or "inserted"), ``cells_truth``
+        (cells in which the truth is finite), ``cells_missing`` (those of them in which the method
+        is not), ``negative_share`` and ``lowest`` of the method's own values.
     power : dict of (task, method) to SpectralSums
         Spectral power of truth and estimate.
     square_error : dict of (task, method) to ndarray, shape (2, latitude, longitude)
@@ -101,6 +100,10 @@ def score_month(
 ) -> Part:
     """Run every method on a month and score it.
 
+    In each hour all methods of a task are scored on the same cells: those in which the truth and
+    every method have a value. A method without any value in the hour has no score there, and
+    takes no cell from the others.
+
     Parameters
     ----------
     truth : xarray.DataArray
@@ -117,7 +120,8 @@ def score_month(
     Raises
     ------
     InputError
-        If a method returns another grid, other times, or no Field; the message names it.
+        If a method raises anything, or returns another grid, other times, or no Field; the
+        message names it.
     """
     scoring = _Scoring(truth, plan, work)
     for day in plan.days(month):
@@ -177,13 +181,73 @@ class _Frames:
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A frame of truth with what every method needs of it."""
+class _Cells:
+    """In which cells an hour is scored: the same ones for every method.
 
+    Attributes
+    ----------
+    common : ndarray of bool, shape (latitude, longitude)
+        Where the truth and all methods are finite, but for those in `absent`.
+    truth : int
+        Cells in which the truth is finite.
+    missing : dict of str to int
+        By method, those of them in which it is not.
+    absent : frozenset of str
+        Methods without any value in them.
+    """
+
+    common: npt.NDArray[np.bool_]
+    truth: int
+    missing: Mapping[str, int]
+    absent: frozenset[str]
+
+    @classmethod
+    def of(cls, truth: FloatArray, estimates: Mapping[str, FloatArray]) -> _Cells:
+        finite = np.isfinite(truth)
+        count = int(np.count_nonzero(finite))
+        common, missing, absent = finite.copy(), {}, set()
+        for name, values in estimates.items():
+            own = np.isfinite(values) & finite
+            missing[name] = count - int(np.count_nonzero(own))
+            if missing[name] == count:
+                absent.add(name)
+            else:
+                common &= own
+        return cls(common, count, missing, frozenset(absent))
+
+    def shared(self, method: str, values: FloatArray) -> FloatArray:
+        """Return the values of a method, NaN where another one that has a value lacks one."""
+        own = self.truth - self.missing[method]
+        if own == np.count_nonzero(self.common):
+            return values
+        return np.where(self.common, values, np.float32(np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class _Hour:
+    """One hour of one task: the stamp, the beginning of the hour, the true map."""
+
+    task: Task
+    time: np.datetime64
     start: np.datetime64
-    frame: npt.NDArray[np.float32]
-    scored: PreparedTruth
-    power: npt.NDArray[np.float64]
+    truth: FloatArray
+    cells: _Cells
+
+    def about(self, method: str, estimate: FloatArray) -> dict[str, Any]:
+        """Return what a sample says beside its scores."""
+        finite = np.isfinite(estimate)
+        inserted = self.start.astype("datetime64[h]").astype(int) % FACTOR
+        return {
+            "task": self.task,
+            "method": method,
+            "time": self.time,
+            "hour_start": self.start,
+            "hours": "inserted" if inserted else "kept",
+            "cells_truth": self.cells.truth,
+            "cells_missing": self.cells.missing[method],
+            "negative_share": float((estimate < 0).sum() / max(1, finite.sum())),
+            "lowest": float(np.min(estimate, where=finite, initial=np.inf)),
+        }
 
 
 class _Scoring:
@@ -197,6 +261,8 @@ class _Scoring:
         self.halo = max(
             (halo_of(method) for methods in work.methods.values() for method in methods), default=0
         )
+        cells = len(latitude) * len(longitude) * max(1, len(work.methods.get("spatial", ())))
+        self.batch = min(_BATCH, max(1, _BATCH_VALUES // cells))
         self.part = Part()
         self.rows: list[dict[str, Any]] = []
 
@@ -204,11 +270,15 @@ class _Scoring:
         """Run and score every method on one day."""
         around = {index for one in day.intervals for index in self.plan.around(one, self.halo)}
         self.frames.hold([*day.frames, *around])
-        for first in range(0, len(day.frames), _BATCH):
-            self._spatial(day.frames[first : first + _BATCH])
+        methods = self.work.methods
+        if methods.get("spatial"):
+            for first in range(0, len(day.frames), self.batch):
+                self._spatial(day.frames[first : first + self.batch])
         for interval in day.intervals:
-            self._temporal(interval)
-            self._joint(interval)
+            if methods.get("temporal") and interval.inside:
+                self._temporal(interval)
+            if methods.get("joint"):
+                self._joint(interval)
 
     def finish(self) -> Part:
         """Return what all days gave."""
@@ -220,9 +290,8 @@ class _Scoring:
         self._compare("spatial", truth, self._spatial_inputs(truth))
 
     def _temporal(self, interval: Interval) -> None:
-        if interval.inside:
-            truth = self.frames.field(interval.inside)
-            self._compare("temporal", truth, self._inputs("temporal", interval))
+        truth = self.frames.field(interval.inside)
+        self._compare("temporal", truth, self._inputs("temporal", interval))
 
     def _joint(self, interval: Interval) -> None:
         truth = self.frames.field([interval.before, *interval.inside])
@@ -237,68 +306,59 @@ class _Scoring:
         return self._inputs(task, interval)
 
     def _spatial_inputs(self, truth: xr.DataArray) -> Iterator[Coarse]:
-        small = self.work.degradation.spatial(truth).compute(**_HERE)
-        coarse = Coarse(small, self.work.degradation)
-        return (coarse for _ in self.work.methods.get("spatial", ()))
+        operator = self.work.degradation
+        small = operator.spatial(truth).compute(**_HERE)
+        return (Coarse(small, operator) for _ in self.work.methods.get("spatial", ()))
 
     def _inputs(self, task: Task, interval: Interval) -> Iterator[Coarse]:
         degradation = self.work.degradation if task == "joint" else None
-        by_halo: dict[int, Coarse] = {}
+        by_halo: dict[int, xr.DataArray] = {}
         for method in self.work.methods.get(task, ()):
             halo = halo_of(method)
             if halo not in by_halo:
                 field = self.frames.field(self.plan.around(interval, halo))
-                small = (
+                by_halo[halo] = (
                     field if degradation is None else degradation.spatial(field).compute(**_HERE)
                 )
-                by_halo[halo] = Coarse(small, degradation)
-            if by_halo[halo].field.sizes["time"] < 2 + 2 * halo:
+            if by_halo[halo].sizes["time"] < 2 + 2 * halo:
                 self.part.short[f"{task} {method.name}"] += 1
-            yield by_halo[halo]
+            yield Coarse(by_halo[halo], degradation)
 
     def _compare(self, task: Task, truth: xr.DataArray, inputs: Iterator[Coarse]) -> None:
         target = Target.like(truth)
-        prepared = [
-            _Prepared(time, frame, self.scorer.prepare(frame), self.spectrum.by_row(frame))
-            for time, frame in zip(hours_of(truth), truth.values, strict=True)
-        ]
-        estimates = {}
-        for method, coarse in zip(self.work.methods.get(task, ()), inputs, strict=True):
-            result = call(method, coarse, target)
-            for time, one, estimate in zip(target.time, prepared, result, strict=True):
-                self._take(task, method.name, time, one, estimate)
-            if method.name in self.work.shown.get(task, ()):
-                estimates[method.name] = result
-        if len(estimates) == len(set(self.work.shown.get(task, ()))) == 2:
-            self._look_for_largest(task, target.time, estimates)
-
-    def _take(
-        self,
-        task: Task,
-        method: str,
-        time: np.datetime64,
-        truth: _Prepared,
-        estimate: npt.NDArray[np.float32],
-    ) -> None:
-        finite = np.isfinite(estimate)
-        about = {
-            "task": task,
-            "method": method,
-            "time": time,
-            "hours": "inserted"
-            if truth.start.astype("datetime64[h]").astype(int) % FACTOR
-            else "kept",
-            "negative_share": float((estimate < 0).sum() / max(1, finite.sum())),
-            "lowest": float(np.min(estimate, where=finite, initial=np.inf)),
+        methods = self.work.methods.get(task, ())
+        results = {
+            method.name: call(method, coarse, target)
+            for method, coarse in zip(methods, inputs, strict=True)
         }
-        self.rows += [about | scored for scored in self.scorer.score(truth.scored, estimate)]
-        key = (task, method)
-        sums = SpectralSums.of(truth.power, self.spectrum.by_row(estimate))
-        self.part.power[key] = self.part.power[key] + sums if key in self.part.power else sums
-        if method in self.work.shown.get(task, ()):
-            self._map_error(key, estimate - truth.frame)
+        for place, start in enumerate(hours_of(truth)):
+            frame = truth.values[place]
+            estimates = {name: values[place] for name, values in results.items()}
+            hour = _Hour(task, target.time[place], start, frame, _Cells.of(frame, estimates))
+            self._score_hour(hour, estimates)
 
-    def _map_error(self, key: Key, error: npt.NDArray[np.float32]) -> None:
+    def _score_hour(self, hour: _Hour, estimates: Mapping[str, FloatArray]) -> None:
+        cells = hour.cells
+        scored = self.scorer.prepare(hour.truth)
+        shared = {name: cells.shared(name, values) for name, values in estimates.items()}
+        for name, values in shared.items():
+            about = hour.about(name, estimates[name])
+            self.rows += [about | scores for scores in self.scorer.score(scored, values)]
+        # The tables leave out an hour that a method lacks: so do spectra and maps.
+        if cells.absent or not cells.common.any():
+            return
+        power = self.spectrum.by_row(hour.truth)
+        shown = self.work.shown.get(hour.task, ())
+        for name, values in shared.items():
+            key = (hour.task, name)
+            sums = SpectralSums.of(power, self.spectrum.by_row(values))
+            self.part.power[key] = self.part.power[key] + sums if key in self.part.power else sums
+            if name in shown:
+                self._map_error(key, values - hour.truth)
+        if len(set(shown) & set(shared)) == 2:
+            self._look_for_largest(hour, shared)
+
+    def _map_error(self, key: Key, error: FloatArray) -> None:
         if key not in self.part.square_error:
             self.part.square_error[key] = np.zeros((2, *error.shape))
         total, count = self.part.square_error[key]
@@ -306,84 +366,10 @@ class _Scoring:
         total += np.where(finite, error, 0.0) ** 2
         count += finite
 
-    def _look_for_largest(
-        self, task: Task, times: npt.NDArray[np.datetime64], estimates: Mapping[str, FloatArray]
-    ) -> None:
-        baseline, challenger = (estimates[name] for name in self.work.shown[task])
-        for time, one, other in zip(times, baseline, challenger, strict=True):
-            difference, row, column = largest_box(np.abs(other - one), self.box)
-            best = self.part.largest.get(task)
-            if best is None or difference > best.difference:
-                self.part.largest[task] = Largest(difference, time, row, column)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box of so many cells, and the rows in which its centre may lie."""
-
-    height: int
-    width: int
-    rows: slice
-
-
-def box_cells(latitude: FloatArray, longitude: FloatArray) -> Box:
-    """Return the box in which methods are compared: `BOX_DEG` wide, or a third of a small map.
-
-    Boxes near the poles are left out: so many degrees are no distance there.
-    """
-    step = spacing_deg(latitude)
-    side = BOX_DEG / step
-    height = int(min(side, len(latitude) / 3)) | 1
-    width = int(min(side, len(longitude) / 3)) | 1
-    inner = np.flatnonzero(np.abs(latitude) <= _POLAR_DEG)
-    first, last = int(inner[0]) + height // 2, int(inner[-1]) - height // 2
-    return Box(height, width, slice(first, max(first, last) + 1))
-
-
-def largest_box(difference: FloatArray, box: Box) -> tuple[float, int, int]:
-    """Return the largest mean over a box, with the row and column of its centre.
-
-    No box crosses an edge of the map; a NaN counts as no difference.
-    """
-    mean = uniform_filter(np.nan_to_num(difference, nan=0.0), (box.height, box.width))
-    first = box.rows.start, box.width // 2
-    inside = mean[box.rows, first[1] : difference.shape[1] - box.width // 2]
-    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
-    return float(inside[row, column]), int(row) + first[0], int(column) + first[1]
-
-
-def halo_of(method: Downscaler) -> int:
-    """Return how many frames a method asks for beyond the two about an interval."""
-    return int(getattr(method, "halo", 0))
-
-
-def call(method: Downscaler, coarse: Coarse, target: Target) -> npt.NDArray[np.float32]:
-    """Run a method and return its values, shape (time, latitude, longitude).
-
-    Raises
-    ------
-    InputError
-        If it returns another grid, other times, or no Field.
-    """
-    result = method(coarse, target)
-    name = f"the method {method.name!r}"
-    if not isinstance(result, xr.DataArray):
-        raise InputError(f"{name} returned a {type(result).__name__}", hint=_RETURN)
-    try:
-        validate_field(result)
-    except DeepcamsError as error:
-        raise InputError(f"{name} returned no Field: {error}", hint=_RETURN) from error
-    for dim, wanted in (
-        ("time", target.time),
-        ("latitude", target.latitude),
-        ("longitude", target.longitude),
-    ):
-        found = result[dim].values
-        found = found.astype(TIME_DTYPE) if dim == "time" else found
-        if len(found) != len(wanted) or not (found == wanted).all():
-            raise InputError(f"{name} returned another {dim} than it was asked for", hint=_RETURN)
-    values: npt.NDArray[np.float32] = result.values
-    return values
-
-
-_RETURN = "return target.field(values) with values of shape (time, latitude, longitude)"
+    def _look_for_largest(self, hour: _Hour, estimates: Mapping[str, FloatArray]) -> None:
+        baseline, challenger = (estimates[name] for name in self.work.shown[hour.task])
+        apart = np.where(hour.cells.common, np.abs(challenger - baseline), 0.0)
+        difference, row, column = largest_box(apart, self.box)
+        best = self.part.largest.get(hour.task)
+        if best is None or difference > best.difference:
+            self.part.largest[hour.task] = Largest(difference, hour.time, row, column)

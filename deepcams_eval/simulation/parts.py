@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
+import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.errors import InputError
+from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_eval.simulation.month import Largest, Part
 from deepcams_eval.simulation.spectra import SpectralSums
 
 _SETTINGS = "settings.json"
+_ENDINGS = ("json", "npz", "parquet")
+_ANEW = "run without --resume to start anew"
+
+_DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile)
+"""What reading a file raises that was cut off or holds something else."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,13 @@ class Parts:
         Raises
         ------
         InputError
-            If `resume` and the months there were made with other settings or inputs.
+            If `resume` and the months there were made with other settings or inputs, or if the
+            folder holds something else than months.
         """
         text = json.dumps(settings, indent=1, sort_keys=True, default=str)
         kept = self.folder / _SETTINGS
         if resume and kept.exists():
-            before, now = json.loads(kept.read_text(encoding="utf-8")), json.loads(text)
+            before, now = self._before(), json.loads(text)
             changed = sorted(
                 key for key in before.keys() | now.keys() if before.get(key) != now.get(key)
             )
@@ -60,12 +68,44 @@ class Parts:
                 raise InputError(
                     f"the interrupted run differs in {', '.join(changed)}",
                     path=self.folder,
-                    hint="repeat its settings, or run without --resume to start anew",
+                    hint=f"repeat its settings, or {_ANEW}",
                 )
             return
+        if self.folder.exists() and not self._own():
+            raise InputError(
+                "is in the way: it holds no months of a simulation",
+                path=self.folder,
+                hint="move it, or name another --out",
+            )
         self.remove()
         self.folder.mkdir(parents=True)
         _write_text(kept, text)
+
+    def check(self, months: Sequence[str]) -> None:
+        """Forget the months of which a file is damaged, so that they are scored again.
+
+        Warns
+        -----
+        DeepcamsWarning
+            For each of them.
+        """
+        for month in months:
+            if not self.has(month):
+                continue
+            try:
+                self.read(month)
+            except _DAMAGED as error:
+                warnings.warn(
+                    f"{self.folder}: {month} is damaged ({type(error).__name__}) and scored again",
+                    DeepcamsWarning,
+                    stacklevel=2,
+                )
+                for ending in _ENDINGS:
+                    (self.folder / f"{month}.{ending}").unlink(missing_ok=True)
+
+    def any(self) -> bool:
+        """Return whether a month is done."""
+        return any(path.name != _SETTINGS for path in self.folder.glob("[!.]*.json"))
 
     def has(self, month: str) -> bool:
         """Return whether a month is done."""
@@ -108,13 +148,34 @@ class Parts:
                 for task, (difference, time, row, column) in counts["largest"].items()
             },
         )
-        with np.load(self.folder / f"{month}.npz") as arrays:
+        with (self.folder / f"{month}.npz").open("rb") as stream, np.load(stream) as arrays:
             part.square_error.update((_key(name), arrays[name]) for name in arrays.files)
         return part
 
     def remove(self) -> None:
         """Forget all months."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Forget all months, if these are months."""
+        if self.folder.exists() and self._own():
+            self.remove()
+
+    def _before(self) -> dict[str, Any]:
+        """Return the settings that the months were made with."""
+        kept = self.folder / _SETTINGS
+        try:
+            before = json.loads(kept.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError("is damaged", path=kept, hint=_ANEW) from error
+        if not isinstance(before, dict):
+            raise InputError("holds no settings of a simulation", path=kept, hint=_ANEW)
+        return before
+
+    def _own(self) -> bool:
+        """Return whether the folder is one of months, if only begun."""
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else {""}
+        return _SETTINGS in names or names <= {f".{_SETTINGS}"}
 
 
 def _key(name: str) -> tuple[str, str]:

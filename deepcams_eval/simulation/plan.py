@@ -12,8 +12,8 @@ import xarray as xr
 
 from deepcams_eval.degrade import FACTOR, Degradation, hours_of
 from deepcams_eval.downscale import Task
-from deepcams_eval.errors import NoDataError
-from deepcams_eval.schema import spans_globe
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.schema import spans_globe, stamp_of
 
 DAY = 24
 
@@ -56,10 +56,15 @@ class Plan:
     year : int
         The year scored. Frames of other years serve as ends of intervals alone.
 
+    Attributes
+    ----------
+    between : int
+        Frames that are not used because their hour begins between two full ones.
+
     Raises
     ------
     InputError
-        If `field` holds means over other than one hour.
+        If `field` holds means over other than one hour, or no stamp on a full hour.
     NoDataError
         If it holds no hour of `year`.
     """
@@ -70,6 +75,9 @@ class Plan:
         self._hours = starts.astype(np.int64)
         # A stamp between full hours is no hour of the series.
         whole = starts == hours_of(field)
+        if not whole.any():
+            raise _off_hours(field)
+        self.between = int(np.count_nonzero(~whole))
         self._index = {int(self._hours[place]): int(place) for place in np.flatnonzero(whole)}
         first, end = (
             int(np.datetime64(f"{number}-01-01T00", "h").astype(np.int64))
@@ -131,8 +139,9 @@ class Plan:
         Returns
         -------
         pandas.DataFrame
-            ``task, month, expected, scored, truth_absent, interval_incomplete``; the last three
-            add up to ``expected``, the hours of the calendar.
+            ``task, month, expected, scored, truth_absent, interval_incomplete, truth_empty``;
+            the last four add up to ``expected``, the hours of the calendar. What the values of
+            the truth decide is not known yet: ``truth_empty`` is 0; see `with_empty`.
         """
         rows = [
             {"task": task, "month": month, **self._count(task, month)}
@@ -150,6 +159,7 @@ class Plan:
             "scored": len(scored),
             "truth_absent": len(hours) - len(present),
             "interval_incomplete": len(present) - len(scored),
+            "truth_empty": 0,
         }
 
     def _complete(self, hour: int) -> bool:
@@ -172,6 +182,37 @@ class Plan:
             int(one.astype("datetime64[h]").astype(np.int64)) for one in (start, start + 1)
         )
         return range(first, end)
+
+
+def with_empty(counts: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """Move hours in which the truth has no value from ``scored`` to ``truth_empty``.
+
+    Parameters
+    ----------
+    counts : pandas.DataFrame
+        Of `Plan.counts`.
+    samples : pandas.DataFrame
+        All samples, with ``task``, ``hour_start`` and ``cells_truth``.
+    """
+    empty = samples.loc[samples["cells_truth"] == 0, ["task", "hour_start"]].drop_duplicates()
+    month = np.datetime_as_string(empty["hour_start"].to_numpy().astype("datetime64[M]"))
+    found = empty.assign(month=month).groupby(["task", "month"]).size()
+    places = pd.MultiIndex.from_frame(counts[["task", "month"]])
+    number = found.reindex(places, fill_value=0).to_numpy(dtype=np.int64)
+    return counts.assign(scored=counts["scored"] - number, truth_empty=number)
+
+
+def _off_hours(field: xr.DataArray) -> InputError:
+    first = np.datetime_as_string(hours_of(field)[0], unit="s")
+    if stamp_of(field) == "mean":
+        return InputError(
+            f"no mean of the truth begins on a full hour (the first at {first})",
+            hint="give means from one full hour to the next",
+        )
+    return InputError(
+        f"no stamp of the truth is on a full hour (the first is {first})",
+        hint="if they are hourly means, add stamp=mean to the truth",
+    )
 
 
 def fitted_to(degradation: Degradation, field: xr.DataArray) -> tuple[xr.DataArray, str | None]:

@@ -15,19 +15,22 @@ from dask.delayed import delayed
 from deepcams_eval import published
 from deepcams_eval.colocate import Compute
 from deepcams_eval.degrade import degradation
-from deepcams_eval.downscale import TASKS, Downscaler, Task, Training, registry
+from deepcams_eval.downscale import TASKS, Task, registry
+from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
-from deepcams_eval.downscale.registry import Listed
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.report.simulation_content import Case
 from deepcams_eval.schema import FloatArray, Product
 from deepcams_eval.simulation import tables
+from deepcams_eval.simulation.boxes import box_cells
 from deepcams_eval.simulation.choice import BASELINES, Chosen, choose, shown_of
-from deepcams_eval.simulation.month import Key, Part, Work, box_cells, replay, score_month
+from deepcams_eval.simulation.inputs import Inputs, states
+from deepcams_eval.simulation.month import Key, Part, Work, replay, score_month
 from deepcams_eval.simulation.notes import notes_of
 from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.plan import Plan, fitted_to
+from deepcams_eval.simulation.plan import Plan, fitted_to, with_empty
 from deepcams_eval.simulation.spectra import ZonalSpectrum
+from deepcams_eval.simulation.training import train
 from deepcams_eval.sources.product import ProductSpec, open_product
 
 Progress = Callable[[str, int, int], None]
@@ -98,7 +101,11 @@ class SimulationSettings:
 
 @dataclass(frozen=True, eq=False)
 class SimulationResult:
-    """Everything that `simulate` found; the tables are those of the files of the same name."""
+    """Everything that `simulate` found; the tables are those of the files of the same name.
+
+    `methods` holds the tasks that were scored; `inputs` the files of the truth, of each
+    prediction and of each checkpoint.
+    """
 
     product: Product
     truth: xr.DataArray
@@ -112,6 +119,7 @@ class SimulationResult:
     counts: pd.DataFrame
     error_maps: dict[tuple[str, str], FloatArray]
     cases: tuple[Case, ...]
+    inputs: Inputs
     notes: list[str] = field(default_factory=list)
 
 
@@ -143,25 +151,33 @@ def simulate(
     InputError
         If an input cannot be used.
     NoDataError
-        If there is no hour of the year, or no method.
+        If there is no hour of the year, no method, or no task of which an hour can be scored.
     """
     product = open_product(settings.truth, strict=settings.strict)
     operator = degradation(settings.degrade)
-    truth, left_out = fitted_to(operator, product.field)
-    plan = Plan(truth, settings.year)
-    trained = tuple(registry.checkpoint(one.name, one.path) for one in settings.checkpoints)
-    chosen = choose(settings.tasks, settings.methods, _predictions(settings), trained)
-    parts.start(_fingerprint(settings, product, chosen), resume=resume)
-    learnt = _fit(chosen, settings, truth, progress)
+    plan = Plan(product.field, settings.year)
+    predictions = [
+        open_product(one.product, strict=settings.strict) for one in settings.predictions
+    ]
+    chosen = _possible(_choose(settings, predictions), plan)
+    truth, left_out = product.field, None
+    if set(chosen.methods) != {"temporal"}:
+        truth, left_out = fitted_to(operator, product.field)
+    inputs = _inputs(settings, product, predictions)
+    parts.start(_fingerprint(settings, inputs, chosen), resume=resume)
+    parts.check(plan.months)
+    learnt = train(
+        chosen,
+        truth,
+        operator,
+        year=settings.year,
+        asked=settings.train_years,
+        progress=progress,
+    )
     work = Work(operator, learnt.methods, shown_of(learnt.methods))
     _score_all(plan, truth, work, parts, settings.workers, compute, progress)
     merged = merge(parts.read(month) for month in plan.months)
-    if merged.samples.empty:
-        raise NoDataError(
-            f"no hour of {settings.year} could be scored: no interval of three hours is complete",
-            hint="give consecutive hours, from 00, 03, ... UTC to the next of them",
-        )
-    result = _tabulate(merged, plan, truth, product, learnt, work, settings)
+    result = _tabulate(merged, plan, truth, product, learnt, work, settings, inputs)
     result.notes.extend(learnt.said(truth))
     if left_out is not None:
         result.notes.append(f"{left_out}.")
@@ -235,58 +251,50 @@ def _task(truth: xr.DataArray, plan: Plan, month: str, work: Work, parts: Parts)
     return delayed(run)()
 
 
-def _fit(
-    chosen: Chosen, settings: SimulationSettings, truth: xr.DataArray, progress: Progress | None
-) -> Chosen:
-    """Let the methods that learn do so; without training years they are left out."""
-    learners = chosen.learners
-    if not learners:
-        return chosen
-    years = np.asarray(truth["time"].values.astype("datetime64[Y]").astype(int)) + 1970
-    wanted = tuple(year for year in settings.train_years if year in years)
-    if not wanted:
-        return chosen.without(learners, "no training year: add --train-years")
-    places = np.flatnonzero(np.isin(years, wanted))
-    days = truth["time"].values[places].astype("datetime64[D]")
-    cuts = np.flatnonzero(np.diff(days).astype(bool)) + 1
-
-    def blocks() -> Iterator[xr.DataArray]:
-        groups = np.split(places, cuts)
-        for done, group in enumerate(groups, start=1):
-            yield truth.isel(time=group).compute(scheduler="synchronous")
-            if progress is not None:
-                progress("training days", done, len(groups))
-
-    training = Training(wanted, degradation(settings.degrade), blocks)
-    for learner in learners:
-        learner.fit(training)
-    return chosen
-
-
-def _predictions(settings: SimulationSettings) -> tuple[Downscaler, ...]:
-    opened = (
-        (spec, open_product(spec.product, strict=settings.strict)) for spec in settings.predictions
+def _choose(settings: SimulationSettings, predictions: Sequence[Product]) -> Chosen:
+    trained = tuple(registry.checkpoint(one.name, one.path) for one in settings.checkpoints)
+    files = tuple(
+        Prediction(spec.product.name, spec.task, product.field)
+        for spec, product in zip(settings.predictions, predictions, strict=True)
     )
-    return tuple(
-        Prediction(spec.product.name, spec.task, product.field) for spec, product in opened
-    )
+    return choose(settings.tasks, settings.methods, files, trained)
 
 
-def _fingerprint(settings: SimulationSettings, product: Product, chosen: Chosen) -> dict[str, Any]:
+def _possible(chosen: Chosen, plan: Plan) -> Chosen:
+    """Leave out the tasks of which the truth has no hour to score."""
+    scored = plan.counts(tuple(chosen.methods)).groupby("task")["scored"].sum()
+    tasks = [task for task in chosen.methods if scored[task]]
+    if not tasks:
+        raise NoDataError(
+            f"no hour of {plan.year} can be scored: no interval of three hours is complete",
+            hint="give consecutive hours, from 00, 03, ... UTC to the next of them",
+        )
+    return chosen.only(tasks, "no interval of three hours of the truth is complete")
+
+
+def _inputs(settings: SimulationSettings, truth: Product, predictions: Sequence[Product]) -> Inputs:
+    networks = (registry.checkpoint_files(one.path) for one in settings.checkpoints)
+    return (truth.files, *(one.files for one in predictions), *networks)
+
+
+def _fingerprint(settings: SimulationSettings, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
     """Return what must be the same for months of an interrupted run to be of use."""
     kept = {
         key: value
         for key, value in asdict(settings).items()
         if key not in ("seed", "resamples", "weights", "workers")
     }
-    files = [*product.files]
+    truth, *others = states(inputs)
+    of_predictions = len(settings.predictions)
     return {
         **kept,
         "methods": {
             task: [f"{one.name} ({chosen.sources[task, one.name]})" for one in methods]
             for task, methods in chosen.methods.items()
         },
-        "files": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+        "files of the truth": truth,
+        "files of predictions": others[:of_predictions],
+        "files of checkpoints": others[of_predictions:],
     }
 
 
@@ -298,17 +306,19 @@ def _tabulate(
     chosen: Chosen,
     work: Work,
     settings: SimulationSettings,
+    inputs: Inputs,
 ) -> SimulationResult:
     names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
-    common, left_out = tables.common(merged.samples)
-    _require_common(names, common, merged.samples)
+    samples = merged.samples
+    common, _ = tables.common(samples[samples["cells_truth"] > 0])
+    _require_common(names, common, samples)
     printed = {"temporal": published.table2(), "spatial": published.table3()}
     result = SimulationResult(
         product=product,
         truth=truth,
         methods=names,
         available=chosen.available,
-        samples=merged.samples,
+        samples=samples,
         months={
             task: tables.month_table(
                 common,
@@ -331,7 +341,7 @@ def _tabulate(
             names,
         ),
         spectra=_ordered(_spectra(merged, truth), names),
-        counts=plan.counts(tuple(names)),
+        counts=with_empty(plan.counts(tuple(names)), samples),
         error_maps={
             key: np.sqrt(
                 np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
@@ -339,18 +349,9 @@ def _tabulate(
             for key, (total, count) in merged.square_error.items()
         },
         cases=tuple(_cases(merged, plan, truth, work)),
+        inputs=inputs,
     )
-    result.notes.extend(
-        notes_of(
-            product,
-            chosen,
-            merged,
-            result.counts,
-            year=settings.year,
-            train_years=settings.train_years,
-            left_out=left_out,
-        )
-    )
+    result.notes.extend(notes_of(product, chosen, merged, result.counts, between=plan.between))
     return result
 
 
@@ -359,12 +360,20 @@ def _require_common(
 ) -> None:
     """Refuse a task without an hour that all its methods have, naming the one with fewest."""
     for task in names:
-        if (common["task"] == task).any() or not (samples["task"] == task).any():
+        if (common["task"] == task).any():
             continue
-        scored = samples[(samples["task"] == task) & (samples["n"] > 0)]
-        hours = scored.groupby("method")["time"].nunique().reindex(names[task], fill_value=0)
+        of_task = samples[samples["task"] == task]
+        if not of_task["cells_truth"].any():
+            raise NoDataError(
+                f"the truth has no value in any hour of the {task} task",
+                hint="check the truth, or leave the task out with --task",
+            )
+        valued = of_task[of_task["cells_missing"] < of_task["cells_truth"]]
+        hours = valued.groupby("method")["hour_start"].nunique()
+        hours = hours.reindex(list(names[task]), fill_value=0)
         raise NoDataError(
-            f"no hour has a value of every {task} method; {hours.idxmin()!r} has {hours.min()}",
+            f"no cell of any hour has a value of every {task} method; {hours.idxmin()!r} has"
+            f" {hours.min()} hours with a value",
             hint="check its times and the gaps of the truth, or leave it out",
         )
 

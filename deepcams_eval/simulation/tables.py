@@ -1,8 +1,9 @@
 """From the samples of a simulation to its tables: months, summaries, skill.
 
 A sample is one method at one hour with one weighting, as `FrameScorer` gives it, with the columns
-``task``, ``method``, ``time`` (datetime64) and ``hours`` ("kept" for the hours of the 3-hourly
-input, "inserted" for those between). It counts where its RMSE is finite.
+``task``, ``method``, ``hour_start`` (datetime64, the beginning of its hour, to whose month and day
+it belongs) and ``hours`` ("kept" for the hours of the 3-hourly input, "inserted" for those
+between). It counts where its RMSE is finite.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], i
     InputError
         If a sample stands there twice.
     """
-    _require_columns(samples, ("task", "method", "time", "weights", "rmse"))
+    _require_columns(samples, ("task", "method", "hour_start", "weights", "rmse"))
     keep = np.zeros(len(samples), dtype=bool)
     left_out: dict[tuple[str, str], int] = {}
     task_of = samples["task"].to_numpy()
@@ -70,7 +71,7 @@ def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], i
             missing = int((~finite.loc[:, [method]].all(axis=1)).sum())
             if missing:
                 left_out[task, method] = missing
-        keep[rows] = part["time"].isin(finite.index[shared]).to_numpy()
+        keep[rows] = part["hour_start"].isin(finite.index[shared]).to_numpy()
     return samples[keep].reset_index(drop=True), left_out
 
 
@@ -233,7 +234,7 @@ def skill(
         of_task = scored[scored["task"] == task]
         if of_task.empty:
             continue
-        days = np.unique(of_task["time"].to_numpy().astype("datetime64[D]"))
+        days = np.unique(of_task["hour_start"].to_numpy().astype("datetime64[D]"))
         draws = draw_stations(len(days), resamples, rng)
         for hours, part in _hour_classes(of_task, always=task == _SPLIT_BY_HOURS):
             for weights in _names(part["weights"]):
@@ -309,7 +310,7 @@ class _Year:
     Parameters
     ----------
     times : ndarray of datetime64, shape (hours,)
-        Of the samples.
+        Beginnings of the hours of the samples.
     days : ndarray of datetime64, shape (days,)
         Sorted; all that may be drawn.
     counted : ndarray of bool, shape (hours, methods)
@@ -435,25 +436,26 @@ def _hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str,
 
 
 def _wide(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return `value` by time and `columns`, both sorted; NaN where there is no row."""
-    keys = ["time", *columns]
+    """Return `value` by hour and `columns`, both sorted; NaN where there is no row."""
+    keys = ["hour_start", *columns]
     repeated = samples.duplicated(keys)
     if repeated.any():
         row = samples[repeated].iloc[0]
         raise InputError(
-            f"the sample of {row['task']} {row['method']} at {row['time']} stands there twice",
+            f"the sample of {row['task']} {row['method']} at {row['hour_start']} stands there"
+            " twice",
             hint="score each hour once",
         )
     finite = samples[value].where(np.isfinite(samples[value]))
     table = samples.assign(**{value: finite}, method=samples["method"].astype(str))
     # A mean over one sample; `dropna` would drop the hours and methods without a score.
     return pd.DataFrame(
-        table.pivot_table(values=value, index="time", columns=list(columns), dropna=False)
+        table.pivot_table(values=value, index="hour_start", columns=list(columns), dropna=False)
     )
 
 
 def _scored(samples: pd.DataFrame) -> pd.DataFrame:
-    _require_columns(samples, ("task", "method", "time", "hours", "weights", *TABLE_SCORES))
+    _require_columns(samples, ("task", "method", "hour_start", "hours", "weights", *TABLE_SCORES))
     finite = np.isfinite(samples["rmse"].to_numpy(dtype=np.float64))
     return samples.iloc[np.flatnonzero(finite)]
 
@@ -465,7 +467,7 @@ def _require_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
 
 
 def _require_same_hours(samples: pd.DataFrame, task: str, methods: Sequence[str]) -> None:
-    hours = {name: set(samples["time"][samples["method"] == name]) for name in methods}
+    hours = {name: set(samples["hour_start"][samples["method"] == name]) for name in methods}
     for name, times in hours.items():
         if not times:
             raise InputError(f"the method {name!r} has no {task} sample")
@@ -478,7 +480,7 @@ def _require_same_hours(samples: pd.DataFrame, task: str, methods: Sequence[str]
 
 
 def _month(samples: pd.DataFrame) -> npt.NDArray[np.str_]:
-    return np.datetime_as_string(samples["time"].to_numpy().astype("datetime64[M]"))
+    return np.datetime_as_string(samples["hour_start"].to_numpy().astype("datetime64[M]"))
 
 
 def _names(column: pd.Series[Any]) -> list[str]:
