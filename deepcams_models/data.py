@@ -167,8 +167,8 @@ def load_truth(settings: TrainSettings) -> tuple[Truth, Truth]:
     if settings.data == "nature":
         return split(nature_truth(settings))
     if settings.data == "demo+nature":
-        train, valid = load_truth(settings.model_copy(update={"data": "demo"}))
-        return joined(nature_truth(settings), train), valid
+        own, held_out = load_truth(settings.model_copy(update={"data": "demo"}))
+        return joined(nature_truth(settings), own), held_out
     root = demo_archive() if settings.data == "demo" else Path(settings.data)
     field = _open(root)
     hours = _hours(field)

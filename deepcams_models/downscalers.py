@@ -232,8 +232,8 @@ class Abpn(_Described):
     Parameters
     ----------
     checkpoint : Path, optional
-        As `deepcams_models.checkpoint.load` takes it; the weights that come with the package
-        where absent.
+        As `deepcams_models.checkpoint.load` takes it. Where absent, of the weights that come with
+        the package those that were trained with the operator of the maps.
     allow_registration : str, optional
         Operator that the network may be trained with although the maps are made by ``node``: a
         node is then taken for the middle of a cell of that operator.
@@ -251,8 +251,17 @@ class Abpn(_Described):
     def __init__(
         self, checkpoint: Path | None = None, *, allow_registration: str | None = None
     ) -> None:
-        self.trained = _Trained("abpn", SHIPPED / "abpn" if checkpoint is None else checkpoint)
+        paths = [checkpoint] if checkpoint is not None else _shipped("abpn")
+        self._choices = tuple(_Trained("abpn", path) for path in paths)
+        self.trained = self._choices[0]
         self.allow_registration = allow_registration
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators whose maps it takes."""
+        own = [trained.card.degradation or "" for trained in self._choices]
+        also = ["node"] if self.allow_registration in own and "node" not in own else []
+        return (*own, *also)
 
     @classmethod
     def from_checkpoint(cls, name: str, path: Path) -> Self:
@@ -272,7 +281,8 @@ class Abpn(_Described):
             network was trained with, or does not give the coordinates of the frames.
         """
         require_same_times(coarse.field, target)
-        operator = self.operator_for(coarse.degradation)
+        trained = self.trained_for(coarse.degradation)
+        operator = degradation(trained.card.degradation or "")
         self._tell_stamp(coarse.field)
         start = BackProjection()(coarse, target).values
         canvas = _Canvas.of(coarse, target)
@@ -281,47 +291,57 @@ class Abpn(_Described):
         for index, frame in enumerate(coarse.field.values):
             seen = canvas.spread(below[index]) if below is start else below[index]
             if np.isfinite(frame).any():
-                canvas.place(self._enlarged(frame, seen, canvas.cyclic), result[index])
+                made = _enlarged(trained, frame, seen, canvas.cyclic)
+                canvas.place(made, result[index])
         result[np.isnan(start)] = np.nan
         return target.field(result)
 
-    def operator_for(self, made_by: Degradation | None) -> Degradation:
-        """Return the operator that the network was trained with, if maps of `made_by` suit it.
+    def trained_for(self, made_by: Degradation | None) -> _Trained:
+        """Return the network that suits maps of `made_by`.
 
         Raises
         ------
         InputError
-            If they do not; the message names both operators.
+            If none does; the message names the operators.
         """
-        wanted = self.trained.card.degradation or ""
         if made_by is None:
             raise InputError(
                 "the coarse field names no degradation operator, so its registration is unknown",
                 hint="give the operator that made it: imresize, mean or node",
             )
-        allowed = made_by.name == "node" and self.allow_registration == wanted
-        if made_by.name != wanted and not allowed:
+        by_operator = {one.card.degradation or "": one for one in reversed(self._choices)}
+        wanted = made_by.name
+        if wanted == "node" and self.allow_registration is not None:
+            wanted = self.allow_registration
+        if wanted not in by_operator:
             raise InputError(
-                f"{self.name} was trained on maps that {wanted!r} made, but these are of"
-                f" {made_by.name!r}",
+                f"{self.name} was trained on maps that {' or '.join(map(repr, by_operator))} made,"
+                f" but these are of {made_by.name!r}",
                 path=self.trained.path,
                 hint=f"use a checkpoint trained with {made_by.name!r}, or another spatial method",
             )
-        return degradation(wanted)
+        return by_operator[wanted]
 
-    def _enlarged(self, frame: _Maps, start: _Maps, cyclic: bool) -> _Maps:
-        import torch
 
-        trained = self.trained
-        given = trained.module.settings.start == "given"
-        with torch.inference_mode():
-            made = trained.module(
-                trained.tensor(_filled(frame, frame)),
-                trained.tensor(_filled(start, start)) if given else None,
-                cyclic=cyclic,
-            )  # (1, 1, 3h, 3w)
-            enlarged: _Maps = trained.maps(made)[0, 0]
-            return enlarged
+def _enlarged(trained: _Trained, frame: _Maps, start: _Maps, cyclic: bool) -> _Maps:
+    import torch
+
+    given = trained.module.settings.start == "given"
+    with torch.inference_mode():
+        made = trained.module(
+            trained.tensor(_filled(frame, frame)),
+            trained.tensor(_filled(start, start)) if given else None,
+            cyclic=cyclic,
+        )  # (1, 1, 3h, 3w)
+        enlarged: _Maps = trained.maps(made)[0, 0]
+        return enlarged
+
+
+def _shipped(network: str) -> list[Path]:
+    """Return the weights of a network that come with the package; its usual place if none do."""
+    usual = SHIPPED / network
+    others = sorted(card.with_suffix("") for card in SHIPPED.glob(f"{network}-*.json"))
+    return [usual, *others] if usual.with_suffix(".json").exists() or not others else others
 
 
 class _Canvas:

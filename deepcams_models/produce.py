@@ -343,7 +343,7 @@ def _spatial(settings: ProduceSettings) -> Downscaler:
     other = "such as --spatial bicubic"
     try:
         method = Abpn(settings.abpn, allow_registration=settings.allow_registration)
-        method.operator_for(degradation(_OPERATOR))
+        method.trained_for(degradation(_OPERATOR))
     except InputError as error:
         hint = f"{error.hint}, {other}"
         if settings.abpn is not None or "trained on" in error.problem:
@@ -375,7 +375,7 @@ def _notes(product: Product, method: Composed, settings: ProduceSettings) -> lis
         if isinstance(step, Xvfi | Abpn):
             notes += step.notes(product.field)
     if isinstance(method.spatial, Abpn) and settings.allow_registration is not None:
-        trained = method.spatial.trained.card.degradation
+        trained = method.spatial.trained_for(degradation(_OPERATOR)).card.degradation
         if trained != _OPERATOR:
             notes.append(
                 f"{method.spatial.name}: trained with {trained!r}; CAMS nodes are taken for the"
@@ -385,8 +385,13 @@ def _notes(product: Product, method: Composed, settings: ProduceSettings) -> lis
 
 
 def _cards(maker: Maker) -> dict[str, dict[str, Any]]:
-    steps = (maker.method.temporal, maker.method.spatial)
-    return {step.name: asdict(step.trained.card) for step in steps if isinstance(step, Xvfi | Abpn)}
+    temporal, spatial = maker.method.temporal, maker.method.spatial
+    cards = {}
+    if isinstance(temporal, Xvfi):
+        cards[temporal.name] = asdict(temporal.trained.card)
+    if isinstance(spatial, Abpn):
+        cards[spatial.name] = asdict(spatial.trained_for(degradation(_OPERATOR)).card)
+    return cards
 
 
 def _lasting_settings(settings: ProduceSettings, product: Product, maker: Maker) -> dict[str, Any]:

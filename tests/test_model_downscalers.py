@@ -260,9 +260,9 @@ class TestAbpn:
         # Allowed is only what was said, and only for nodes.
         other = Abpn(path, allow_registration="mean")
         with pytest.raises(InputError, match="trained on"):
-            other.operator_for(degradation("node"))
+            other.trained_for(degradation("node"))
         with pytest.raises(InputError, match="trained on"):
-            Abpn(path, allow_registration="imresize").operator_for(degradation("mean"))
+            Abpn(path, allow_registration="imresize").trained_for(degradation("mean"))
 
     def test_nodes_taken_for_middles_of_cells(self, tmp_path: Path) -> None:
         # As the enlargement by three of 25 x 48 nodes: rows 1 to 73 of 75, columns turned by one.
