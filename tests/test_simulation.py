@@ -17,13 +17,16 @@ import xarray as xr
 
 from deepcams_eval.degrade import degradation
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
+from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.downscale.prediction import Prediction
+from deepcams_eval.downscale.spatial import Bicubic
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
 from deepcams_eval.schema import make_field
 from deepcams_eval.simulation import calling
 from deepcams_eval.simulation.boxes import Box, box_cells, largest_box
 from deepcams_eval.simulation.calling import call
+from deepcams_eval.simulation.choice import Chosen
 from deepcams_eval.simulation.files import describe
 from deepcams_eval.simulation.month import Part, Work, score_month
 from deepcams_eval.simulation.parts import Parts
@@ -670,6 +673,31 @@ class TestNothingOfAnother:
             calling.fit(Learner(), training)
         with pytest.raises(InputError, match=r"'learner': its notes failed .*no list of sentences"):
             calling.notes(Learner(), truth)
+
+
+class TestOperators:
+    """A method may be made for the maps of some operators only."""
+
+    @pytest.fixture
+    def chosen(self) -> Chosen:
+        class OfNodes(Bicubic):
+            name = "of-nodes"
+            operators = ("node",)
+
+        steps = (Bicubic(), OfNodes())
+        joint = Composed(Linear(), steps[1])
+        return Chosen({"spatial": steps, "joint": (joint,)}, {}, ())
+
+    def test_left_out_with_its_pairs_and_said(self, chosen: Chosen) -> None:
+        left = chosen.suited("mean", [])
+        assert [one.name for one in left.methods["spatial"]] == ["bicubic"]
+        assert "joint" not in left.methods
+        assert "spatial of-nodes: left out, it does not take maps of mean." in left.notes
+        assert chosen.suited("node", []).methods == chosen.methods
+
+    def test_refused_by_name(self, chosen: Chosen) -> None:
+        with pytest.raises(InputError, match="'of-nodes' takes maps that node made"):
+            chosen.suited("mean", ["of-nodes"])
 
 
 class TestPrediction:

@@ -179,8 +179,9 @@ class Downscaler(Protocol):
 
     Notes
     -----
-    Optional attributes: ``title`` (str, a few words on what it does) and ``halo`` (int, 3-hourly
-    frames wanted beyond the two about the hours asked for, 0 where absent).
+    Optional attributes: ``title`` (str, a few words on what it does), ``halo`` (int, 3-hourly
+    frames wanted beyond the two about the hours asked for, 0 where absent) and ``operators``
+    (tuple of str, the degradations whose maps it takes, any where absent).
 
     Optional methods:
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,9 +80,28 @@ class Chosen:
         kept = {task: methods for task, methods in self.methods.items() if task in tasks}
         return replace(self, methods=kept, notes=(*self.notes, *notes))
 
-    def without(self, learners: Sequence[Any], reason: str) -> Chosen:
-        """Return the choice without `learners` and the joint methods that have one as a step."""
-        gone = {id(one) for one in learners}
+    def suited(self, operator: str, named: Collection[str]) -> Chosen:
+        """Return the choice without the methods that do not take maps of `operator`.
+
+        Raises
+        ------
+        InputError
+            If one of them was asked for by name.
+        """
+        steps = [s for methods in self.methods.values() for m in methods for s in _steps(m)]
+        found = {id(s): s for s in steps if operator not in (_operators_of(s) or (operator,))}
+        for step in found.values():
+            takes = " or ".join(_operators_of(step) or ())
+            if step.name in named:
+                raise InputError(
+                    f"{step.name!r} takes maps that {takes} made, not those of {operator}",
+                    hint="choose another --degrade, or leave it out",
+                )
+        return self.without(list(found.values()), f"it does not take maps of {operator}")
+
+    def without(self, steps: Sequence[Any], reason: str) -> Chosen:
+        """Return the choice without `steps` and the joint methods that have one of them."""
+        gone = {id(one) for one in steps}
         kept: dict[Task, tuple[Downscaler, ...]] = {}
         notes = []
         for task, methods in self.methods.items():
@@ -238,6 +257,11 @@ def _steps(method: Downscaler) -> Iterator[Any]:
         yield from (method.first, method.second)
     else:
         yield method
+
+
+def _operators_of(step: Any) -> tuple[str, ...] | None:
+    """Return the operators whose maps a method takes; None if it takes any."""
+    return getattr(step, "operators", None)
 
 
 def _fit_of(step: Any) -> Callable[[Training], None] | None:

@@ -257,7 +257,9 @@ def _choose(settings: SimulationSettings, predictions: Sequence[Product]) -> Cho
         Prediction(spec.product.name, spec.task, product.field)
         for spec, product in zip(settings.predictions, predictions, strict=True)
     )
-    return choose(settings.tasks, settings.methods, files, trained)
+    chosen = choose(settings.tasks, settings.methods, files, trained)
+    named = [part for name in settings.methods or () for part in name.split("+")]
+    return chosen.suited(settings.degrade, [*named, *(one.name for one in settings.checkpoints)])
 
 
 def _possible(chosen: Chosen, plan: Plan) -> Chosen:
