@@ -501,7 +501,7 @@ def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationContent
         found = texts(drawing.figure)
         assert "synthetic" not in found.lower()
         assert "NASA GMAO GEOS-CF" in found
-        assert re.search(r"n = [\d,]+ (hour|sample|day|frame)", found), drawing.name
+        assert re.search(r"n = [\d,]+ (hour|sample|day|row)", found), drawing.name
 
 
 def test_latex_is_escaped_and_readable(report: Path) -> None:
