@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepcams_models.abpn import SpatialAttention
-from deepcams_models.grid import Padding, enlarge, wrap_columns
+from deepcams_models.grid import Padding, box_mean, enlarge, wrap_columns
 from deepcams_models.warping import Kernel
 from deepcams_models.xvfi import (
     FEATURE_STRIDE,
@@ -114,7 +114,8 @@ class PlainCorrection(nn.Module):
         x = functional.relu(net.to_half(torch.cat([double(x), half], 1), cyclic))
         x = functional.relu(net.mix_half(x, cyclic))
         x = functional.relu(net.to_full(torch.cat([double(x), full], 1), cyclic))
-        return net.head(functional.relu(net.mix_full(x, cyclic)), cyclic)
+        x = functional.relu(net.mix_full(x, cyclic))
+        return net.head(x, cyclic) + net.direct(known, cyclic)
 
 
 PLAIN: dict[type[nn.Module], Callable[..., nn.Module]] = {
@@ -259,15 +260,23 @@ class PlainXvfi(nn.Module):
                 larger = enlarge(found, 2, "bilinear", cyclic=cyclic)
                 found = torch.cat([2 * larger[:, :4], larger[:, 4:]], 1)
             warped, flows = self._warped(first, last, starts, found, t, cyclic)
-            linear = (1 - t) * first + t * last
-            time = torch.full_like(first, t)
-            known = [first, last, *warped, warped[0] - warped[1]]
-            known += [torch.cat(flows, 1) / 4, linear, found[:, 4:], time]
-            found = found + self.network.correct(torch.cat(known, 1), cyclic)[:, :5]
+            level = box_mean((first.abs() + last.abs()) / 2, 17, cyclic=cyclic) + 0.05
+            moved = (1 - t) * warped[0] + t * warped[1] - (1 - t) * first - t * last
+            sharp = [*warped, first, last, moved]
+            details = [one - box_mean(one, 3, cyclic=cyclic) for one in sharp]
+            known = [first / level - 1, last / level - 1]
+            known.append(torch.asinh(3 * (first - last) / level))
+            small = [*details, moved, warped[0] - warped[1]]
+            known += [torch.asinh(15 * one / level) for one in small]
+            known += [torch.cat(flows, 1) / 4, found[:, 4:], torch.log(level) / 3]
+            known.append(torch.full_like(first, t - 0.5))
+            raw = self.network.correct(torch.cat(known, 1), cyclic) * self.network.steps
+            found = found + raw[:, :5]
         warped, _ = self._warped(first, last, starts, found, t, cyclic)
         mask = torch.sigmoid(6 * torch.tanh(found[:, 4:] / 6))
         blended = (1 - t) * mask * warped[0] + t * (1 - mask) * warped[1]
-        return blended / ((1 - t) * mask + t * (1 - mask))
+        residual = 4 * t * (1 - t) * level * raw[:, 5:]
+        return blended / ((1 - t) * mask + t * (1 - mask)) + residual
 
     def _warped(
         self,
