@@ -21,7 +21,7 @@ from deepcams_eval.cli.running import (
     parse_numbers,
     progress_bar,
 )
-from deepcams_eval.degrade import DEGRADATIONS, hours_of
+from deepcams_eval.degrade import DEGRADATIONS
 from deepcams_eval.downscale import TASKS, Task
 from deepcams_eval.errors import InputError
 from deepcams_eval.outputs import check_target, whole_folder
@@ -36,7 +36,7 @@ from deepcams_eval.simulation.run import (
     simulate,
 )
 from deepcams_eval.sources.layout import find_data
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.sources.product import ProductSpec
 
 TRUTH = "geoscf"
 """The folder of hourly truth in the standard layout."""
@@ -129,7 +129,7 @@ def simulation(
         settings = SimulationSettings(
             year=year,
             truth=spec,
-            train_years=_training(train_years, year, spec if truth is None else None),
+            train_years=_training(train_years, year, of_folder=truth is None),
             tasks=tasks,
             methods=None if methods is None else _names(methods),
             predictions=predictions,
@@ -218,20 +218,14 @@ def _truth(data: str | None, truth: str | None, progress: Any) -> ProductSpec:
     raise InputError(f"has no folder {TRUTH}", path=root, hint=_GIVE_TRUTH)
 
 
-def _training(text: str | None, year: int, found: ProductSpec | None) -> tuple[int, ...]:
-    """Return the years asked for, or those of a data folder before the year scored."""
-    if text is not None:
-        years = parse_numbers(text, "--train-years", 1900, 2200)
-        if year in years:
-            raise typer.BadParameter(
-                f"{year} is the year that is scored", param_hint="--train-years"
-            )
-        return years
-    if found is None:
-        return ()
-    starts = hours_of(open_product(found).field)
-    occurring = starts.astype("datetime64[Y]").astype(int) + 1970
-    return tuple(sorted({int(one) for one in occurring if one < year}))
+def _training(text: str | None, year: int, *, of_folder: bool) -> tuple[int, ...] | None:
+    """Return the years asked for, else None (all before the year scored) for a data folder."""
+    if text is None:
+        return None if of_folder else ()
+    years = parse_numbers(text, "--train-years", 1900, 2200)
+    if year in years:
+        raise typer.BadParameter(f"{year} is the year that is scored", param_hint="--train-years")
+    return years
 
 
 def _prediction(text: str, tasks: Sequence[Task]) -> PredictionSpec:

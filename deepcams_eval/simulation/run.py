@@ -62,8 +62,8 @@ class SimulationSettings:
         The year scored.
     truth : ProductSpec
         Hourly fields.
-    train_years : tuple of int
-        Years of the truth that methods may learn from; never `year`.
+    train_years : tuple of int or None
+        Years of the truth that methods may learn from, never `year`; None for all before it.
     tasks : tuple of Task
         Which tables are made.
     methods : tuple of str or None
@@ -86,7 +86,7 @@ class SimulationSettings:
 
     year: int
     truth: ProductSpec
-    train_years: tuple[int, ...] = ()
+    train_years: tuple[int, ...] | None = ()
     tasks: tuple[Task, ...] = TASKS
     methods: tuple[str, ...] | None = None
     predictions: tuple[PredictionSpec, ...] = ()

@@ -21,7 +21,7 @@ def train(
     degradation: Degradation,
     *,
     year: int,
-    asked: Sequence[int],
+    asked: Sequence[int] | None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Chosen:
     """Let the methods that learn do so; without a training year in the truth they are left out.
@@ -36,8 +36,9 @@ def train(
         The operator of the run.
     year : int
         The year scored.
-    asked : sequence of int
-        Training years asked for; those that the truth does not have are named in the notes.
+    asked : sequence of int or None
+        Training years asked for; those that the truth does not have are named in the notes. None
+        for all that the truth has before `year`.
     progress : callable, optional
         Called with "training days", the days read and the days in all, once for each method.
 
@@ -54,10 +55,12 @@ def train(
     learners = chosen.learners
     if not learners:
         return chosen
-    if year in asked:
-        raise InputError(f"{year} is the year that is scored", hint="learn from other years")
     starts = hours_of(truth)
     years = starts.astype("datetime64[Y]").astype(int) + 1970
+    if asked is None:
+        asked = sorted({int(one) for one in years if one < year})
+    if year in asked:
+        raise InputError(f"{year} is the year that is scored", hint="learn from other years")
     found = tuple(one for one in asked if one in years)
     absent = _absent(asked, sorted({int(one) for one in years}))
     if not found:
