@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from deepcams_eval.colocate import Colocation, Compute, colocate, step_starts
-from deepcams_eval.errors import NoDataError
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.lags import lag_notes, lag_table
 from deepcams_eval.qc import QcSettings, apply_rules
-from deepcams_eval.schema import Observations, Product
+from deepcams_eval.schema import Observations, Product, codes_of
 from deepcams_eval.score_tables import (
     Sample,
     ScoreTables,
@@ -25,6 +26,7 @@ from deepcams_eval.sources.openaq import read_observations
 from deepcams_eval.sources.product import ProductSpec, open_products
 
 Progress = Callable[[str, int, int], None]
+_SHIFTED = "assumed_time_shift"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class InsituSettings:
         West, south, east, north in degrees; west > east crosses the date line.
     countries : tuple of str
         ISO 3166-1 alpha-2 codes; all when empty.
+    shifts : dict of str to float
+        Hours to add to the times of a provider's records, by provider.
     baseline : str, optional
         Product that differences are taken from; ``cams``, else the first.
     sample : {"common", "own"}
@@ -63,6 +67,7 @@ class InsituSettings:
     stations: Path | None = None
     bbox: tuple[float, float, float, float] | None = None
     countries: tuple[str, ...] = ()
+    shifts: Mapping[str, float] = field(default_factory=dict)
     baseline: str | None = None
     sample: Sample = "common"
     seed: int = 0
@@ -87,6 +92,8 @@ class InsituResult:
         The pairs and what became of the other observations.
     tables : ScoreTables
         Scores and differences.
+    lags : pandas.DataFrame
+        The rows of ``lags.csv``.
     stations : geopandas.GeoDataFrame
         Stations with pairs, n and scores.
     baseline : str
@@ -102,6 +109,7 @@ class InsituResult:
     qc: pd.DataFrame
     colocation: Colocation
     tables: ScoreTables
+    lags: pd.DataFrame
     stations: gpd.GeoDataFrame
     baseline: str
     years: dict[str, tuple[int, ...]]
@@ -142,7 +150,8 @@ def insitu(
         progress=None if progress is None else _named(progress, "observations"),
     )
     selected, left_out = select(read, settings.bbox, settings.countries)
-    flagged, qc = apply_rules(selected, settings.qc)
+    timed = shift_times(selected, settings.shifts)
+    flagged, qc = apply_rules(timed, settings.qc)
     colocation = colocate(flagged, products, compute=compute, progress=progress)
     years = {product.name: years_of(product) for product in products}
     tables = score_pairs(
@@ -153,12 +162,19 @@ def insitu(
         resamples=settings.resamples,
         station_sample=settings.sample,
     )
+    lags = lag_table(
+        colocation.pairs,
+        providers_of(flagged.stations),
+        rng=np.random.default_rng(settings.seed),
+        resamples=settings.resamples,
+    )
     result = InsituResult(
         observations=flagged,
         products=products,
         qc=_with_selection(qc, left_out),
         colocation=colocation,
         tables=tables,
+        lags=lags,
         stations=station_table(flagged.stations, colocation.pairs, tables.stations),
         baseline=baseline,
         years=years,
@@ -216,6 +232,53 @@ def select(
     return observations.with_table(table), int((~keep).sum())
 
 
+def shift_times(observations: Observations, shifts: Mapping[str, float]) -> Observations:
+    """Return the observations with the times of some providers moved.
+
+    Parameters
+    ----------
+    observations : Observations
+        Left as it is.
+    shifts : mapping of str to float
+        Hours to add to ``time_start`` and ``time_end``, by provider; negative moves to earlier.
+
+    Returns
+    -------
+    Observations
+        All rows in their order; ``counts`` says how many were moved.
+
+    Raises
+    ------
+    InputError
+        If no station has a provider of that name.
+    """
+    if not shifts:
+        return observations
+    stations = observations.stations
+    known = sorted(set(stations["provider"]) - {""})
+    for unknown in sorted(set(shifts) - set(known)):
+        raise InputError(
+            f"no station has the provider {unknown!r}, whose times were to be shifted",
+            hint=f"the providers are {', '.join(known)}"
+            if known
+            else "give a station file with a provider column through --stations",
+        )
+    code, ids = codes_of(observations.table["station_id"])
+    hours = stations.set_index("station_id")["provider"].map(shifts).reindex(ids).fillna(0.0)
+    microseconds = np.round(hours.to_numpy() * 3_600_000_000).astype("timedelta64[us]")[code]
+    table = observations.table.assign(
+        **{name: observations.table[name] + microseconds for name in ("time_start", "time_end")}
+    )
+    moved = int(np.count_nonzero(microseconds))
+    shifted = observations.with_table(table)
+    return replace(shifted, counts={**observations.counts, _SHIFTED: moved})
+
+
+def providers_of(stations: pd.DataFrame) -> dict[str, str]:
+    """Return the provider of each station; "" where unknown."""
+    return dict(zip(stations["station_id"].astype(str), stations["provider"], strict=True))
+
+
 def years_of(product: Product) -> tuple[int, ...]:
     """Return the years for which a product exists.
 
@@ -248,6 +311,11 @@ def _notes(result: InsituResult, settings: InsituSettings) -> list[str]:
     unknown = sorted(set(settings.countries) - set(result.observations.stations["country"]))
     if unknown:
         notes.append(f"No station is in {', '.join(unknown)}.")
+    notes += [
+        f"{provider}: all times were shifted by {hours:+g} h before the quality control."
+        for provider, hours in settings.shifts.items()
+    ]
+    notes += lag_notes(result.lags)
     for product in result.products:
         notes += [f"{product.name}: {note}" for note in product.notes]
         notes += _absences(product.name, coverage, result.years[product.name])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from deepcams_eval.cli.openaq import openaq
 from deepcams_eval.cli.running import make_app, run_app
+from deepcams_eval.cli.score import score
 
 app = make_app(
     "Validate downscaled PM2.5 against stations: scores with intervals, tables and figures."
 )
 app.command()(openaq)
+app.command()(score)
 
 
 def main() -> None:

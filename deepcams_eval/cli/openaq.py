@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from deepcams_eval import demo
@@ -37,6 +39,7 @@ _NO_DATA = (
 
 _LISTS = ("sentinels", "disabled")
 _OWN_OPTION = ("years", "months", "reference_only")
+_MOST_HOURS = 24
 _NO_OBSERVATIONS = "put OpenAQ files into DIR/openaq, or add --observations PATH"
 _NO_PRODUCT = "put products into DIR/cams, DIR/deepcams or DIR/geoscf, or add --product NAME=PATH"
 
@@ -62,6 +65,13 @@ def openaq(
     ] = None,
     stations: Annotated[
         Path | None, typer.Option(help="Station file: coordinates, provider, country.")
+    ] = None,
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PROVIDER=HOURS: hours to add to a provider's times, such as 'A Network=-1h'; "
+            "repeatable."
+        ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Product that differences are taken from.")
@@ -108,6 +118,7 @@ def openaq(
         reference_only=reference_only,
         **_thresholds(qc or ()),
     )
+    shifts = parse_shifts(shift or ())
     box = None if bbox is None else parse_box(bbox)
     target = out or _new_folder()
     check_target(target)
@@ -122,6 +133,7 @@ def openaq(
             stations=station_file,
             bbox=box,
             countries=_codes(countries or ""),
+            shifts=shifts,
             baseline=baseline,
             sample=_sample(sample),
             seed=seed,
@@ -148,16 +160,22 @@ def openaq(
 
 def summary(result: InsituResult, settings: InsituSettings, synthetic: bool) -> list[str]:
     """Return what is printed when a run is done: one line a product, then the notes."""
+    return score_lines(result.tables.scores, result.notes, settings.sample, synthetic)
+
+
+def score_lines(
+    scores: pd.DataFrame, notes: Sequence[str], sample: Sample, synthetic: bool
+) -> list[str]:
+    """Return one line a product from the rows of ``scores.csv``, then the notes."""
     lines = ["SYNTHETIC data: nothing here says anything about a real product"] if synthetic else []
-    scores = result.tables.scores
-    shown = scores[(scores["stratum"] == "all") & (scores["sample"] == settings.sample)]
+    shown = scores[(scores["stratum"] == "all") & (scores["sample"] == sample)]
     width = max(len(name) for name in shown["product"])
     lines += [
         f"{row['product']:<{width}}  n = {row['n']:,}  stations = {row['stations']:,}  "
         f"R = {row['r']:.4f}  RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f} ug m-3"
         for row in shown.to_dict("records")
     ]
-    return [*lines, *(f"note: {note}" for note in result.notes)]
+    return [*lines, *(f"note: {note}" for note in notes)]
 
 
 def _inputs(
@@ -192,6 +210,29 @@ def _inputs(
     files = (*paths, *(Path(spec.path) for spec in specs if spec.derived is None))
     synthetic = any(lies_in_demo(path) for path in files)
     return paths, stations, specs, synthetic
+
+
+def parse_shifts(texts: Sequence[str]) -> dict[str, float]:
+    """Return the hours of each provider in texts such as ``A Network=-1h``.
+
+    Raises
+    ------
+    typer.BadParameter
+        If a text is no PROVIDER=HOURS of at most a day, or names a provider again.
+    """
+    shifts: dict[str, float] = {}
+    for text in texts:
+        match = re.fullmatch(r"\s*(\S.*?)\s*=\s*([+-]?\d+(?:\.\d+)?)\s*h\s*", text)
+        if match is None or abs(float(match[2])) > _MOST_HOURS:
+            raise typer.BadParameter(
+                f"{text!r} is no PROVIDER=HOURS of at most {_MOST_HOURS} h, such as "
+                "'A Network=-1h'",
+                param_hint="--shift",
+            )
+        if match[1] in shifts:
+            raise typer.BadParameter(f"{match[1]!r} is shifted twice", param_hint="--shift")
+        shifts[match[1]] = float(match[2])
+    return shifts
 
 
 def _thresholds(settings: Sequence[str]) -> dict[str, object]:

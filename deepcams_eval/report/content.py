@@ -50,6 +50,7 @@ class Content:
     sample: Sample
     baseline: str
     synthetic: bool
+    lags: pd.DataFrame | None = None
 
     @property
     def products(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepcams_eval.report import credit, scatter, style
+from deepcams_eval.report import credit, scatter, style, wording
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import HEADLINE
 from deepcams_eval.report.wording import UNIT, escape_figure
@@ -29,6 +29,13 @@ _CELLS_ACROSS = 48
 _MIN_SPAN_DEG = 4.0
 _MARGIN = 0.06
 _MONTHS = "JFMAMJJASOND"
+_LAG_COLUMNS = 3
+_FAINT: Mapping[str, Any] = {
+    "linewidth": 0.7,
+    "markersize": 1.8,
+    "markeredgewidth": 0,
+    "zorder": 2,
+}
 
 
 def draw_figures(content: Content) -> Iterator[style.Drawing]:
@@ -37,6 +44,8 @@ def draw_figures(content: Content) -> Iterator[style.Drawing]:
     yield _draw_stations(content, source)
     yield _draw_months(content, source)
     yield _draw_hours(content, source)
+    if has_lags(content):
+        yield _draw_lags(content, source)
     yield from scatter.draw_scatters(content, source)
 
 
@@ -47,7 +56,14 @@ def count_figures(content: Content) -> int:
         for product in content.products
         for year in content.years
     ]
-    return 3 + 2 * sum(scored)
+    return 3 + has_lags(content) + 2 * sum(scored)
+
+
+def has_lags(content: Content) -> bool:
+    """Return whether there is a correlation to draw at any lag but 0."""
+    if content.lags is None:
+        return False
+    return bool(content.lags.loc[content.lags["lag_h"] != 0, "r"].notna().any())
 
 
 @dataclass(frozen=True)
@@ -285,6 +301,82 @@ def _draw_hours(content: Content, source: str) -> style.Drawing:
         caption=f"{title}. {note}",
         alternative="R, RMSE and MAE of each product by hour of the day, in UTC and local time.",
         figure=figure,
+    )
+
+
+def _draw_lags(content: Content, source: str) -> style.Drawing:
+    lags = pd.DataFrame(content.lags)
+    products = [name for name in content.products if name in set(lags["product"])]
+    looks = style.looks(sorted(set(lags.loc[lags["significant"], "provider"])))
+    columns = min(_LAG_COLUMNS, len(products))
+    rows = -(-len(products) // columns)
+    figure = style.new_figure(7.2, 0.9 + 2.5 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(products) :]:
+        axes.set_visible(False)
+    for place, (axes, product) in enumerate(zip(grid.ravel(), products, strict=False)):
+        mine = lags[lags["product"] == product]
+        # The coloured ones last, so that no grey line covers them.
+        for _, line in mine.groupby(["significant", "provider"]):
+            known = bool(line["significant"].iloc[0])
+            _draw_lag_line(axes, line, looks[str(line["provider"].iloc[0])] if known else None)
+        style.dress(axes, y="R" if place % columns == 0 else "")
+        axes.set_title(escape_figure(_short(product)), fontsize=style.TEXT, color=style.INK)
+        axes.set_xticks(sorted(set(lags["lag_h"])))
+        axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=0)
+        if mine["significant"].any():
+            axes.legend(loc="best", fontsize=style.SMALL, frameon=False, handlelength=1.6)
+        if place + columns >= len(products):
+            axes.set_xlabel("Lag of the product (h)", fontsize=style.TEXT)
+            axes.tick_params(labelbottom=True)
+    title = "Correlation by time lag and provider"
+    note = _lag_note(lags)
+    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
+    return style.Drawing(
+        name="lags",
+        kind="lags",
+        caption=f"{title}. {note}",
+        alternative="R of each provider with each product at lags of -3 to 3 hours; the best lags "
+        "are in the table of lags.",
+        figure=figure,
+    )
+
+
+def _draw_lag_line(axes: Axes, line: pd.DataFrame, look: style.Look | None) -> None:
+    """Draw one provider; one with a look has its interval and stands in the legend."""
+    # A 3-hourly product has no lags between, and its points are joined.
+    line = line[line["r"].notna()]
+    if look is None:
+        axes.plot(line["lag_h"], line["r"], color=style.GREY, marker="o", **_FAINT)
+        return
+    best = wording.typographic(f"{line['best_lag_h'].iloc[0]:+d}")
+    axes.fill_between(
+        line["lag_h"], line["r_lo"], line["r_hi"], color=look.colour, alpha=0.16, linewidth=0
+    )
+    axes.plot(
+        line["lag_h"],
+        line["r"],
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.line,
+        linewidth=1.3,
+        markersize=3.6,
+        markeredgewidth=0,
+        markevery=[int(np.flatnonzero(line["lag_h"] == line["best_lag_h"])[0])],
+        zorder=4,
+        label=f"{escape_figure(_short(str(line['provider'].iloc[0])))}, {best} h",
+    )
+
+
+def _lag_note(lags: pd.DataFrame) -> str:
+    meaning = "Departures from each station's mean; the product is read at the hour + lag."
+    count = lags["provider"].nunique()
+    if not lags["significant"].any():
+        none = f"At none of {count} provider{'' if count == 1 else 's'} is the best lag "
+        return f"{meaning} {none}significantly different from 0."
+    return (
+        f"{meaning} Colour: R is significantly higher at the best lag (marker) than at 0; bands "
+        f"are 95 % intervals from resampling stations. Grey: the others of {count} providers."
     )
 
 

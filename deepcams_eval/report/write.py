@@ -29,6 +29,7 @@ def write_report(
     sample: Sample,
     baseline: str,
     synthetic: bool,
+    lags: pd.DataFrame | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
@@ -63,6 +64,8 @@ def write_report(
         The product that `differences` are taken from.
     synthetic : bool
         Whether the data are generated; then every table, figure and the page say so.
+    lags : pandas.DataFrame, optional
+        The rows of ``lags.csv``; without any the report has no section on lags.
     progress : callable, optional
         Called with the number of pieces done and of all pieces.
 
@@ -89,6 +92,7 @@ def write_report(
         sample=sample,
         baseline=baseline,
         synthetic=synthetic,
+        lags=lags,
     )
     total = figures.count_figures(content) + 2
     tell = progress or (lambda _done, _total: None)
@@ -98,6 +102,8 @@ def write_report(
     main = [tables.year_table(content), tables.month_table(content)]
     compared = tables.difference_table(content)
     main += [] if compared is None else [compared]
+    timed = page.lag_table(content)
+    main += [] if timed is None else [timed]
     written = tables.write_tables(folder / "tables", main)
     tell(1, total)
 

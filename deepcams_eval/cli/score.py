@@ -1,0 +1,237 @@
+"""``deepcams-eval score``: scores and report again, from the pairs that runs wrote."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import typer
+
+from deepcams_eval import provenance
+from deepcams_eval.cli.openaq import score_lines
+from deepcams_eval.cli.running import progress_bar
+from deepcams_eval.errors import InputError
+from deepcams_eval.insitu import providers_of
+from deepcams_eval.insitu_files import (
+    STATIONS_FILE,
+    SavedPairs,
+    read_pairs,
+    saved_stations,
+    write_tables,
+)
+from deepcams_eval.lags import lag_notes, lag_table
+from deepcams_eval.outputs import check_target, whole_folder, write_run
+from deepcams_eval.report import write_report
+from deepcams_eval.score_tables import (
+    Sample,
+    ScoreTables,
+    baseline_of,
+    score_pairs,
+    station_table,
+)
+
+_DEFAULTS: dict[str, Any] = {"sample": "common", "seed": 0, "resamples": 1000}
+
+
+def score(
+    pairs: Annotated[
+        list[Path], typer.Argument(help="pairs.parquet of one or several runs, or their folders.")
+    ],
+    stations: Annotated[
+        Path | None,
+        typer.Option(help="Station file with names and providers; else that beside the pairs."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Product that differences are taken from; else the run's.")
+    ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(help="Sample of tables and figures: common or own; else the run's."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the bootstrap; else the run's.")
+    ] = None,
+    resamples: Annotated[
+        int | None, typer.Option(min=100, help="Bootstrap resamples; else the run's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; a new one under reports/ if absent.")
+    ] = None,
+    debug: Annotated[  # noqa: ARG001 - read by the runner, so that every command has it
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Make scores, tables and report again from pairs, without pairing anew.
+
+    Example: `deepcams-eval score out/2017/pairs.parquet out/2018/pairs.parquet --out out/both`
+    """
+    clock = time.perf_counter()
+    if sample not in (None, "common", "own"):
+        raise typer.BadParameter(f"{sample!r} is not 'common' or 'own'", param_hint="--sample")
+    target = out or Path("reports") / f"score-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    check_target(target)
+    saved = read_pairs(pairs)
+    _refuse_own_input(target, saved.files)
+    given = {"baseline": baseline, "sample": sample, "seed": seed, "resamples": resamples}
+    asked = {"baseline": None, **_DEFAULTS, **saved.asked}
+    asked |= {name: value for name, value in given.items() if value is not None}
+    asked["baseline"] = baseline_of(saved.pairs.products, asked["baseline"])
+    files = _station_files(stations, saved.files)
+    places, without_provider = saved_stations(saved, files)
+    shown: Sample = "own" if asked["sample"] == "own" else "common"
+    tables = score_pairs(
+        saved.pairs,
+        years_with_data=saved.years,
+        baseline=asked["baseline"],
+        rng=np.random.default_rng(asked["seed"]),
+        resamples=asked["resamples"],
+        station_sample=shown,
+    )
+    lags = lag_table(
+        saved.pairs,
+        providers_of(places),
+        rng=np.random.default_rng(asked["seed"]),
+        resamples=asked["resamples"],
+    )
+    notes = [*_notes(saved, len(files), without_provider), *lag_notes(lags)]
+    run = {
+        "command": shlex.join(["deepcams-eval", *sys.argv[1:]]),
+        "synthetic": saved.synthetic,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "device": provenance.device(),
+        "seed": asked["seed"],
+        "settings": asked,
+        "baseline": asked["baseline"],
+        "inputs": provenance.hash_inputs([saved.files, files]),
+        "counts": {"pairs": len(saved.pairs), "stations": len(places)},
+        "products": {
+            name: {"kind": saved.kinds[name], "years": list(saved.years[name])}
+            for name in saved.pairs.products
+        },
+        "notes": notes,
+    }
+    with progress_bar() as progress, whole_folder(target) as folder:
+        _write(
+            folder,
+            saved,
+            tables,
+            lags,
+            station_table(places, saved.pairs, tables.stations),
+            run=run,
+            sample=shown,
+            clock=clock,
+            progress=lambda done, of: progress("report", done, of),
+        )
+    for line in score_lines(tables.scores, notes, shown, saved.synthetic):
+        typer.echo(line)
+    typer.echo(f"report: {target / 'report.html'}")
+
+
+def _write(
+    folder: Path,
+    saved: SavedPairs,
+    tables: ScoreTables,
+    lags: pd.DataFrame,
+    stations: gpd.GeoDataFrame,
+    *,
+    run: dict[str, Any],
+    sample: Sample,
+    clock: float,
+    progress: Any,
+) -> None:
+    coverage = _coverage(saved)
+    written = {
+        "scores": tables.scores,
+        "differences": tables.differences,
+        "lags": lags,
+        "coverage": coverage,
+    }
+    write_tables(folder, written, synthetic=saved.synthetic)
+    stations.to_parquet(folder / STATIONS_FILE, index=False)
+    _stamp(run, clock)
+    write_report(
+        folder,
+        scores=tables.scores,
+        differences=tables.differences,
+        pairs=saved.pairs,
+        rows=tables.rows[sample],
+        stations=stations,
+        qc=pd.DataFrame(columns=["rule", "flagged", "flagged_first", "stage"]),
+        coverage=coverage,
+        notes=run["notes"],
+        run=run,
+        sample=sample,
+        baseline=run["baseline"],
+        synthetic=saved.synthetic,
+        lags=lags,
+        progress=progress,
+    )
+    _stamp(run, clock)
+    write_run(folder, run)
+
+
+def _stamp(run: dict[str, Any], clock: float) -> None:
+    run["wall_time_s"] = round(time.perf_counter() - clock, 2)
+    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
+
+
+def _station_files(given: Path | None, pairs: Sequence[Path]) -> tuple[Path, ...]:
+    if given is not None:
+        return (given,)
+    beside = (path.parent / STATIONS_FILE for path in pairs)
+    return tuple(dict.fromkeys(path for path in beside if path.is_file()))
+
+
+def _coverage(saved: SavedPairs) -> pd.DataFrame:
+    """Return the pairs and stations of each product and year."""
+    table = saved.pairs.table
+    year = table["time_start"].dt.year
+    lines = []
+    for name in saved.pairs.products:
+        has = table[name].notna()
+        stations = table["station_id"][has].groupby(year[has]).nunique()
+        lines += [
+            {
+                "product": name,
+                "year": int(one),
+                "paired": int(count),
+                "stations": int(stations[one]),
+            }
+            for one, count in year[has].value_counts().sort_index().items()
+        ]
+    return pd.DataFrame(lines)
+
+
+def _notes(saved: SavedPairs, station_files: int, without_provider: int) -> list[str]:
+    notes = [
+        f"Scored from the pairs of {len(saved.files)} "
+        f"run{'' if len(saved.files) == 1 else 's'}; what these assumed or left out stands in "
+        "their own reports."
+    ]
+    if without_provider:
+        notes.append(
+            f"{without_provider:,} stations have no known provider and are taken as one, "
+            "'unknown', in the lags"
+            + ("." if station_files else "; --stations names a file that tells it.")
+        )
+    return notes
+
+
+def _refuse_own_input(target: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to replace a report by one made from its own pairs, which would be lost."""
+    for path in inputs:
+        if target.resolve() in path.resolve().parents:
+            raise InputError(
+                f"holds {path.name}, which is to be scored and would be lost",
+                path=target,
+                hint="name another place with --out",
+            )

@@ -1,0 +1,295 @@
+"""Time lags: planted ones are found, and none where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepcams_eval.errors import InputError
+from deepcams_eval.insitu import shift_times
+from deepcams_eval.lags import LAG_COLUMNS, LAGS_H, fewest_stations, lag_notes, lag_table
+from deepcams_eval.schema import Observations, Pairs, make_stations
+
+HOURS = 120
+START = np.datetime64("2018-01-01", "us")
+
+
+def make_pairs(
+    late: dict[str, int],
+    *,
+    stations: int = 10,
+    seed: int = 0,
+    step: int = 1,
+    product_late: int = 0,
+    shuffled: bool = False,
+) -> tuple[Pairs, dict[str, str]]:
+    """Return pairs and providers; the stamps of each provider are late by so many hours."""
+    rng = np.random.default_rng(seed)
+    parts, providers = [], {}
+    for provider, hours_late in late.items():
+        for number in range(stations):
+            truth = np.zeros(HOURS + 48)
+            for hour in range(1, len(truth)):
+                truth[hour] = 0.8 * truth[hour - 1] + rng.normal()
+            level = rng.uniform(0, 200)
+            at = np.arange(HOURS) + 24
+            observed = level + 5 * truth[at - hours_late] + rng.normal(0, 1, HOURS)
+            name = f"{provider}-{number:02d}"
+            providers[name] = provider
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "station_id": name,
+                        "time_start": START
+                        + np.arange(HOURS) * np.timedelta64(3_600_000_000, "us"),
+                        "observed": rng.permutation(observed) if shuffled else observed,
+                        "model": (20 + 4 * truth[at - product_late]).astype(np.float32),
+                    }
+                )
+            )
+    table = pd.concat(parts, ignore_index=True)
+    kept = (np.arange(len(table)) % HOURS) % step == 0
+    return pairs_of(table[kept].reset_index(drop=True)), providers
+
+
+def pairs_of(table: pd.DataFrame) -> Pairs:
+    table = table.assign(
+        station_id=table["station_id"].astype("category"),
+        time_end=table["time_start"] + pd.Timedelta(hours=1),
+        latitude=50.0,
+        longitude=4.0,
+        station_kind=pd.Categorical(["reference"] * len(table)),
+        country=pd.Categorical([""] * len(table)),
+    )
+    return Pairs(table, ("model",))
+
+
+def lags(pairs: Pairs, providers: dict[str, str], seed: int = 1) -> pd.DataFrame:
+    return lag_table(pairs, providers, rng=np.random.default_rng(seed), resamples=500)
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["best_lag_h", "significant", "apart"]
+    return table.groupby("provider")[columns].first()
+
+
+def test_a_late_provider_is_found_and_no_other() -> None:
+    table = lags(*make_pairs({"A": 0, "B": 1, "C": 0}))
+    assert list(table.columns) == list(LAG_COLUMNS)
+    assert list(table["lag_h"][:7]) == list(LAGS_H)
+    found = verdicts(table)
+    assert list(found["best_lag_h"]) == [0, -1, 0]
+    assert list(found["significant"]) == [False, True, False]
+    assert list(found["apart"]) == [False, True, False]
+    (note,) = lag_notes(table)
+    assert note.startswith("B: ")
+    assert "1 h too late" in note
+    assert "--shift 'B=-1h'" in note
+
+
+def test_an_early_provider_has_the_other_sign() -> None:
+    table = lags(*make_pairs({"A": 0, "B": -2, "C": 0}))
+    assert verdicts(table).loc["B", "best_lag_h"] == 2
+    assert "2 h too early" in lag_notes(table)[0]
+
+
+def test_a_late_product_is_not_held_against_its_providers() -> None:
+    table = lags(*make_pairs({"A": 0, "B": 0, "C": 0}, product_late=1))
+    found = verdicts(table)
+    assert set(found["best_lag_h"]) == {1}
+    assert found["significant"].all()
+    assert not found["apart"].any()
+    (note,) = lag_notes(table)
+    assert note.startswith("model: providers agree on a lag of +1 h (A, B, C)")
+
+
+def test_a_late_provider_of_a_late_product_is_told_from_the_others() -> None:
+    # Its best lag is +2, that of the others +1: both differ from 0.
+    table = lags(*make_pairs({"A": 0, "B": -1, "C": 0, "D": 0}, product_late=1))
+    found = verdicts(table)
+    assert list(found["best_lag_h"]) == [1, 2, 1, 1]
+    assert list(found["apart"]) == [False, True, False, False]
+
+
+def test_one_provider_alone_cannot_tell_who_is_off() -> None:
+    table = lags(*make_pairs({"A": 1}))
+    assert table["others_best_lag_h"].isna().all()
+    assert verdicts(table).loc["A", "significant"]
+    assert not table["apart"].any()
+    assert "nothing tells which" in lag_notes(table)[0]
+
+
+def test_false_alarms_are_rare_where_time_means_nothing() -> None:
+    # 80 verdicts on series without any order: 5 % of them are 4, and 12 would be 4 sigma more.
+    alarms = 0
+    for seed in range(20):
+        shuffled = make_pairs(dict.fromkeys("ABCD", 0), stations=8, seed=seed, shuffled=True)
+        alarms += int(verdicts(lags(*shuffled, seed=seed))["significant"].sum())
+    assert alarms < 12
+
+
+def test_without_a_shift_nothing_is_significant() -> None:
+    for seed in range(10):
+        table = lags(*make_pairs({"A": 0, "B": 0}, seed=seed))
+        assert not table["significant"].any()
+        assert lag_notes(table) == []
+
+
+def test_correlations_equal_numpy() -> None:
+    pairs, providers = make_pairs({"A": 0, "B": 1}, stations=6)
+    rng = np.random.default_rng(5)
+    gaps = pairs.table[rng.random(len(pairs)) > 0.2].copy()
+    gaps.loc[gaps.index[rng.random(len(gaps)) < 0.1], "model"] = np.nan
+    mixed = Pairs(gaps.sample(frac=1, random_state=3).reset_index(drop=True), ("model",))
+    table = lags(mixed, providers).set_index(["provider", "lag_h"])
+    for provider in ("A", "B"):
+        for lag in LAGS_H:
+            o_all, m_all, before = [], [], []
+            for station in [one for one, of in providers.items() if of == provider]:
+                mine = gaps[gaps["station_id"] == station].set_index("time_start")
+                there = mine["model"].copy()
+                there.index = there.index - pd.Timedelta(hours=lag)
+                both = pd.DataFrame(
+                    {"o": mine["observed"], "m0": mine["model"], "m": there}
+                ).dropna()
+                o_all.append(both["o"] - both["o"].mean())
+                m_all.append(both["m"].astype(float) - both["m"].astype(float).mean())
+                before.append(both["m0"].astype(float) - both["m0"].astype(float).mean())
+            o, m, m0 = (np.concatenate(one) for one in (o_all, m_all, before))
+            row = table.loc[(provider, lag)]
+            assert row["n"] == len(o)
+            r, r0 = np.corrcoef(o, m)[0, 1], np.corrcoef(o, m0)[0, 1]
+            assert row["r"] == pytest.approx(r, abs=1e-9)
+            assert row["d_r"] == pytest.approx(r - r0, abs=1e-9)
+
+
+def test_a_three_hourly_product_has_three_lags() -> None:
+    table = lags(*make_pairs({"A": 0, "B": 0}, step=3))
+    known = table["r"].notna()
+    assert set(table["lag_h"][known]) == {-3, 0, 3}
+    assert (table["n"][~known] == 0).all()
+    assert table.loc[~known, ["r_lo", "r_hi", "d_r", "d_r_lo", "d_r_hi"]].isna().all(axis=None)
+    late = lags(*make_pairs({"A": 0, "B": 3, "C": 0}, step=3))
+    assert verdicts(late).loc["B", "best_lag_h"] == -3
+    assert verdicts(late).loc["B", "apart"]
+
+
+def test_a_three_hourly_product_among_hourly_pairs_has_three_lags_too() -> None:
+    pairs, providers = make_pairs({"A": 0, "B": 0})
+    off = pairs.table["time_start"].dt.hour % 3 != 0
+    table = lags(
+        Pairs(pairs.table.assign(model=pairs.table["model"].mask(off)), ("model",)), providers
+    )
+    assert set(table["lag_h"][table["r"].notna()]) == {-3, 0, 3}
+
+
+@pytest.mark.parametrize("stations", [1, 4, 5, 7])
+def test_few_stations_give_no_verdict(stations: int) -> None:
+    table = lags(*make_pairs({"A": 0, "B": 1}, stations=stations))
+    bounds = table.loc[table["lag_h"] != 0, ["r_lo", "r_hi", "d_r_lo", "d_r_hi"]]
+    assert bounds.isna().all(axis=None) == (stations < 5)
+    assert bounds.notna().all(axis=None) == (stations >= 5)
+    assert verdicts(table).loc["B", "best_lag_h"] == -1
+    assert not table["significant"].any()
+
+
+def test_the_fewest_stations_follow_from_the_number_of_lags() -> None:
+    assert [fewest_stations(lags) for lags in (1, 2, 6)] == [6, 7, 8]
+    for number in (1, 2, 6):
+        least = fewest_stations(number)
+        assert 2.0**-least <= 0.025 / number < 2.0 ** -(least - 1)
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=12, max_size=12),
+    st.floats(0.1, 10),
+)
+def test_levels_of_stations_and_the_unit_change_nothing(levels: list[float], scale: float) -> None:
+    pairs, providers = make_pairs({"A": 0, "B": 1}, stations=6)
+    before = lag_table(pairs, providers, rng=np.random.default_rng(0), resamples=20)
+    number = pairs.table["station_id"].cat.codes.to_numpy()
+    moved = pairs.table.assign(observed=scale * pairs.table["observed"] + np.array(levels)[number])
+    after = lag_table(
+        Pairs(moved, ("model",)), providers, rng=np.random.default_rng(0), resamples=20
+    )
+    np.testing.assert_allclose(after["r"], before["r"], atol=1e-7)
+    np.testing.assert_allclose(after["d_r"], before["d_r"], atol=1e-7)
+    assert list(after["best_lag_h"]) == list(before["best_lag_h"])
+
+
+def test_constant_stations_take_no_part_and_constant_data_have_no_best_lag() -> None:
+    pairs, providers = make_pairs({"A": 0}, stations=6)
+    stuck = pairs.table["station_id"] == "A-00"
+    observed = pairs.table["observed"].mask(stuck, 0.1)
+    table = lags(Pairs(pairs.table.assign(observed=observed), ("model",)), providers)
+    assert set(table["stations"]) == {5}
+    dead = lags(Pairs(pairs.table.assign(observed=0.1), ("model",)), providers)
+    assert dead["r"].isna().all()
+    assert dead["best_lag_h"].isna().all()
+    assert not dead["significant"].any()
+    assert lag_notes(dead) == []
+
+
+def test_two_sensors_of_a_station_share_its_hours() -> None:
+    pairs, providers = make_pairs({"A": 1, "B": 0})
+    twice = pd.concat([pairs.table, pairs.table], ignore_index=True)
+    once = lags(pairs, providers)
+    both = lags(Pairs(twice, ("model",)), providers)
+    assert list(both["n"]) == list(2 * once["n"])
+    np.testing.assert_allclose(both["r"], once["r"], atol=1e-12)
+
+
+def test_a_lag_never_reaches_into_the_next_station() -> None:
+    # One hour a station: at every lag but 0 there is nothing to pair with.
+    times = START + np.arange(12) * np.timedelta64(3_600_000_000, "us")
+    names = [f"s{place:02d}" for place in range(12)]
+    values = np.arange(12.0)
+    frame = pd.DataFrame(
+        {"station_id": names, "time_start": times, "observed": values, "model": values}
+    )
+    assert (lags(pairs_of(frame), {}).query("lag_h != 0")["n"] == 0).all()
+
+
+def test_an_unknown_provider_is_called_unknown() -> None:
+    pairs, providers = make_pairs({"A": 0})
+    assert set(lags(pairs, {})["provider"]) == {"unknown"}
+    assert set(lags(pairs, dict.fromkeys(providers, ""))["provider"]) == {"unknown"}
+
+
+def observations() -> Observations:
+    times = pd.to_datetime(["2018-01-01T01:00", "2018-01-01T02:00"] * 2).astype("datetime64[us]")
+    table = pd.DataFrame(
+        {
+            "station_id": pd.Categorical(["b", "b", "a", "a"]),
+            "sensor_id": pd.Categorical(["1", "1", "2", "2"]),
+            "time_start": times,
+            "time_end": times + pd.Timedelta(hours=1),
+            "value": 1.0,
+            "is_reference": pd.array([True] * 4, dtype="boolean"),
+            "flags": np.zeros(4, dtype=np.uint32),
+        }
+    )
+    places = {"station_id": ["a", "b", "c"], "latitude": 50.0, "longitude": 4.0}
+    stations = make_stations(pd.DataFrame(places).assign(provider=["A", "B", ""]))
+    return Observations(table, stations, counts={"records": 4})
+
+
+def test_times_are_shifted_by_provider_and_counted() -> None:
+    before = observations()
+    after = shift_times(before, {"B": -1.5})
+    moved = after.table["time_start"] - before.table["time_start"]
+    assert list(moved / pd.Timedelta(hours=1)) == [-1.5, -1.5, 0, 0]
+    assert (after.table["time_end"] - after.table["time_start"] == pd.Timedelta(hours=1)).all()
+    assert after.table["time_start"].dtype == "datetime64[us]"
+    assert after.counts == {"records": 4, "assumed_time_shift": 2}
+    assert before.counts == {"records": 4}
+    assert shift_times(before, {}) is before
+
+
+def test_an_unknown_provider_cannot_be_shifted() -> None:
+    with pytest.raises(InputError, match=r"'Z'.*the providers are A, B"):
+        shift_times(observations(), {"A": 1, "Z": 1})
