@@ -439,7 +439,7 @@ class TestPairs:
             ["no-such-thing; extra == 'models'"],
         )
         loaded = joint_pairs()
-        networks = ["xvfi+abpn", "abpn+xvfi"]
+        networks = ["xvfi+abpn"]
         if extra:
             assert names(loaded) == list(DEFAULT_PAIRS)
             assert [method.name for method in loaded.skipped] == networks

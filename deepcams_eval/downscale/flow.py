@@ -8,6 +8,8 @@ to B leads to where the content of that point lies in B.
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from typing import Any
 
 import cv2
@@ -27,6 +29,10 @@ QUANTILE = 0.9995
 
 _REACH = 4  # columns beyond the edge that cubic sampling may touch, with room for rounding
 _WHITE = 255
+
+_KEPT = 4
+_recent: OrderedDict[bytes, tuple[Flow, Flow]] = OrderedDict()
+"""The last flows by the digest of their frames: several methods follow the same motion."""
 
 
 class OpticalFlow(IntervalMethod):
@@ -78,6 +84,18 @@ def dis_flows(
     forward, backward : ndarray, shape (latitude, longitude, 2)
         In the sign convention of this module. The same whatever the number of threads.
     """
+    digest = hashlib.blake2b(first.tobytes() + last.tobytes() + bytes([cyclic])).digest()
+    if digest not in _recent:
+        _recent[digest] = _both_ways(first, last, cyclic=cyclic)
+        if len(_recent) > _KEPT:
+            _recent.popitem(last=False)
+    forward, backward = _recent[digest]
+    return forward.copy(), backward.copy()
+
+
+def _both_ways(
+    first: npt.NDArray[np.float32], last: npt.NDArray[np.float32], *, cyclic: bool
+) -> tuple[Flow, Flow]:
     images = [_padded(image[::-1], cyclic=cyclic) for image in _eight_bit(first, last)]
     rows, columns = first.shape
     top = (images[0].shape[0] - rows) // 2

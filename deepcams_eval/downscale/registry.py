@@ -63,7 +63,7 @@ BUILT_IN: tuple[Callable[[], Downscaler], ...] = (
 DEFAULT_PAIRS = ("linear+bicubic", "bicubic+linear", "dis+bicubic-ibp", "bicubic-ibp+dis")
 """Joint methods of every run: the simplest and the strongest baselines, in both orders."""
 
-PLUGIN_PAIRS = ("xvfi+abpn", "abpn+xvfi")
+PLUGIN_PAIRS = ("xvfi+abpn",)
 """Joint methods of a run in which both parts are available."""
 
 
