@@ -120,7 +120,7 @@ class TestReport:
 
     def test_run_says_what_it_was(self, report: Path) -> None:
         said = json.loads((report / "sim" / "run.json").read_text(encoding="utf-8"))
-        assert said["methods"]["temporal"][-2:] == ["mean", "mine"]
+        assert {"mean", "mine"} <= set(said["methods"]["temporal"])
         assert said["counts"]["temporal"]["scored"] == 64
         assert said["inputs"][0]["sha256"]
         assert any("pattern" in note and "--train-years" in note for note in said["notes"])

@@ -250,8 +250,10 @@ def test_the_relative_loss_is_one_for_plain_interpolation_whatever_the_amplitude
     assert float(other) == pytest.approx(one)
     error = (made - truth)[0, 0, 2:-2, 2:-2]
     reference = (plain - truth)[0, 0, 2:-2, 2:-2]
-    expected = 0.7 * error.abs().mean() / reference.abs().mean()
-    expected += 0.3 * error.square().mean() / reference.square().mean()
+    share = settings.squared_share
+    assert 0 < share < 1
+    expected = (1 - share) * error.abs().mean() / reference.abs().mean()
+    expected += share * error.square().mean() / reference.square().mean()
     single = relative_loss(made[:1], plain[:1], truth[:1], settings, 1.0)
     assert float(single) == pytest.approx(float(expected))
     # Where plain interpolation is exact, the floor keeps the loss finite.
