@@ -11,6 +11,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -928,3 +930,94 @@ def test_real_folder_of_mixed_forms(real_data: Path) -> None:
     observations = read_observations([folder], stations=folder / "air_quality_long_stations.csv")
     assert observations.damaged == ()
     assert len(observations) == 7785 + 1825
+
+
+def write_part(root: Path, month: str, name: str, rows: list[dict[str, Any]]) -> Path:
+    """A part as the layout describes it, and its manifest entry."""
+    blank = {"offset_minutes": 60, "lat": 51.2, "lon": 4.4, "parameter": "pm25", "units": "µg/m³"}
+    table = pa.Table.from_pylist(
+        [{**blank, "location": "Somewhere", **row} for row in rows],
+        schema=pa.schema(
+            [(name, pa.string()) for name in ("object", "location_id", "sensors_id", "location")]
+            + [("datetime", pa.timestamp("us", "UTC")), ("offset_minutes", pa.int16())]
+            + [("lat", pa.float64()), ("lon", pa.float64())]
+            + [("parameter", pa.string()), ("units", pa.string()), ("value", pa.float64())]
+        ),
+    )
+    described = {"form": "openaq-parts-1", "other_parameter": 3, "malformed": 1}
+    described |= {"first": rows[0]["object"], "last": rows[-1]["object"]}
+    part = root / month / name
+    entry = root / "_manifest" / month / name
+    for path in (part, entry):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    said = {"deepcams": json.dumps(described)}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(said), part)
+    entry.touch()
+    return part
+
+
+def object_of(location: int, day: str) -> str:
+    return f"records/csv.gz/locationid={location}/year=2018/month=03/location-{location}-{day}"
+
+
+def test_compacted_parts_are_read_in_the_order_of_their_objects(tmp_path: Path) -> None:
+    at = datetime(2018, 3, 1, 2, tzinfo=UTC)
+    later = datetime(2018, 3, 31, 22, tzinfo=UTC)
+    march, april = "year=2018/month=03", "year=2018/month=04"
+    seven = {"location_id": "7", "sensors_id": "70"}
+    seventy = {"location_id": "70", "sensors_id": "700"}
+    write_part(
+        tmp_path,
+        april,
+        "part-0000000000000001.000.parquet",
+        [{"object": object_of(7, "20180401"), "datetime": later, "value": -999.0, **seven}],
+    )
+    write_part(
+        tmp_path,
+        march,
+        "part-0000000000000002.000.parquet",
+        [
+            {"object": object_of(7, "20180301"), "datetime": at, "value": 2.5, **seven},
+            {"object": object_of(7, "20180301"), "datetime": None, "value": 3.0, **seven},
+            {"object": object_of(7, "20180301"), "datetime": at, "value": None, **seven},
+            {"object": object_of(70, "20180301"), "datetime": at, "value": 7.0, **seventy}
+            | {"offset_minutes": None, "units": "mg/m3", "lat": None},
+        ],
+    )
+    # Written anew as generation 2; a later one without an entry does not count.
+    old = write_part(
+        tmp_path,
+        march,
+        "part-0000000000000003.000.parquet",
+        [{"object": object_of(8, "20180301"), "datetime": at, "value": 8.0, **seven}],
+    )
+    for generation in (2, 3):
+        write_part(
+            tmp_path,
+            march,
+            f"part-0000000000000003.00{generation}.parquet",
+            [{"object": object_of(8, "20180301"), "datetime": at, "value": 8.5, **seven}],
+        )
+    (tmp_path / "_manifest" / march / "part-0000000000000003.003.parquet").unlink()
+    found = read_observations([tmp_path])
+    assert old not in found.files
+    assert values(found) == [2.5, -999.0, 7000.0, 8.5]
+    assert found.table["station_id"].tolist() == ["7", "7", "70", "7"]
+    assert found.table["time_end"].iloc[1] == pd.Timestamp("2018-03-31T22:00")
+    assert found.counts["refused_time"] == 1
+    assert found.counts["refused_value"] == 1
+    assert found.counts["assumed_time_zone"] == 1
+    assert found.counts["other_parameter"] == 9
+    assert found.counts["refused_malformed"] == 3
+    assert found.counts["stations_without_coordinates"] == 1
+    assert_balanced(found)
+
+
+def test_parquet_of_another_kind_is_damaged_and_named(tmp_path: Path, fifty_files: Any) -> None:
+    pd.DataFrame({"station_id": ["7"]}).to_parquet(tmp_path / "stations.parquet")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    found = read_observations(
+        [*fifty_files, tmp_path / "stations.parquet", tmp_path / "cut.parquet"]
+    )
+    assert [Path(one.path).name for one in found.damaged] == ["cut.parquet", "stations.parquet"]
+    assert "--stations" in found.damaged[1].reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.schema import DamagedFile, Observations, make_stations
 from deepcams_eval.sources.openaq_files import find_files, read_in_order
+from deepcams_eval.sources.openaq_parts import counted_parts, read_parts
 from deepcams_eval.sources.openaq_records import read_records
 from deepcams_eval.sources.openaq_rows import RowReader, Rows
 from deepcams_eval.sources.openaq_stations import Located, locate
@@ -42,7 +44,9 @@ def read_observations(
     """Read PM2.5 observations from OpenAQ files of any form.
 
     The form of each file is told by its content: the archive (``csv.gz``, a file a location and
-    day), the realtime archive (``ndjson.gz``) and long CSV tables. Forms may be mixed. Sentinels,
+    day), the realtime archive (``ndjson.gz``), long CSV tables, and the archive compacted into
+    Parquet (`deepcams_eval.sources.openaq_parts`), which gives the same rows in the same order as
+    its objects would. Forms may be mixed; compacted rows then come last. Sentinels,
     negatives and repeats stay rows; quality control judges them.
 
     Parameters
@@ -84,11 +88,17 @@ def read_observations(
         If a folder is empty or no PM2.5 record is left.
     """
     known = None if stations is None else read_stations(stations)
-    found = find_files(paths, leave_out=stations)
+    everything = find_files(paths, leave_out=stations)
+    texts, parts = _by_form(everything)
+    found = [*texts, *parts]
     reader = RowReader()
     batches: list[Rows] = []
     damaged: dict[str, DamagedFile] = {}
-    for item in read_records(read_in_order(found, workers=workers, progress=progress)):
+    read = _shifted(progress, 0, len(found)), _shifted(progress, len(texts), len(found))
+    for item in chain(
+        read_records(read_in_order(texts, workers=workers, progress=read[0])),
+        read_parts(parts, progress=read[1]),
+    ):
         if not isinstance(item, DamagedFile):
             batches.append(reader.rows_of(item))
         elif strict:
@@ -110,6 +120,18 @@ def read_observations(
         damaged=tuple(damaged[name] for name in found if name in damaged),
         files=files,
     )
+
+
+def _by_form(found: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return text files, and the Parquet files that count."""
+    parquet = [name for name in found if name.endswith(".parquet")]
+    return [name for name in found if not name.endswith(".parquet")], counted_parts(parquet)
+
+
+def _shifted(
+    progress: Callable[[int, int], None] | None, before: int, total: int
+) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _require_rows(

@@ -67,7 +67,8 @@ class TextFile:
 def find_files(paths: Sequence[Path], *, leave_out: Path | None = None) -> list[str]:
     """Return every file that files, folders and globs name, once each, sorted by path.
 
-    Hidden files (a leading dot) inside folders are passed over, and so is `leave_out`.
+    Hidden files (a leading dot) inside folders are passed over, and so are folders whose names
+    begin with an underscore, which hold what belongs to a tool, and `leave_out`.
 
     Raises
     ------
@@ -123,6 +124,10 @@ def read_text(path: str) -> bytes:
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(error.strerror or "cannot be opened", path=path) from error
+    return _checked_text(data, path)
+
+
+def _checked_text(data: bytes, path: str) -> bytes:
     if data.startswith(_GZIP_MAGIC):
         data = _gunzip(data, path)
     if not data.strip():
@@ -137,6 +142,23 @@ def read_text(path: str) -> bytes:
     if data.lstrip().startswith(b"<"):
         raise InputError("a web page, not data", path=path, hint="download it again")
     return data.replace(b"\r\n", b"\n") if b"\r" in data else data
+
+
+def decode(data: bytes, name: str) -> TextFile:
+    """Decode the content of an OpenAQ text file, plain or gzipped.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        Its path or key.
+
+    Raises
+    ------
+    InputError
+        As `read_text`, or if its header is not that of a table of observations.
+    """
+    return _recognise(name, _checked_text(data, name))
 
 
 @lru_cache(maxsize=64)
@@ -198,7 +220,7 @@ def _walk(top: Path) -> Iterator[tuple[str, str]]:
             inner.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if not name.startswith((".", "_")))
         below = folder.removeprefix(str(top))
         for name in names:
             if not name.startswith("."):

@@ -169,18 +169,30 @@ def utc_times(stamps: Column) -> tuple[TimeColumn, BoolArray]:
     naive : numpy.ndarray of bool, shape (n,)
         Where no offset was given and UTC is assumed.
     """
-    groups = stamps.words.str.extract_groups(_STAMP).struct.unnest()
+    parsed = _parse_stamps(stamps.words)
+    times = parsed["time"].to_numpy().astype(TIME_DTYPE)
+    return times[stamps.codes], parsed["naive"].to_numpy()[stamps.codes]
+
+
+def utc_offsets(stamps: Column) -> pl.Series:
+    """Return by how many minutes the clock of each stamp is ahead of UTC; null where naive."""
+    parsed = _parse_stamps(stamps.words)
+    known = parsed.select(pl.when(~pl.col("naive")).then(pl.col("east_minutes")).cast(pl.Int16))
+    return known.to_series().gather(stamps.codes)
+
+
+def _parse_stamps(words: pl.Series) -> pl.DataFrame:
+    groups = words.str.extract_groups(_STAMP).struct.unnest()
     groups.columns = ["date", "minute", "second", "utc", "sign", "off_hours", "off_minutes"]
     clock = pl.format("{}T{}{}", "date", "minute", pl.col("second").fill_null(":00"))
     minutes = 60 * pl.col("off_hours").cast(pl.Int64) + pl.col("off_minutes").cast(pl.Int64)
     east = pl.when(pl.col("sign") == "-").then(-minutes).otherwise(minutes).fill_null(0)
-    parsed = groups.select(
+    return groups.select(
         time=clock.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
         - pl.duration(minutes=east),
         naive=pl.col("utc").is_null() & pl.col("sign").is_null(),
+        east_minutes=east,
     )
-    times = parsed["time"].to_numpy().astype(TIME_DTYPE)
-    return times[stamps.codes], parsed["naive"].to_numpy()[stamps.codes]
 
 
 def numbers(column: Column) -> FloatColumn:

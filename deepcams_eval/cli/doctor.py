@@ -1,0 +1,224 @@
+"""``deepcams-eval doctor``: what is installed, what is there, and what gets the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+from calendar import monthrange
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from deepcams_eval import __version__
+from deepcams_eval.cli.fetch import INSTALL, data_folder
+from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.geoscf_plan import held_hours
+from deepcams_eval.fetch.keys import find_ads_key
+from deepcams_eval.sources.containers import DATA_SUFFIXES, zip_members
+from deepcams_eval.sources.coordinates import time_in_name
+from deepcams_eval.sources.product import ProductSpec, open_product
+
+Month = tuple[int, int]
+
+_CORE = ("numpy", "pandas", "polars", "xarray", "netCDF4", "dask", "matplotlib")
+_EXTRAS = {
+    "fetch": ("openaq", "cdsapi", "obstore", "requests"),
+    "models": ("torch", "safetensors"),
+}
+_OPENAQ_KEY = "OPENAQ_API_KEY"
+_FIGURE_6, _TABLES = (2017, 2018, 2019), (2018, 2019, 2020)
+_MONTHLY = re.compile(r"year=(\d{4})/month=(\d{1,2})/")
+_MONTHS = range(1, 13)
+
+
+def doctor(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder in the standard layout; $DEEPCAMS_DATA or ./data if absent."),
+    ] = None,
+    debug: Annotated[  # noqa: ARG001 - read by the runner, so that every command has it
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Show what is installed, which keys are set, what the data folder holds and lacks.
+
+    Values of keys are never shown, and no server is asked.
+
+    Example: `deepcams-eval doctor --data data`
+    """
+    folder = data_folder(data)
+    for line in (*_installed(), "", *_keys(), "", *_data(folder)):
+        typer.echo(line)
+
+
+def _installed() -> Iterator[str]:
+    yield f"deepcams {__version__}, Python {platform.python_version()}"
+    yield "  " + ", ".join(f"{name} {_version(name)}" for name in _CORE)
+    for extra, names in _EXTRAS.items():
+        lacking = [name for name in names if _version(name) == "absent"]
+        found = ", ".join(f"{name} {_version(name)}" for name in names)
+        get = f": {INSTALL.replace('fetch', extra)}" if lacking else ""
+        yield f"  [{extra}] {found}{get}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _keys() -> Iterator[str]:
+    ads = find_ads_key()
+    if ads is None:
+        yield "CAMS key: not set (CDSAPI_KEY, or a 'key:' line in ~/.cdsapirc)"
+    else:
+        yield f"CAMS key: set in {ads.found_in}, for {ads.url}"
+    state = "set" if os.environ.get(_OPENAQ_KEY) else "not set"
+    yield f"OpenAQ key: {_OPENAQ_KEY} is {state} (fetch openaq also takes --key-file)"
+    yield "GEOS-CF, DeepCAMS: no key needed"
+
+
+def _data(root: Path) -> Iterator[str]:
+    if not root.is_dir():
+        yield f"data folder {root}: there is none"
+    else:
+        yield f"data folder {root}:"
+    openaq, unit, unread = _openaq(root / "openaq")
+    cams, broken = _steps(root / "cams", "cams")
+    deepcams, broken_too = _steps(root / "deepcams", "deepcams")
+    geoscf = Counter((stamp.year, stamp.month) for stamp, _ in held_hours(root / "geoscf"))
+    yield from _held("openaq", openaq, unit)
+    yield from _held("cams", cams, "steps", per_day=8)
+    yield from _held("deepcams", deepcams, "steps", per_day=24)
+    yield from _held("geoscf", geoscf, "hours", per_day=24)
+    yield from (f"  not counted: {line}" for line in (*unread, *broken, *broken_too))
+    yield ""
+    yield "for Fig. 6 and the abstract (2017-2019):"
+    yield from _wanting("openaq", openaq, _FIGURE_6, root)
+    yield from _wanting("cams", cams, _FIGURE_6, root, per_day=8)
+    yield from _wanting("deepcams", deepcams, _FIGURE_6, root, per_day=24)
+    yield "for Tables 2 and 3 (2018-2020):"
+    yield from _wanting("geoscf", geoscf, _TABLES, root, per_day=24)
+
+
+def _openaq(folder: Path) -> tuple[Counter[Month], str, list[str]]:
+    """Return the rows of compacted months, else the files of the raw tree, by month, and notes."""
+    import pyarrow.parquet as pq
+
+    rows: Counter[Month] = Counter()
+    files: Counter[Month] = Counter()
+    notes = []
+    for path in _files(folder):
+        found = _MONTHLY.search(path.relative_to(folder).as_posix())
+        if found is None:
+            continue
+        month = int(found[1]), int(found[2])
+        if path.suffix != ".parquet":
+            files[month] += 1
+            continue
+        try:
+            rows[month] += pq.read_metadata(path).num_rows
+        except (OSError, ValueError):
+            notes.append(f"{path}: is no Parquet file that can be read")
+    return (rows, "rows", notes) if rows else (files, "files", notes)
+
+
+def _steps(folder: Path, kind: str) -> tuple[Counter[Month], list[str]]:
+    """Return the steps of each month, file by file, and what cannot be told."""
+    counts: Counter[Month] = Counter()
+    notes = []
+    for path in _files(folder):
+        if path.suffix.lower() not in DATA_SUFFIXES:
+            continue
+        try:
+            times = _times(path, kind)
+        except InputError as error:
+            notes.append(str(error))
+            continue
+        if any(time is None for time in times):
+            notes.append(f"{path}: no times in the names, so its months are not known")
+        months = [time.astype("datetime64[M]").item() for time in times if time is not None]
+        counts.update((month.year, month.month) for month in months)
+    return counts, notes
+
+
+def _times(path: Path, kind: str) -> Sequence[np.datetime64 | None]:
+    """Return the times of a file by its reader; of maps without times by their names."""
+    if kind == "deepcams" and path.suffix.lower() == ".mat":
+        return [time_in_name(path)]
+    if kind == "deepcams" and path.suffix.lower() == ".zip":
+        # The reader would unpack every member.
+        return [time_in_name(Path(name)) for name in zip_members(path)]
+    times: Sequence[np.datetime64] = open_product(
+        ProductSpec(kind, str(path), kind=kind)
+    ).field.time.values
+    return times
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))
+
+
+def _held(source: str, counts: Counter[Month], what: str, *, per_day: int = 0) -> Iterator[str]:
+    if not counts:
+        yield f"  {source}: nothing"
+        return
+    months = f"{len(counts)} month" + ("s" if len(counts) > 1 else "")
+    yield f"  {source}: {counts.total():,} {what} in {months}"
+    for year, held in groupby(sorted(counts), key=lambda month: month[0]):
+        parts = [
+            f"{month:02d}: {counts[year, month]:,}{_of(year, month, counts, per_day)}"
+            for _, month in held
+        ]
+        yield f"    {year}  " + "  ".join(parts)
+
+
+def _of(year: int, month: int, counts: Counter[Month], per_day: int) -> str:
+    full = per_day * monthrange(year, month)[1]
+    return f" of {full}" if counts[year, month] < full else ""
+
+
+def _wanting(
+    source: str, counts: Counter[Month], years: Sequence[int], root: Path, *, per_day: int = 0
+) -> Iterator[str]:
+    """Say which months of a source lack, and the command that gets them."""
+    lacking = [
+        (year, month)
+        for year in years
+        for month in _MONTHS
+        if counts[year, month] < max(1, per_day * monthrange(year, month)[1])
+    ]
+    if not lacking:
+        yield f"  {source}: complete"
+        return
+    months = ", ".join(f"{year}: {_ranges(found)}" for year, found in _by_year(lacking))
+    asked = _ranges(sorted({year for year, _ in lacking}))
+    yield f"  {source}: lacking or incomplete, {months}"
+    yield f"    deepcams-eval fetch {source} --years {asked} --data {shlex.quote(str(root))}"
+
+
+def _by_year(months: Iterable[Month]) -> Iterator[tuple[int, list[int]]]:
+    for year, found in groupby(months, key=lambda month: month[0]):
+        yield year, [month for _, month in found]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return sorted numbers as ``1-3,5``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

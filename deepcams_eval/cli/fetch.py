@@ -1,0 +1,282 @@
+"""``deepcams-eval fetch``: the data at their source, into the standard layout."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from deepcams_eval.cli.fetch_openaq import fetch_openaq
+from deepcams_eval.cli.running import STATED_ERROR, parse_box, parse_numbers
+from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.outcome import Outcome
+
+if TYPE_CHECKING:
+    from deepcams_eval.fetch.transfer import Transfer
+
+INSTALL = 'pip install "deepcams[fetch]"'
+
+_SHOWN = 20
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder in the standard layout; $DEEPCAMS_DATA or ./data if absent."),
+]
+Years = Annotated[str, typer.Option(help="Years, such as 2017-2019 or 2017,2019.")]
+Months = Annotated[str | None, typer.Option(help="Months of each year, such as 6-8.")]
+Bbox = Annotated[str | None, typer.Option(help="The box W,S,E,N in degrees only.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be fetched, and fetch nothing.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Fetch data at their source into the standard layout; what is there is not fetched again.",
+)
+app.command("openaq")(fetch_openaq)
+
+
+@app.command()
+def cams(
+    years: Years,
+    months: Months = None,
+    bbox: Bbox = None,
+    data: Data = None,
+    dry_run: DryRun = False,
+    workers: Annotated[int, typer.Option(min=1, help="Requests in the queue at a time.")] = 4,
+    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
+) -> None:
+    """Fetch CAMS EAC4 from the Atmosphere Data Store: a request and a file a month.
+
+    The day after the last month comes too, in a file of its own: the last interval ends there.
+    The key is that of cdsapi: CDSAPI_URL and CDSAPI_KEY, or ~/.cdsapirc. An interrupted fetch
+    goes on with the requests it had made.
+
+    Example: `deepcams-eval fetch cams --years 2017-2019 --data data`
+    """
+    with optional_packages():
+        from deepcams_eval.fetch.cams import fetch_cams
+        from deepcams_eval.fetch.cams_plan import CamsSettings, plan_cams
+    settings = CamsSettings(
+        folder=data_folder(data) / "cams",
+        years=parse_numbers(years, "--years", 2003, 2200),
+        months=_months(months),
+        bbox=None if bbox is None else parse_box(bbox),
+        at_once=workers,
+    )
+    plan = plan_cams(settings)
+    if dry_run:
+        names = [piece.file_name for piece in plan.wanted]
+        _print_plan("cams", settings.folder, names, len(plan.there), plan.bytes_at_most)
+        return
+    with _watched("cams") as (transfer, say, follow):
+        outcome = fetch_cams(settings, transfer, say, follow)
+    finish(outcome, settings.folder)
+
+
+@app.command()
+def geoscf(
+    years: Years,
+    months: Months = None,
+    bbox: Bbox = None,
+    collection: Annotated[
+        str, typer.Option(help="aqc or chm: both hold the same PM2.5, aqc in smaller files.")
+    ] = "aqc",
+    data: Data = None,
+    dry_run: DryRun = False,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Files at a time.")] = 4,
+    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
+) -> None:
+    """Fetch GEOS-CF, version 1: a file an hour, PM2.5 alone; with --bbox over OPeNDAP.
+
+    The hour after the last month comes too: the last interval ends there. Other addresses are
+    named in DEEPCAMS_GEOSCF_URL (the folder of the years) and DEEPCAMS_GEOSCF_DODS (that of the
+    collections).
+
+    Example: `deepcams-eval fetch geoscf --years 2018-2020 --data data`
+    """
+    with optional_packages():
+        from deepcams_eval.fetch.geoscf import fetch_geoscf
+        from deepcams_eval.fetch.geoscf_plan import (
+            COLLECTIONS,
+            GeoscfSettings,
+            endpoints,
+            file_name,
+            plan_geoscf,
+        )
+    known = {name.partition("_")[0]: name for name in COLLECTIONS}
+    if collection not in known:
+        raise typer.BadParameter(f"{collection!r} is not aqc or chm", param_hint="--collection")
+    files_url, dods_url = endpoints()
+    settings = GeoscfSettings(
+        folder=data_folder(data) / "geoscf",
+        years=parse_numbers(years, "--years", 2018, 2200),
+        months=_months(months),
+        bbox=None if bbox is None else parse_box(bbox),
+        collection=known[collection],
+        workers=workers,
+        files_url=files_url,
+        dods_url=dods_url,
+    )
+    plan = plan_geoscf(settings)
+    if dry_run:
+        names = [file_name(settings.collection, stamp) for stamp in plan.wanted]
+        _print_plan("geoscf", settings.folder, names, len(plan.there), plan.bytes_at_most)
+        return
+    with _watched("geoscf") as (transfer, say, follow):
+        outcome = fetch_geoscf(settings, transfer, say, follow)
+    finish(outcome, settings.folder)
+
+
+@app.command()
+def deepcams(
+    years: Annotated[
+        str | None,
+        typer.Option(help="Only files whose names hold these years, or none; all if absent."),
+    ] = None,
+    data: Data = None,
+    dry_run: DryRun = False,
+    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
+) -> None:
+    """Fetch DeepCAMS as published on Zenodo (record 6381600), checked by its checksums.
+
+    DEEPCAMS_ZENODO_URL names another address of Zenodo.
+
+    Example: `deepcams-eval fetch deepcams --data data`
+    """
+    with optional_packages():
+        from deepcams_eval.fetch.deepcams import endpoint, fetch_deepcams, list_record, split_there
+    folder = data_folder(data) / "deepcams"
+    chosen = () if years is None else parse_numbers(years, "--years", 1900, 2200)
+    with _watched("deepcams") as (transfer, _, follow):
+        if dry_run:
+            wanted, there = split_there(folder, list_record(endpoint(), transfer, chosen))
+        else:
+            outcome = fetch_deepcams(folder, chosen, endpoint(), transfer, follow)
+    if dry_run:
+        size = sum(one.size for one in wanted)
+        _print_plan("deepcams", folder, [one.name for one in wanted], len(there), size)
+    else:
+        finish(outcome, folder)
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the data folder: the one given, else $DEEPCAMS_DATA, else ./data."""
+    return given or Path(os.environ.get("DEEPCAMS_DATA") or "data")
+
+
+@contextmanager
+def optional_packages() -> Iterator[None]:
+    """State which package a fetch lacks, and how it is had.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("deepcams_eval"):
+            raise
+        raise InputError(f"the package {error.name!r} is not installed", hint=INSTALL) from error
+
+
+def finish(outcome: Outcome, folder: Path) -> None:
+    """Print what a fetch did and what is missing.
+
+    Raises
+    ------
+    typer.Exit
+        With code 1 if anything is missing.
+    """
+    typer.echo(
+        f"{outcome.source}: {outcome.fetched:,} files fetched ({_size(outcome.bytes)}), "
+        f"{outcome.already_there:,} were there, in {folder}"
+    )
+    if not outcome.missing:
+        return
+    typer.echo(f"missing: {len(outcome.missing):,}", err=True)
+    for one in outcome.missing[:_SHOWN]:
+        typer.echo(f"  {one.what}: {one.reason}", err=True)
+    if len(outcome.missing) > _SHOWN:
+        typer.echo(f"  and {len(outcome.missing) - _SHOWN:,} more", err=True)
+    typer.echo("run the same command again: only what is missing is fetched", err=True)
+    raise typer.Exit(STATED_ERROR)
+
+
+@contextmanager
+def _watched(
+    source: str,
+) -> Iterator[tuple[Transfer, Callable[[str], None], Callable[[int, int], None]]]:
+    """Give a transfer, and what takes its news: lines and a bar on stderr."""
+    from deepcams_eval.fetch.transfer import Transfer
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[volume]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(source, total=None, volume="")
+        began, count = time.monotonic(), 0
+
+        def on_bytes(more: int) -> None:
+            nonlocal count
+            count += more
+            rate = count / max(time.monotonic() - began, 1e-3)
+            bar.update(task, volume=f"{_size(count)} {_size(int(rate))}/s")
+
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        def follow(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        transfer = Transfer(on_bytes=on_bytes)
+        try:
+            yield transfer, say, follow
+        except KeyboardInterrupt:
+            transfer.stop()
+            typer.echo("stopped: the same command goes on from here", err=True)
+            raise
+
+
+def _print_plan(
+    source: str, folder: Path, names: list[str], there: int, bytes_at_most: int
+) -> None:
+    for name in names[:_SHOWN]:
+        typer.echo(f"  {name}")
+    if len(names) > _SHOWN:
+        typer.echo(f"  and {len(names) - _SHOWN:,} more")
+    typer.echo(
+        f"{source}: {len(names):,} files to fetch, at most {_size(bytes_at_most)}; "
+        f"{there:,} are there, in {folder}"
+    )
+
+
+def _months(text: str | None) -> tuple[int, ...]:
+    return tuple(range(1, 13)) if text is None else parse_numbers(text, "--months", 1, 12)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,420 @@
+"""OpenAQ from nothing to compacted Parquet: stations by the API, measurements by the archive."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+
+from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.disk import check_space, sole_fetch, stated_disk
+from deepcams_eval.fetch.openaq_archive import Archive, Fetched, Listed, Missed
+from deepcams_eval.fetch.openaq_catalogue import Catalogue, Wanted
+from deepcams_eval.fetch.openaq_compact import Store, compact
+from deepcams_eval.fetch.outcome import Missing, Outcome
+
+STATIONS_FILE = "stations.parquet"
+OBJECTS_PER_SECOND = 1000
+BYTES_PER_SECOND = 10_000_000
+"""What the estimate of time assumes of the archive and the line to it, whichever is slower."""
+
+_PLAN_FOLDER = "_plan"
+_PLAN_LASTS_S = 7 * 86_400
+_LOCATIONS_PER_GROUP = 128
+_MANIFEST_BYTES = 100
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a fetch will bring.
+
+    Attributes
+    ----------
+    stations : int
+    objects, bytes : int
+        To fetch.
+    already_there : int
+        Objects that are held as they are in the archive.
+    unknown : int
+        Objects under these prefixes that are not named as those of the archive are; left out.
+    """
+
+    stations: int
+    objects: int
+    bytes: int
+    already_there: int
+    unknown: int
+
+    @property
+    def hours(self) -> float:
+        """Hours, at `OBJECTS_PER_SECOND` or `BYTES_PER_SECOND`, whichever takes longer."""
+        return max(self.objects / OBJECTS_PER_SECOND, self.bytes / BYTES_PER_SECOND) / 3600
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where the data come from.
+
+    Attributes
+    ----------
+    find_stations : callable
+        Gives the catalogue of what is wanted; not called where an interrupted fetch has kept it.
+    archive : Archive
+    """
+
+    find_stations: Callable[[Wanted], Catalogue]
+    archive: Archive
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Objects that become one part: a new one of a month, or one that exists."""
+
+    objects: list[Listed]
+    entry: Path | None = None
+
+    @property
+    def month(self) -> tuple[int, int]:
+        return self.objects[0].day // 10_000, self.objects[0].day // 100 % 100
+
+
+def fetch_openaq(
+    wanted: Wanted,
+    data: Path,
+    services: Services,
+    *,
+    confirm: Callable[[Estimate, Catalogue], bool],
+    report: Report,
+    dry_run: bool = False,
+) -> Outcome | None:
+    """Fetch PM2.5 of the wanted stations and years into ``data/openaq``.
+
+    What is held as the archive has it is not fetched again. An interrupted fetch goes on with the
+    stations and the list of objects that it had, up to a week; one that came to its end asks for
+    them anew.
+
+    Parameters
+    ----------
+    wanted : Wanted
+    data : Path
+        The data folder.
+    services : Services
+    confirm : callable
+        Asked before the first object; nothing is fetched unless it returns True.
+    report : callable
+        Called with a step, the number of things done and their total.
+    dry_run : bool
+        Whether to stop after `confirm`; nothing is written then.
+
+    Returns
+    -------
+    Outcome or None
+        Files are objects of the archive. None if it was a dry run or not confirmed.
+
+    Raises
+    ------
+    InputError
+        If a service cannot be used or the disk is full.
+    """
+    root = data / "openaq"
+    store = Store(root)
+    if dry_run:
+        return _fetch(wanted, store, services, _Plan(None), confirm, report, dry_run=True)
+    with sole_fetch(root), stated_disk(root):
+        store.recover()
+        plan = _Plan(root / _PLAN_FOLDER / _digest(wanted, services.archive.address))
+        return _fetch(wanted, store, services, plan, confirm, report, dry_run=False)
+
+
+def _fetch(
+    wanted: Wanted,
+    store: Store,
+    services: Services,
+    plan: _Plan,
+    confirm: Callable[[Estimate, Catalogue], bool],
+    report: Report,
+    *,
+    dry_run: bool,
+) -> Outcome | None:
+    catalogue = plan.catalogue(lambda: services.find_stations(wanted))
+    if catalogue.stations.empty:
+        raise InputError(
+            "OpenAQ has no such PM2.5 station", hint="ask for other years, countries or a wider box"
+        )
+    groups = _groups(catalogue)
+    held = store.held()
+    estimate = _estimate(groups, wanted, services.archive, plan, held, report)
+    go_on = confirm(estimate, catalogue)
+    if dry_run or not go_on:
+        return None
+    check_space(store.root, estimate.bytes + _MANIFEST_BYTES * estimate.objects)
+    _write_stations(store.root / STATIONS_FILE, catalogue.stations)
+    jobs = (job for number in range(len(groups)) for job in _jobs(plan.listing(number), held))
+    fetched, size, missing = _run(jobs, store, services.archive, estimate, report)
+    missing += [
+        Missing(code, "no PM2.5 station in these years")
+        for code in wanted.countries
+        if code not in set(catalogue.stations["country"])
+    ]
+    plan.remove()
+    return Outcome("openaq", fetched, estimate.already_there, size, tuple(missing))
+
+
+def _digest(wanted: Wanted, address: str) -> str:
+    said = json.dumps([*map(str, vars(wanted).values()), address])
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def _groups(catalogue: Catalogue) -> list[list[int]]:
+    # Ordered as text, as keys are: the parts of a group then hold one range of keys.
+    stations = sorted(set(catalogue.stations["station_id"]))
+    step = _LOCATIONS_PER_GROUP
+    return [
+        [int(station) for station in stations[first : first + step]]
+        for first in range(0, len(stations), step)
+    ]
+
+
+def _spans(stations: Sequence[int], years: Sequence[int]) -> list[tuple[int, int, int | None]]:
+    """Return what to list: the years, and the months with the day before and the day after them.
+
+    A file holds a day of the station's own clock, which is up to 14 h away from UTC.
+    """
+    edges: list[tuple[int, int | None]] = [(year, None) for year in years]
+    edges += [(year - 1, 12) for year in years if year - 1 not in years]
+    edges += [(year + 1, 1) for year in years if year + 1 not in years]
+    return [(station, year, month) for station in stations for year, month in edges]
+
+
+def _in_years(day: int, years: Sequence[int]) -> bool:
+    year, rest = divmod(day, 10_000)
+    return (
+        year in years or (rest == 1231 and year + 1 in years) or (rest == 101 and year - 1 in years)
+    )
+
+
+def _estimate(
+    groups: Sequence[Sequence[int]],
+    wanted: Wanted,
+    archive: Archive,
+    plan: _Plan,
+    held: pl.DataFrame,
+    report: Report,
+) -> Estimate:
+    total = Estimate(sum(map(len, groups)), 0, 0, 0, 0)
+    spans = [_spans(group, wanted.years) for group in groups]
+    count, done = sum(map(len, spans)), 0
+    for number, some in enumerate(spans):
+        if not plan.is_listed(number):
+            listed, unknown = archive.list_objects(some)
+            listed = [one for one in listed if _in_years(one.day, wanted.years)]
+            plan.keep(number, listed)
+            total = replace(total, unknown=total.unknown + unknown)
+        done += len(some)
+        report("listing", done, count)
+        listing = plan.listing(number)
+        to_fetch = _not_held(listing, held)
+        total = replace(
+            total,
+            objects=total.objects + len(to_fetch),
+            bytes=total.bytes + int(to_fetch["size"].sum()),
+            already_there=total.already_there + len(listing) - len(to_fetch),
+        )
+    return total
+
+
+def _not_held(listing: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    # Of millions that are held, a join needs those of these stations only.
+    some = held.filter(pl.col("location").is_in(listing["location"].unique().implode()))
+    return listing.join(some, on=["location", "day", "etag"], how="anti", maintain_order="left")
+
+
+def _jobs(listing: pl.DataFrame, held: pl.DataFrame) -> Iterator[_Job]:
+    to_fetch = _not_held(listing, held)
+    known = held.select("location", "day", "entry").join(
+        to_fetch, on=["location", "day"], how="semi"
+    )
+    marked = to_fetch.join(
+        known.unique(["location", "day"]), on=["location", "day"], how="left", maintain_order="left"
+    )
+    marked = marked.with_columns(month=pl.col("day") // 100).sort("month", "key")
+    new = marked.filter(pl.col("entry").is_null())
+    changed = marked.filter(pl.col("entry").is_not_null())
+    columns = list(Listed._fields)
+    for _, some in new.group_by("month", maintain_order=True):
+        yield _Job([Listed(*row) for row in some.select(columns).iter_rows()])
+    for (entry,), some in changed.group_by(pl.col("entry").cast(pl.String), maintain_order=True):
+        objects = [Listed(*row) for row in some.select(columns).iter_rows()]
+        yield _Job(objects, Path(str(entry)))
+
+
+def _run(
+    jobs: Iterator[_Job], store: Store, archive: Archive, estimate: Estimate, report: Report
+) -> tuple[int, int, list[Missing]]:
+    """Fetch one job's objects while those of the job before are compacted."""
+    watch = _Watch(estimate, report)
+    fetched = size = 0
+    missing: list[Missing] = []
+    with ThreadPoolExecutor(1) as ahead, _stopped_on_error(archive):
+
+        def start() -> tuple[_Job, Future[list[Fetched | Missed]]] | None:
+            job = next(jobs, None)
+            if job is None:
+                return None
+            return job, ahead.submit(archive.fetch, job.objects, watch.one_done)
+
+        following = start()
+        while following is not None:
+            job, answer = following
+            batch = answer.result()
+            following = start()
+            missed = [item.missing for item in batch if isinstance(item, Missed)]
+            came = [item for item in batch if isinstance(item, Fetched)]
+            _require_answers(came, missed, archive)
+            if came:
+                _compact(job, store, batch)
+            fetched += len(came)
+            size += sum(item.listed.size for item in came)
+            missing += missed
+            watch.size_done(size)
+    return fetched, size, missing
+
+
+@contextmanager
+def _stopped_on_error(archive: Archive) -> Iterator[None]:
+    """Stop requests ahead when the work ends early; it would be waited for otherwise."""
+    try:
+        yield
+    except BaseException:
+        archive.stop()
+        raise
+
+
+def _require_answers(came: Sequence[Fetched], missed: Sequence[Missing], archive: Archive) -> None:
+    silent = [one for one in missed if one.reason.startswith(("given up", "the archive refuses"))]
+    if len(missed) > 1 and not came and len(silent) == len(missed):
+        raise InputError(
+            f"the archive gives none of {len(missed)} objects ({missed[0].reason})",
+            path=archive.address,
+            hint="run the command again later: what is complete is kept",
+        )
+
+
+def _compact(job: _Job, store: Store, batch: Sequence[Fetched | Missed]) -> None:
+    compacted = compact([item.text for item in batch if isinstance(item, Fetched)])
+    if job.entry is None:
+        store.add(*job.month, compacted, batch)
+    else:
+        store.replace(job.entry, compacted, batch)
+
+
+class _Watch:
+    """Reports progress, from many threads, now and then."""
+
+    def __init__(self, estimate: Estimate, report: Report) -> None:
+        self._estimate, self._report = estimate, report
+        self._done, self._shown = 0, time.monotonic()
+
+    def one_done(self) -> None:
+        self._done += 1
+        if time.monotonic() - self._shown > 0.2 or self._done == self._estimate.objects:
+            self._shown = time.monotonic()
+            self._report("archive objects", self._done, self._estimate.objects)
+
+    def size_done(self, size: int) -> None:
+        self._report("archive MB", round(size / 1e6), round(self._estimate.bytes / 1e6))
+
+
+class _Plan:
+    """What an interrupted fetch had found out: the stations, and the objects of each group.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where it is kept; None keeps it in memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._listings: dict[int, pl.DataFrame] = {}
+        if folder is not None and folder.is_dir():
+            made = (folder / STATIONS_FILE).stat().st_mtime if self._complete() else 0.0
+            if time.time() - made > _PLAN_LASTS_S:
+                self.remove()
+
+    def _complete(self) -> bool:
+        return self._folder is not None and (self._folder / STATIONS_FILE).is_file()
+
+    def catalogue(self, find: Callable[[], Catalogue]) -> Catalogue:
+        if self._folder is None:
+            return find()
+        kept = self._folder / STATIONS_FILE
+        if kept.is_file():
+            return Catalogue(pd.read_parquet(kept), {})
+        catalogue = find()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _replace_frame(kept, pl.from_pandas(catalogue.stations))
+        return catalogue
+
+    def _path(self, number: int) -> Path | None:
+        return None if self._folder is None else self._folder / f"group-{number:05d}.parquet"
+
+    def is_listed(self, number: int) -> bool:
+        path = self._path(number)
+        return path is not None and path.is_file()
+
+    def keep(self, number: int, listed: Sequence[Listed]) -> None:
+        table = pl.DataFrame(
+            listed,
+            schema={
+                "key": pl.String,
+                "location": pl.Int64,
+                "day": pl.Int32,
+                "size": pl.Int64,
+                "etag": pl.String,
+                "last_modified": pl.Datetime("us", "UTC"),
+            },
+            orient="row",
+        )
+        path = self._path(number)
+        if path is None:
+            self._listings[number] = table
+        else:
+            _replace_frame(path, table)
+
+    def listing(self, number: int) -> pl.DataFrame:
+        path = self._path(number)
+        return self._listings[number] if path is None else pl.read_parquet(path)
+
+    def remove(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._folder.parent.is_dir() and not any(self._folder.parent.iterdir()):
+                self._folder.parent.rmdir()
+
+
+def _write_stations(path: Path, stations: pd.DataFrame) -> None:
+    """Write the station file; stations that earlier fetches found stay in it."""
+    if path.is_file():
+        before = pd.read_parquet(path)
+        others = before[~before["station_id"].isin(stations["station_id"])]
+        stations = pd.concat([others, stations], ignore_index=True)
+    order = stations.sort_values(["station_id", "sensor_id"], ignore_index=True)
+    _replace_frame(path, pl.from_pandas(order))
+
+
+def _replace_frame(path: Path, table: pl.DataFrame) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    table.write_parquet(temporary)
+    temporary.replace(path)

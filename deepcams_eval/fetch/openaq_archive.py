@@ -1,0 +1,386 @@
+"""The public OpenAQ archive on S3: listing by prefix, and many objects in flight."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.outcome import Missing
+from deepcams_eval.fetch.transfer import Patience
+from deepcams_eval.sources.openaq_files import TextFile, decode, reason_of
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import S3Config
+
+ARCHIVE = "s3://openaq-data-archive"
+IN_FLIGHT, IN_FLIGHT_ON_DISK = 256, 1
+"""Requests under way at a time: of a server, and of a disk, which is not waited for."""
+
+_REGION = "us-east-1"
+_PREFIX = "records/csv.gz"
+_KEY = re.compile(
+    _PREFIX + r"/locationid=(\d+)/year=\d{4}/month=\d{2}/location-(\d+)-(\d{8})\.csv\.gz"
+)
+_DAMAGED_AT_MOST = 3
+_THROTTLED = re.compile(r"\b(429|503)\b|SlowDown|Too Many Requests")
+_REFUSALS = (PermissionDeniedError, UnauthenticatedError, PermissionError)
+_FAILURES = (BaseError, OSError)
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Listed(NamedTuple):
+    """An object as the archive lists it.
+
+    `day` is that of its name (the station's own clock) as one number, 20180131; `etag` is without
+    quotation marks.
+    """
+
+    key: str
+    location: int
+    day: int
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An object that came whole: as it was when it came, and its decoded text."""
+
+    listed: Listed
+    text: TextFile
+
+
+@dataclass(frozen=True)
+class Missed:
+    """An object that could not be had."""
+
+    listed: Listed
+    missing: Missing
+
+
+class Archive:
+    """The archive at an address, asked by many threads at a time.
+
+    A thread that waits for an answer costs next to nothing, and for objects of 500 bytes threads
+    take a quarter of the processor time that awaiting each answer in one event loop does.
+
+    Parameters
+    ----------
+    address : str
+        ``s3://BUCKET``, ``http[s]://HOST[:PORT]/BUCKET`` for another server that speaks S3, or
+        ``file:///FOLDER`` for a copy on disk. Requests are anonymous.
+    in_flight : int, optional
+        Requests under way at a time; `IN_FLIGHT` or `IN_FLIGHT_ON_DISK` if absent.
+    patience : Patience, optional
+        How often a request is made again, and after what wait.
+    check : callable, optional
+        Raises `InputError` for a decoded object that is not what it should be.
+
+    Raises
+    ------
+    InputError
+        If the address is none of these.
+    """
+
+    def __init__(
+        self,
+        address: str = ARCHIVE,
+        *,
+        in_flight: int | None = None,
+        patience: Patience | None = None,
+        check: Callable[[TextFile], None] | None = None,
+    ) -> None:
+        self.address = address
+        self._patience = patience or Patience()
+        self._store = _open(address, self._patience)
+        self._check = check
+        usual = IN_FLIGHT_ON_DISK if isinstance(self._store, _Folder) else IN_FLIGHT
+        self._in_flight = in_flight or usual
+        self._pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="archive")
+        self._stopping = threading.Event()
+        self._not_before = 0.0
+
+    def stop(self) -> None:
+        """Make every thread end at its next object or wait."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Stop what is under way and end the threads."""
+        self.stop()
+        self._pool.shutdown(cancel_futures=True)
+
+    def list_objects(
+        self, spans: Sequence[tuple[int, int, int | None]]
+    ) -> tuple[list[Listed], int]:
+        """List the objects of locations and years, one request each (more if it is a long list).
+
+        Parameters
+        ----------
+        spans : sequence of (location, year, month)
+            A month of None is the whole year.
+
+        Returns
+        -------
+        objects : list of Listed
+            Sorted by key.
+        unknown : int
+            Objects that are not named as those of the archive are; they are left out.
+
+        Raises
+        ------
+        InputError
+            If the archive cannot be listed.
+        """
+        answers = self._each(spans, self._list, lambda: None)
+        found = sorted(item for items, _ in answers for item in items)
+        return found, sum(unknown for _, unknown in answers)
+
+    def fetch(
+        self, objects: Sequence[Listed], on_done: Callable[[], None] = lambda: None
+    ) -> list[Fetched | Missed]:
+        """Fetch and decode objects, in their order; one that stays damaged or away is missed."""
+        return self._each(objects, self._fetch, on_done)
+
+    def _each(
+        self, items: Sequence[_T], work: Callable[[_T], _R], on_done: Callable[[], None]
+    ) -> list[_R]:
+        results: dict[int, _R] = {}
+        numbered = iter(enumerate(items))
+        lock = threading.Lock()
+
+        def take() -> Iterator[tuple[int, _T]]:
+            while not self._stopping.is_set():
+                with lock:
+                    following = next(numbered, None)
+                if following is None:
+                    return
+                yield following
+
+        def run() -> None:
+            for place, item in take():
+                results[place] = work(item)
+                on_done()
+
+        threads = [self._pool.submit(run) for _ in range(min(self._in_flight, len(items)))]
+        try:
+            for thread in threads:
+                thread.result()
+        except BaseException:
+            self._stopping.set()
+            raise
+        if len(results) < len(items):
+            raise InputError("the fetch was stopped")
+        return [results[place] for place in range(len(items))]
+
+    def _list(self, span: tuple[int, int, int | None]) -> tuple[list[Listed], int]:
+        location, year, month = span
+        prefix = f"{_PREFIX}/locationid={location}/year={year}"
+        if month is not None:
+            prefix += f"/month={month:02d}"
+        failures = 0
+        while True:
+            try:
+                answer = self._store.list(prefix)
+                break
+            except _FAILURES as error:
+                failures += 1
+                if failures >= self._patience.attempts or isinstance(error, _REFUSALS):
+                    raise InputError(
+                        f"cannot be listed ({_kind(error)})",
+                        path=f"{self.address}/{prefix}",
+                        hint="run the command again: what is complete is kept",
+                    ) from None
+                self._pause(failures, error)
+        listed = []
+        for meta in answer:
+            named = _KEY.fullmatch(meta.key)
+            if named is not None and named[1] == named[2] == str(location):
+                day = int(named[3])
+                listed.append(
+                    Listed(meta.key, location, day, meta.size, meta.etag, meta.last_modified)
+                )
+        return listed, len(answer) - len(listed)
+
+    def _fetch(self, listed: Listed) -> Fetched | Missed:
+        failures = damaged = 0
+        while True:
+            self._wait(self._not_before - time.monotonic())
+            try:
+                meta, body = self._store.read(listed.key)
+            except (NotFoundError, FileNotFoundError):
+                return _missed(listed, "it is in the list, but no longer in the archive")
+            except _REFUSALS:
+                return _missed(listed, "the archive refuses access to it")
+            except _FAILURES as error:
+                failures += 1
+                if failures >= self._patience.attempts:
+                    return _missed(listed, f"given up after {failures} failures ({_kind(error)})")
+                self._pause(failures, error)
+                continue
+            now = listed
+            if meta.etag != listed.etag:
+                now = listed._replace(
+                    size=meta.size, etag=meta.etag, last_modified=meta.last_modified
+                )
+            try:
+                return Fetched(now, self._decoded(now, body))
+            except InputError as error:
+                damaged += 1
+                if damaged == _DAMAGED_AT_MOST:
+                    return _missed(listed, f"came damaged {damaged} times: {reason_of(error)}")
+                self._wait(self._patience.first_wait_s)
+
+    def _decoded(self, listed: Listed, body: bytes) -> TextFile:
+        if len(body) != listed.size:
+            raise InputError(f"{len(body)} bytes, not {listed.size}")
+        text = decode(body, listed.key)
+        if self._check is not None:
+            self._check(text)
+        return text
+
+    def _pause(self, failures: int, error: Exception) -> None:
+        wait = min(self._patience.first_wait_s * 2 ** (failures - 1), self._patience.longest_wait_s)
+        if _THROTTLED.search(str(error)):
+            # One answer speaks for all threads: they are one visitor to the server.
+            self._not_before = max(self._not_before, time.monotonic() + wait)
+        self._wait(wait)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0 and self._stopping.wait(seconds):
+            raise InputError("the fetch was stopped")
+
+
+class _Meta(NamedTuple):
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+class _Bucket:
+    """A bucket of a server that speaks S3."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+
+    def list(self, prefix: str) -> list[_Meta]:
+        return [_meta(one) for one in self._store.list(prefix, chunk_size=1000).collect()]
+
+    def read(self, key: str) -> tuple[_Meta, bytes]:
+        answer = self._store.get(key)
+        return _meta(answer.meta), bytes(answer.bytes())
+
+
+class _Folder:
+    """A copy of a bucket on disk, read without the detour over the threads of a client."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def list(self, prefix: str) -> list[_Meta]:
+        found = []
+        for folder, _, names in os.walk(self._root / prefix):
+            below = Path(folder).relative_to(self._root).as_posix()
+            found += [self._meta_of(f"{below}/{name}", Path(folder, name).stat()) for name in names]
+        return found
+
+    def read(self, key: str) -> tuple[_Meta, bytes]:
+        with (self._root / key).open("rb") as stream:
+            return self._meta_of(key, os.fstat(stream.fileno())), stream.read()
+
+    def _meta_of(self, key: str, status: os.stat_result) -> _Meta:
+        etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
+        changed = datetime.fromtimestamp(status.st_mtime, UTC)
+        return _Meta(key, status.st_size, etag, changed)
+
+
+def _meta(said: ObjectMeta) -> _Meta:
+    changed, size = said["last_modified"], int(said["size"])
+    # A server without tags still says when an object was changed.
+    etag = (said["e_tag"] or f"{changed:%Y%m%dT%H%M%S.%f}-{size}").strip('"')
+    return _Meta(said["path"], size, etag, changed)
+
+
+def _open(address: str, patience: Patience) -> _Bucket | _Folder:
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        folder = Path(unquote(parts.path))
+        if not folder.is_dir():
+            raise InputError("no such copy of the archive", path=folder, hint="check the address")
+        return _Folder(folder)
+    bucket, _, prefix = parts.path.strip("/").partition("/")
+    config: S3Config = {}
+    if parts.scheme == "s3":
+        bucket, prefix = parts.netloc, parts.path.strip("/")
+    elif parts.scheme in ("http", "https"):
+        config = {"endpoint": f"{parts.scheme}://{parts.netloc}"}
+    if not bucket or parts.scheme not in ("s3", "http", "https"):
+        raise InputError(
+            f"{address!r} is no address of an archive",
+            hint="write s3://BUCKET, https://HOST/BUCKET or file:///FOLDER",
+        )
+    store = S3Store(
+        bucket,
+        prefix=prefix or None,
+        region=_REGION,
+        skip_signature=True,
+        virtual_hosted_style_request=False,
+        config=config,
+        client_options={
+            "allow_http": bool(config),
+            "timeout": timedelta(seconds=patience.timeout_s),
+            "connect_timeout": timedelta(seconds=min(10.0, patience.timeout_s)),
+        },
+        # Failures are counted and waited for here, where all threads can see them.
+        retry_config={
+            "max_retries": 1,
+            "backoff": {"init_backoff": timedelta(seconds=min(0.1, patience.first_wait_s))},
+        },
+    )
+    return _Bucket(store)
+
+
+def _missed(listed: Listed, reason: str) -> Missed:
+    return Missed(listed, Missing(listed.key, reason))
+
+
+def _kind(error: Exception) -> str:
+    """Return what kind of failure it was, in one line."""
+    text = str(error)
+    for sign, kind in (
+        ("imed out", "no answer in time"),
+        ("timeout", "no answer in time"),
+        ("certificate", "the certificate of the server is not trusted"),
+        ("403", "access is refused"),
+        ("429", "too many requests"),
+        ("503", "the server is busy"),
+        ("onnection refused", "no connection"),
+        ("dns error", "no such host"),
+        ("error sending request", "no connection"),
+        ("error decoding response body", "the connection was cut"),
+    ):
+        if sign in text:
+            return kind
+    return (text.splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,395 @@
+"""Locations, sensors and instruments of OpenAQ through its API, into a station file."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from openaq import OpenAQ
+from openaq.core.exceptions import (
+    APIError,
+    ApiKeyMissingError,
+    ForbiddenError,
+    NotAuthorizedError,
+    OpenAQError,
+)
+from openaq.core.responses import Location
+from openaq.core.transport import Response, Transport
+from urllib3.exceptions import InvalidHeader
+from urllib3.util.retry import Retry
+
+from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.transfer import Patience
+from deepcams_eval.sources.stations import country_codes
+
+API = "https://api.openaq.org/v3/"
+KEY_VARIABLE = "OPENAQ_API_KEY"
+PER_MINUTE, PER_HOUR = 60, 2000
+"""Requests that one key may make."""
+
+_PM25 = 2
+_PAGE = 1000
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_KEY_HINT = (
+    "make a key at https://explore.openaq.org/account and set OPENAQ_API_KEY, or name a file that"
+    " holds it: --key-file PATH"
+)
+
+STATION_COLUMNS = (
+    *("station_id", "sensor_id", "name", "latitude", "longitude"),
+    *("country", "provider", "is_reference", "mobile"),
+)
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which stations are asked for.
+
+    Attributes
+    ----------
+    years : tuple of int
+        Locations without any measurement in them are left out.
+    countries : tuple of str
+        ISO 3166-1 alpha-2 codes; empty means all.
+    bbox : tuple of float or None
+        West, south, east, north in degrees; west > east crosses the date line.
+    reference_only : bool
+        Whether only locations with a PM2.5 sensor known to be a reference monitor are wanted.
+    """
+
+    years: tuple[int, ...]
+    countries: tuple[str, ...] = ()
+    bbox: Box | None = None
+    reference_only: bool = False
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Stations found.
+
+    Attributes
+    ----------
+    stations : pandas.DataFrame
+        One row a PM2.5 sensor: ``station_id``, ``sensor_id``, ``name``, ``latitude``,
+        ``longitude`` (degrees; NaN is unknown), ``country``, ``provider`` ("" is unknown),
+        ``is_reference``, ``mobile`` (boolean; NA is unknown).
+    counts : dict of str to int
+        ``locations`` named by the API; of these ``outside_years`` and ``outside_wanted`` (box,
+        country, grade) were left out. ``grade_unknown``: sensors whose grade is unknown.
+    """
+
+    stations: pd.DataFrame
+    counts: dict[str, int]
+
+
+class Windows:
+    """Paces requests so that no window of time holds more than its limit.
+
+    Parameters
+    ----------
+    limits : sequence of (count, seconds)
+    clock, sleep : callable
+        The time in seconds, and waiting for some.
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[tuple[int, float]] = ((PER_MINUTE, 60.0), (PER_HOUR, 3600.0)),
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._limits = tuple(limits)
+        self._clock, self._sleep = clock, sleep
+        self._made: deque[float] = deque(maxlen=max(count for count, _ in limits))
+
+    def wait(self) -> None:
+        """Wait until a request may be made, and count it as made."""
+        made = list(self._made)
+        free = [made[-count] + span for count, span in self._limits if len(made) >= count]
+        pause = max(free, default=0.0) - self._clock()
+        if pause > 0:
+            self._sleep(pause)
+        self._made.append(self._clock())
+
+
+class PatientTransport(Transport):
+    """The transport of the SDK, pacing requests and asking again after failures that may pass.
+
+    The SDK leaves failed requests to its caller and does not show Retry-After.
+    """
+
+    def __init__(
+        self,
+        patience: Patience,
+        windows: Windows,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(timeout=patience.timeout_s)
+        self._patience, self._windows, self._sleep = patience, windows, sleep
+
+    def _raw_request(
+        self, method: str, host: str, path: str, headers: Mapping[str, str]
+    ) -> Response:
+        failures = 0
+        while True:
+            self._windows.wait()
+            asked = 0.0
+            try:
+                response = super()._raw_request(method, host, path, headers)
+            except ssl.SSLCertVerificationError:
+                raise InputError(
+                    "the certificate of the OpenAQ API is not trusted",
+                    path=host,
+                    hint="check the clock and the address, or name your organisation's"
+                    " certificates in SSL_CERT_FILE",
+                ) from None
+            except (OSError, http.client.HTTPException) as error:
+                reason = "no answer in time" if isinstance(error, TimeoutError) else "no connection"
+                if isinstance(error, http.client.HTTPException):
+                    reason = "the connection was cut"
+            else:
+                if response.status_code not in _AGAIN:
+                    return _with_limits(response)
+                reason, asked = f"status {response.status_code}", _retry_after(response)
+            failures += 1
+            self._after(host, failures, reason, asked)
+
+    def _after(self, host: str, failures: int, reason: str, asked: float) -> None:
+        patience = self._patience
+        if failures >= patience.attempts or asked > patience.longest_asked_wait_s:
+            later = f", which asks to come back in {asked:.0f} s" if asked else ""
+            raise InputError(
+                f"the OpenAQ API gave no answer in {failures} requests ({reason}){later}",
+                path=host,
+                hint="run the command again later",
+            )
+        pause = min(patience.first_wait_s * 2 ** (failures - 1), patience.longest_wait_s)
+        self._sleep(max(pause, asked))
+
+
+def _with_limits(response: Response) -> Response:
+    """Return an answer that says how many requests are left.
+
+    Where it does not, the SDK takes them as used up and waits a minute.
+    """
+    if "x-ratelimit-remaining" in response.headers:
+        return response
+    said = http.client.HTTPMessage()
+    for name, value in {**response.headers, "x-ratelimit-remaining": "1"}.items():
+        said[name] = value
+    return Response(response.status_code, response.text.encode(), said)
+
+
+def _retry_after(response: Response) -> float:
+    try:
+        return max(0.0, Retry().parse_retry_after(response.headers.get("retry-after") or "0"))
+    except InvalidHeader:
+        return 0.0
+
+
+def find_key(key_file: Path | None) -> str:
+    """Return the key in a file, or else in the environment; "" if there is none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    if key_file is None:
+        return os.environ.get(KEY_VARIABLE, "").strip()
+    try:
+        return key_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InputError("cannot be read", path=key_file, hint=_KEY_HINT) from None
+
+
+def find_stations(
+    wanted: Wanted,
+    key: str,
+    *,
+    api: str = API,
+    transport: Transport | None = None,
+    on_page: Callable[[int], None] | None = None,
+) -> Catalogue:
+    """Ask the API for PM2.5 locations and the grade of their instruments.
+
+    Parameters
+    ----------
+    wanted : Wanted
+    key : str
+        Goes to the API alone.
+    api : str
+        Its address, HTTPS.
+    transport : openaq.core.transport.Transport, optional
+        Makes the requests; a `PatientTransport` if absent.
+    on_page : callable, optional
+        Called with the number of locations so far, after each page.
+
+    Returns
+    -------
+    Catalogue
+        ``is_monitor`` of a location is true if any of its instruments is a reference monitor, and
+        the API does not say which sensor belongs to which instrument. A sensor has the grade on
+        which all instruments of its location agree; where they differ, it is unknown.
+
+    Raises
+    ------
+    InputError
+        If there is no key, it is refused, or the API gives no usable answer.
+    """
+    if not api.startswith("https://"):
+        raise InputError(f"{api!r} is no HTTPS address", hint="keys go over HTTPS only")
+    # The SDK logs whole answers; an answer may repeat what was sent.
+    logging.getLogger("openaq").addHandler(logging.NullHandler())
+    logging.getLogger("openaq").propagate = False
+    used = transport or PatientTransport(Patience(), Windows())
+    try:
+        with OpenAQ(key, base_url=api.rstrip("/") + "/", _transport=used) as client:
+            grades = {
+                instrument.id: bool(instrument.is_monitor)
+                for instrument in _pages(client.instruments.list)
+            }
+            locations = {}
+            for query in _queries(wanted):
+                for location in _pages(client.locations.list, parameters_id=_PM25, **query):
+                    locations[location.id] = location
+                    if on_page is not None and len(locations) % _PAGE == 0:
+                        on_page(len(locations))
+    except ApiKeyMissingError:
+        problem = "is no key of OpenAQ (64 hexadecimal digits)" if key else "is absent"
+        raise InputError(f"the key for the OpenAQ API {problem}", hint=_KEY_HINT) from None
+    except (NotAuthorizedError, ForbiddenError) as error:
+        raise InputError(
+            f"the OpenAQ API refuses the key (status {error.status_code})",
+            hint="check it, or whether it has expired; " + _KEY_HINT,
+        ) from None
+    except (APIError, OpenAQError) as error:
+        status = getattr(error, "status_code", "")
+        raise InputError(
+            f"the OpenAQ API refuses the request ({type(error).__name__} {status})", path=api
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"the answer of the OpenAQ API is not understood ({type(error).__name__})",
+            path=api,
+            hint="update the package openaq",
+        ) from None
+    return _catalogue(list(locations.values()), grades, wanted)
+
+
+def _pages(ask: Callable[..., Any], **query: Any) -> Iterator[Any]:
+    """Yield results page by page until one is short: the number found may be text or a bound."""
+    page = 1
+    while True:
+        results = ask(page=page, limit=_PAGE, **query).results
+        yield from results
+        if len(results) < _PAGE:
+            return
+        page += 1
+
+
+def _queries(wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the queries that together cover what is wanted; the API takes one country each."""
+    base: dict[str, Any] = {"monitor": True} if wanted.reference_only else {}
+    if wanted.countries:
+        return [{**base, "iso": code} for code in wanted.countries]
+    if wanted.bbox is None:
+        return [base]
+    west, south, east, north = wanted.bbox
+    west, east = (_turned(west), _turned(east)) if east - west < 360 else (-180.0, 180.0)
+    spans = [(west, east)] if west < east else [(west, 180.0), (-180.0, east)]
+    return [{**base, "bbox": (left, south, right, north)} for left, right in spans if left < right]
+
+
+def _turned(longitude: float) -> float:
+    return longitude if -180 <= longitude <= 180 else (longitude + 180) % 360 - 180
+
+
+def _catalogue(locations: list[Location], grades: Mapping[int, bool], wanted: Wanted) -> Catalogue:
+    in_years = [location for location in locations if _measured_in(location, wanted.years)]
+    rows = [row for location in in_years for row in _sensors(location, grades)]
+    table = pd.DataFrame(rows, columns=list(STATION_COLUMNS))
+    for name in ("station_id", "sensor_id", "name", "country", "provider"):
+        table[name] = table[name].astype("str")
+    table["country"] = country_codes(table["country"])
+    for name in ("latitude", "longitude"):
+        table[name] = table[name].astype(float)
+    for name in ("is_reference", "mobile"):
+        table[name] = table[name].astype("boolean")
+    kept = table[_is_wanted(table, wanted)].reset_index(drop=True)
+    return Catalogue(
+        kept,
+        {
+            "locations": len(locations),
+            "outside_years": len(locations) - len(in_years),
+            "outside_wanted": len(in_years) - kept["station_id"].nunique(),
+            "grade_unknown": int(kept["is_reference"].isna().sum()),
+        },
+    )
+
+
+def _measured_in(location: Location, years: tuple[int, ...]) -> bool:
+    first, last = (_utc_year(time) for time in (location.datetime_first, location.datetime_last))
+    return (first is None or first <= max(years)) and (last is None or last >= min(years))
+
+
+def _utc_year(time_: Any) -> int | None:
+    text = "" if time_ is None or time_.utc is None else str(time_.utc)
+    return int(text[:4]) if text[:4].isdigit() else None
+
+
+def _sensors(location: Location, grades: Mapping[int, bool]) -> Iterator[dict[str, Any]]:
+    named = location.coordinates
+    position = (None, None) if named is None else (named.latitude, named.longitude)
+    known = all(number is not None for number in position)
+    for sensor in location.sensors or []:
+        if sensor.parameter is not None and sensor.parameter.id == _PM25:
+            yield {
+                "station_id": str(location.id),
+                "sensor_id": str(sensor.id),
+                "name": location.name or "",
+                "latitude": position[0] if known else np.nan,
+                "longitude": position[1] if known else np.nan,
+                "country": (location.country.code or "") if location.country else "",
+                "provider": (location.provider.name or "") if location.provider else "",
+                "is_reference": _grade(location, grades),
+                "mobile": pd.NA if location.is_mobile is None else location.is_mobile,
+            }
+
+
+def _grade(location: Location, grades: Mapping[int, bool]) -> Any:
+    said = {grades.get(instrument.id) for instrument in location.instruments or []}
+    if len(said) == 1 and None not in said:
+        return said.pop()
+    # "No instrument is a reference monitor" is a statement about each; its opposite is not.
+    return False if not said and location.is_monitor is False else pd.NA
+
+
+def _is_wanted(table: pd.DataFrame, wanted: Wanted) -> pd.Series[bool]:
+    kept = pd.Series(True, index=table.index)
+    if wanted.countries:
+        kept &= table["country"].isin(wanted.countries)
+    if wanted.bbox is not None:
+        west, south, east, north = wanted.bbox
+        eastward = (table["longitude"] - west) % 360
+        kept &= table["latitude"].between(south, north) & (
+            (eastward <= (east - west) % 360) | (abs(east - west) >= 360)
+        )
+    if wanted.reference_only:
+        graded = table["is_reference"].fillna(False).astype(bool)
+        kept &= table["station_id"].isin(table.loc[graded, "station_id"])
+    return kept

@@ -1,0 +1,842 @@
+"""OpenAQ fetched from servers on loopback, and compacted: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+from typer.testing import CliRunner
+
+from deepcams_eval.cli.evaluate import app
+from deepcams_eval.demo import DemoSettings, demo_archive
+from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.openaq import Estimate, Services, fetch_openaq
+from deepcams_eval.fetch.openaq_archive import Archive, Fetched, Missed
+from deepcams_eval.fetch.openaq_catalogue import (
+    STATION_COLUMNS,
+    Catalogue,
+    PatientTransport,
+    Wanted,
+    Windows,
+    find_stations,
+)
+from deepcams_eval.fetch.openaq_compact import check_table
+from deepcams_eval.fetch.outcome import Outcome
+from deepcams_eval.fetch.transfer import Patience
+from deepcams_eval.insitu import InsituSettings, insitu
+from deepcams_eval.qc import QcSettings
+from deepcams_eval.schema import Observations
+from deepcams_eval.sources.layout import find_data
+from deepcams_eval.sources.openaq import read_observations
+from deepcams_eval.sources.stations import read_stations
+from tests.fetch_services import Fault, served
+from tests.openaq_files import ARCHIVE_HEADER, archive_path, archive_row, csv_text, write_archive
+from tests.openaq_service import (
+    KEY,
+    MONITOR,
+    SENSOR,
+    Bucket,
+    Certificates,
+    OpenaqApi,
+    bucket_served,
+    location,
+    sensor,
+)
+
+QUICK = Patience(attempts=6, timeout_s=2, first_wait_s=0.01, longest_wait_s=0.05)
+COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()", "fetch"]
+
+
+def stations_of(numbers: list[int]) -> Catalogue:
+    table = pd.DataFrame({"station_id": [str(number) for number in numbers]})
+    table = table.assign(sensor_id=table["station_id"] + "0", country="BE", name="", provider="x")
+    table = table.assign(latitude=50.5, longitude=4.25, is_reference=True, mobile=False)
+    return Catalogue(table[list(STATION_COLUMNS)], {})
+
+
+def fetch(
+    address: str, data: Path, numbers: list[int], years: tuple[int, ...] = (2018,), **options: Any
+) -> Outcome | None:
+    archive = Archive(address, check=check_table, patience=options.pop("patience", QUICK))
+    seen = options.pop("estimates", [])
+    try:
+        return fetch_openaq(
+            Wanted(years, **options.pop("wanted", {})),
+            data,
+            Services(lambda _: stations_of(numbers), archive),
+            confirm=lambda estimate, _: seen.append(estimate) is None,
+            report=lambda *_: None,
+            **options,
+        )
+    finally:
+        archive.close()
+
+
+def folder_archive(root: Path) -> str:
+    (root / "records" / "csv.gz").mkdir(parents=True, exist_ok=True)
+    return root.as_uri()
+
+
+def tree(root: Path) -> Path:
+    return root / "records" / "csv.gz"
+
+
+def same(left: Observations, right: Observations) -> None:
+    pd.testing.assert_frame_equal(left.table, right.table)
+    pd.testing.assert_frame_equal(left.stations, right.stations)
+    assert left.counts == right.counts
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """Every data file below a folder; the lock is none."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != ".fetch.lock"
+    }
+
+
+def day_rows(number: int, day: str, rng: np.random.Generator, hours: int = 5) -> list[list[Any]]:
+    return [
+        archive_row(
+            f"{day}T{hour + 1:02d}:00:00+02:00",
+            round(float(rng.gamma(2, 9)), 2),
+            location_id=number,
+            sensors_id=number * 10,
+            location=f"Town, {number}",
+            parameter="pm25" if hour else "o3",
+        )
+        for hour in range(hours)
+    ]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """An archive of 3 stations with 70 objects over the turn of two years."""
+    rng = np.random.default_rng(5)
+    root = tmp_path / "archive"
+    for number in (7, 70, 8):
+        for day in pd.date_range("2017-12-20", "2018-01-11", freq="D"):
+            text = f"{day:%Y-%m-%d}"
+            write_archive(tree(root), day_rows(number, text, rng), location_id=number, day=text)
+    write_archive(tree(root), day_rows(7, "2018-12-31", rng), location_id=7, day="2018-12-31")
+    return root
+
+
+# The compacted form
+
+
+ODD_ROWS = [
+    archive_row("2018-01-01T03:00:00+02:00", 12.5, location='Town, "the" 7'),
+    archive_row("2018-01-01T04:00:00+05:30", -999),
+    archive_row("2018-01-01T05:00:00Z", 1e-3, lat="", lon=""),
+    archive_row("2018-01-01 06:00:00", "n/a"),
+    archive_row("2018-01-01T07:00:00-09:30", 3, lat=95.5),
+    archive_row("yesterday", 4),
+    archive_row("2018-01-01T08:00:00+02:00", 5, parameter="o3"),
+    archive_row("2018-01-01T09:00:00+02:00", 6, parameter="PM2.5", units="mg/m3"),
+    archive_row("2018-01-01T10:00:00+02:00", 7, units="ppm", sensors_id=71),
+    archive_row("2018-01-01T11:00:00+02:00", 8, units=""),
+    archive_row("2018-01-01T12:00:00+02:00", "", location_id="", location=""),
+    archive_row("2018-01-01T13:00:00+02:00", 9, parameter=""),
+]
+
+
+def test_compacted_rows_are_those_of_the_archive(small: Path, tmp_path: Path) -> None:
+    root = tree(small)
+    write_archive(root, ODD_ROWS, day="2018-03-01")
+    write_archive(root, ODD_ROWS[:3], day="2018-03-02", quote=True)
+    spelled = [name.replace("sensors_id", "sensor_id") for name in ARCHIVE_HEADER]
+    write_archive(root, ODD_ROWS[1:], day="2018-03-03", header=spelled)
+    lines = csv_text(ARCHIVE_HEADER, ODD_ROWS[:2]).replace("-999\n", "-999\n\n7,70,too,short\n")
+    archive_path(root, 7, "2018-03-04").write_bytes(gzip.compress(lines.encode()))
+    several = "\n".join(csv_text(ARCHIVE_HEADER, [row]) for row in ODD_ROWS[:1])
+    split = gzip.compress(several.encode()[:40]) + gzip.compress(several.encode()[40:])
+    archive_path(root, 7, "2018-03-05").write_bytes(split)
+    multiline = [archive_row("2018-03-06T01:00:00Z", 3, location="two\nlines"), *ODD_ROWS[:1]]
+    write_archive(root, multiline, day="2018-03-06")
+    write_archive(root, [], day="2018-03-07")
+
+    outcome = fetch(small.as_uri(), tmp_path / "data", [7, 70, 8], (2017, 2018))
+    assert outcome is not None
+    assert outcome.missing == ()
+    assert outcome.fetched == 77
+    read = read_observations([tmp_path / "data" / "openaq" / "year=2017"])
+    assert len(read.table) == 3 * 12 * 4
+    shutil.rmtree(tmp_path / "data" / "openaq" / "year=2017")
+    for path in root.glob("*/year=2017"):
+        shutil.rmtree(path)
+    read = read_observations([tmp_path / "data" / "openaq" / "year=2018"])
+    original = read_observations([root])
+    same(read, original)
+    assert original.counts["refused_malformed"] > 0
+    assert original.counts["refused_time"] > 0
+    assert original.counts["assumed_time_zone"] == 0
+    assert original.counts["refused_value"] > 0
+    assert set(read.table["station_id"].cat.categories) == {"7", "70", "8"}
+
+
+FIELD = st.sampled_from(["7", "pm25", "", " 3.25", "1e3", "-0.0", "Town, x", "9.5e-5", "nan"])
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.sampled_from(
+                ["2018-01-01T03:00:00+02:00", "2018-01-01 03:00", "x", "2018-02-01T0Z"]
+            ),
+            FIELD,
+            FIELD,
+            FIELD,
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_any_rows_survive_compaction(rows: list[tuple[int, str, str, str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in (0, 1):
+            some = [
+                archive_row(stamp, value, lat=lat, location=place)
+                for day, stamp, value, lat, place in rows
+                if day == number
+            ]
+            some.append(archive_row("2018-01-01T23:00:00Z", 5))
+            write_archive(tree(folder), some, day=f"2018-01-0{number + 1}")
+        fetch(folder.as_uri(), folder / "data", [7])
+        same(read_observations([folder / "data"]), read_observations([tree(folder)]))
+
+
+def test_a_part_counts_only_with_its_entry(small: Path, tmp_path: Path) -> None:
+    fetch(small.as_uri(), tmp_path, [7, 70, 8])
+    root = tmp_path / "openaq"
+    before = read_observations([root])
+    part = next(root.glob("year=2018/month=01/part-*.parquet"))
+    shutil.copy(part, part.with_name("part-0123456789abcdef.000.parquet"))
+    same(read_observations([root]), before)
+    assert fetch(small.as_uri(), tmp_path, [7, 70, 8]) is not None
+    assert not part.with_name("part-0123456789abcdef.000.parquet").exists()
+    shutil.rmtree(root / "_manifest")
+    with pytest.raises(InputError, match="_manifest"):
+        read_observations([root])
+
+
+def test_a_damaged_part_is_named(small: Path, tmp_path: Path) -> None:
+    fetch(small.as_uri(), tmp_path, [7, 70, 8])
+    part = next((tmp_path / "openaq").glob("year=2018/month=01/part-*.parquet"))
+    part.write_bytes(part.read_bytes()[:500])
+    read = read_observations([tmp_path / "openaq" / "year=2018"])
+    assert [damaged.path for damaged in read.damaged] == [str(part)]
+    assert 0 < len(read.table) < 3 * 12 * 4
+
+
+# What is fetched, and what is not
+
+
+def test_local_days_around_the_years_come_too(small: Path, tmp_path: Path) -> None:
+    with bucket_served(Bucket.of(tree(small))) as bucket:
+        fetch(bucket.address, tmp_path, [7])
+        assert "records/csv.gz/locationid=7/year=2018/" in bucket.lists
+        assert not any("locationid=70" in prefix for prefix in bucket.lists)
+    days = {key[-15:-7] for key in bucket.gets}
+    assert {"20171231", "20180101", "20181231"} <= days
+    assert "20171230" not in days
+    assert len(days) == 13
+
+
+def test_nothing_is_fetched_twice_and_a_changed_object_again(small: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    root = tree(small)
+    with bucket_served(Bucket.of(root)) as bucket:
+        first = fetch(bucket.address, tmp_path, [7, 70, 8])
+        bucket.gets.clear()
+        second = fetch(bucket.address, tmp_path, [7, 70, 8])
+        assert bucket.gets == []
+        assert first is not None
+        assert second is not None
+        assert (second.fetched, second.already_there) == (0, first.fetched)
+
+        changed = write_archive(
+            root, day_rows(70, "2018-01-03", rng, 9), location_id=70, day="2018-01-03"
+        )
+        key = f"records/csv.gz/{changed.relative_to(root).as_posix()}"
+        bucket.objects[key] = changed.read_bytes()
+        new = write_archive(root, day_rows(8, "2018-01-20", rng), location_id=8, day="2018-01-20")
+        bucket.objects[f"records/csv.gz/{new.relative_to(root).as_posix()}"] = new.read_bytes()
+        third = fetch(bucket.address, tmp_path, [7, 70, 8])
+        assert third is not None
+        assert third.fetched == 2
+        assert key in bucket.gets
+    for day in pd.date_range("2017-12-20", "2017-12-30"):
+        for number in (7, 70, 8):
+            archive_path(root, number, f"{day:%Y-%m-%d}").unlink()
+    same(read_observations([tmp_path / "openaq"]), read_observations([root]))
+
+
+def test_a_dry_run_asks_for_no_object_and_writes_nothing(small: Path, tmp_path: Path) -> None:
+    estimates: list[Estimate] = []
+    with bucket_served(Bucket.of(tree(small))) as bucket:
+        bucket.page = 4
+        done = fetch(bucket.address, tmp_path / "d", [7, 70, 8], dry_run=True, estimates=estimates)
+        assert done is None
+        assert bucket.gets == []
+        assert len(bucket.lists) > 3 * 3
+        sizes = [len(data) for key, data in bucket.objects.items() if "/month=12/" not in key]
+        sizes += [len(data) for key, data in bucket.objects.items() if "1231.csv" in key]
+    assert not (tmp_path / "d").exists()
+    assert (estimates[0].objects, estimates[0].bytes) == (len(sizes), sum(sizes))
+    assert estimates[0].hours == pytest.approx(len(sizes) / 1000 / 3600)
+
+
+def test_an_object_of_another_name_is_left_out_and_counted(small: Path, tmp_path: Path) -> None:
+    folder = archive_path(tree(small), 7, "2018-01-01").parent
+    (folder / "location-7-20180101 (copy).csv.gz").write_bytes(b"x")
+    (folder / "location-8-20180101.csv.gz").write_bytes(b"x")
+    estimates: list[Estimate] = []
+    fetch(small.as_uri(), tmp_path, [7], estimates=estimates)
+    assert estimates[0].unknown == 2
+    assert estimates[0].objects == 13
+
+
+# Faults of the archive
+
+
+def key_of(day: str, number: int = 7) -> str:
+    return archive_path(Path("records/csv.gz"), number, day).as_posix()
+
+
+def test_passing_faults_are_waited_out(small: Path, tmp_path: Path) -> None:
+    with bucket_served(Bucket.of(tree(small))) as bucket:
+        whole = bucket.objects[key_of("2018-01-05")]
+        storm = [Fault(status=429, retry_after="1")] * 3
+        bucket.faults = {
+            "list": deque([Fault(status=503), Fault(status=429)]),
+            key_of("2018-01-01"): deque(storm),
+            key_of("2018-01-02"): deque([Fault(status=500), Fault(status=503)]),
+            key_of("2018-01-03"): deque([Fault(cut_at=100)]),
+            key_of("2018-01-04"): deque([Fault(silent_s=2.5)]),
+            key_of("2018-01-05"): deque([Fault(body=whole[:-30] + bytes(30))]),
+            key_of("2018-01-06"): deque([Fault(body=whole[:-12])]),
+            key_of("2018-01-07"): deque([Fault(cut_at=0)]),
+        }
+        outcome = fetch(bucket.address, tmp_path, [7], patience=QUICK)
+    assert outcome is not None
+    assert outcome.missing == ()
+    assert outcome.fetched == 13
+    assert len(read_observations([tmp_path / "openaq"]).table) == 13 * 4
+
+
+def test_lasting_damage_is_missing_and_asked_for_again(small: Path, tmp_path: Path) -> None:
+    with bucket_served(Bucket.of(tree(small))) as bucket:
+        whole = bucket.objects[key_of("2018-01-05")]
+        page = gzip.compress(b"<html>busy</html>")
+        bucket.lasting = {
+            key_of("2018-01-05"): Fault(body=whole[:-30] + bytes(30)),
+            key_of("2018-01-06"): Fault(body=page),
+            key_of("2018-01-07"): Fault(status=403),
+            key_of("2018-01-08"): Fault(status=429),
+            key_of("2018-01-10"): Fault(body=whole[:-1]),
+        }
+        bucket.objects[key_of("2018-01-09")] = whole[:100]
+        outcome = fetch(bucket.address, tmp_path, [7])
+        assert outcome is not None
+        assert outcome.fetched == 7
+        reasons = {one.what: one.reason for one in outcome.missing}
+        assert "damaged" in reasons[key_of("2018-01-05")]
+        assert "bytes, not" in reasons[key_of("2018-01-06")]
+        assert "refuses" in reasons[key_of("2018-01-07")]
+        assert bucket.gets.count(key_of("2018-01-07")) == 1
+        assert "given up after 6" in reasons[key_of("2018-01-08")]
+        assert "truncated gzip" in reasons[key_of("2018-01-09")]
+        assert "bytes, not" in reasons[key_of("2018-01-10")]
+        entries = pl.read_parquet(tmp_path / "openaq/_manifest/*/*/*.parquet")
+        assert (entries["state"] == "missing").sum() == 6
+        held = entries.filter(pl.col("state") == "held")
+        assert held["rows"].to_list() == [4] * 7
+        assert held["other_parameter"].to_list() == [1] * 7
+
+        bucket.lasting, bucket.objects[key_of("2018-01-09")] = {}, whole
+        bucket.gets.clear()
+        again = fetch(bucket.address, tmp_path, [7])
+        assert again is not None
+        assert (again.fetched, again.already_there, again.missing) == (6, 7, ())
+        assert len(set(bucket.gets)) == 6
+
+
+def test_an_archive_that_never_answers_is_a_stated_error(small: Path, tmp_path: Path) -> None:
+    with bucket_served(Bucket.of(tree(small))) as bucket:
+        bucket.lasting = {key: Fault(status=503) for key in bucket.objects}
+        with pytest.raises(InputError, match="gives none of 11 objects"):
+            fetch(bucket.address, tmp_path, [7])
+        bucket.lasting = {"list": Fault(status=503)}
+        with pytest.raises(InputError, match="cannot be listed"):
+            fetch(bucket.address, tmp_path / "other", [7])
+    with pytest.raises(InputError, match="no address of an archive"):
+        Archive("ftp://somewhere/archive")
+
+
+def test_an_object_that_goes_or_changes_after_the_listing(small: Path) -> None:
+    with bucket_served(Bucket.of(tree(small))) as bucket:
+        archive = Archive(bucket.address, check=check_table, patience=QUICK)
+        listed, _ = archive.list_objects([(7, 2018, None)])
+        assert [one.day for one in listed] == sorted(one.day for one in listed)
+        del bucket.objects[listed[0].key]
+        bucket.objects[listed[1].key] = bucket.objects[listed[2].key]
+        gone, changed, *_ = archive.fetch(listed)
+        archive.close()
+    assert isinstance(gone, Missed)
+    assert "no longer" in gone.missing.reason
+    assert isinstance(changed, Fetched)
+    assert changed.listed.etag == listed[2].etag != listed[1].etag
+
+
+# Kills
+
+
+def _count_and_kill(folder: Path, at: int) -> Callable[[str, tuple[Any, ...]], None]:
+    """Return an audit hook that ends the process, without a word, before its `at`-th change."""
+    done = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal done
+        writes = event == "open" and isinstance(arguments[1], str) and "w" in arguments[1]
+        if writes or event in ("os.rename", "os.remove", "os.mkdir"):
+            done += str(arguments[0]).startswith(str(folder))
+            if done == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook
+
+
+def _fetch_until(address: str, data: Path, at: int, limit_bytes: int = 0) -> None:
+    if at:
+        sys.addaudithook(_count_and_kill(data, at))
+    if limit_bytes:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        with pytest.raises(InputError, match="cannot be written"):
+            fetch(address, data, [7, 70, 8])
+        os._exit(3)
+    fetch(address, data, [7, 70, 8])
+    os._exit(0)
+
+
+@pytest.fixture(scope="module")
+def in_process() -> Iterator[Callable[..., int]]:
+    """Give what runs a fetch in a process of its own and returns how it ended."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+
+    def run(*arguments: Any) -> int:
+        process = context.Process(target=_fetch_until, args=arguments)
+        process.start()
+        process.join(60)
+        assert process.exitcode is not None
+        return process.exitcode
+
+    return run
+
+
+def test_ten_kills_leave_the_files_of_an_undisturbed_fetch(
+    small: Path, tmp_path: Path, in_process: Callable[..., int]
+) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    fetch(small.as_uri(), undisturbed, [7, 70, 8])
+    rng = np.random.default_rng(20180101)
+    ends = [in_process(small.as_uri(), killed, int(at)) for at in rng.integers(2, 9, 10)]
+    assert ends.count(-signal.SIGKILL) >= 5
+    fetch(small.as_uri(), killed, [7, 70, 8])
+    assert content(killed) == content(undisturbed)
+
+
+def test_a_kill_at_any_moment_of_a_replacement_leaves_old_or_new(
+    small: Path, tmp_path: Path, in_process: Callable[..., int]
+) -> None:
+    start = tmp_path / "start"
+    fetch(small.as_uri(), start, [7, 70, 8])
+    old = read_observations([start])
+    rng = np.random.default_rng(8)
+    write_archive(tree(small), day_rows(7, "2018-01-04", rng, 2), location_id=7, day="2018-01-04")
+    fetch(small.as_uri(), shutil.copytree(start, tmp_path / "whole"), [7, 70, 8])
+    new = read_observations([tmp_path / "whole"])
+    assert len(new.table) == len(old.table) - 3
+    seen, at = set(), 0
+    while True:
+        at += 1
+        data = shutil.copytree(start, tmp_path / f"killed-{at}")
+        end = in_process(small.as_uri(), data, at)
+        table = read_observations([data]).table
+        seen.add(len(table))
+        assert len(table) in (len(old.table), len(new.table))
+        pd.testing.assert_frame_equal(
+            table, new.table if len(table) == len(new.table) else old.table
+        )
+        if end == 0:
+            break
+        fetch(small.as_uri(), data, [7, 70, 8])
+        assert content(data) == content(tmp_path / "whole")
+    assert seen == {len(old.table), len(new.table)}
+    assert at > 6
+
+
+def test_a_full_disk_is_stated_and_what_is_complete_kept(
+    small: Path, tmp_path: Path, in_process: Callable[..., int]
+) -> None:
+    assert in_process(small.as_uri(), tmp_path / "data", 0, 5_000) == 3
+    fetch(small.as_uri(), tmp_path / "data", [7, 70, 8])
+    fetch(small.as_uri(), tmp_path / "undisturbed", [7, 70, 8])
+    assert content(tmp_path / "data") == content(tmp_path / "undisturbed")
+
+
+# The API
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+def ask(
+    api: OpenaqApi,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: Wanted | None = None,
+    key: str = KEY,
+) -> tuple[Catalogue, list[float]]:
+    waits: list[float] = []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.trusted))
+    transport = PatientTransport(QUICK, Windows(sleep=waits.append), sleep=waits.append)
+    with served(api.service, certificates.context):
+        found = find_stations(
+            wanted or Wanted((2018,)), key, api=f"{api.service.url}/v3", transport=transport
+        )
+    return found, waits
+
+
+def test_locations_are_paged_until_a_short_page(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = OpenaqApi([location(number) for number in range(1, 2001)])
+    found, _ = ask(api, certificates, monkeypatch)
+    assert found.stations["station_id"].nunique() == 2000
+    pages = [query["page"] for query in api.queries if query["path"] == "/v3/locations"]
+    assert pages == ["1", "2", "3"]
+    assert {query.get("parameters_id") for query in api.queries[1:]} == {"2"}
+
+
+def test_a_sensor_has_the_grade_of_its_own_instrument(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor, other = {"id": MONITOR, "name": "m"}, {"id": SENSOR, "name": "s"}
+    api = OpenaqApi(
+        [
+            location(1),
+            location(2, instruments=[other], isMonitor=False),
+            location(3, instruments=[monitor, other]),
+            location(4, instruments=[], isMonitor=True),
+            location(5, instruments=[], isMonitor=False),
+            location(6, instruments=[{"id": 99, "name": "new"}]),
+            location(7, sensors=[sensor(70), sensor(71)], provider=None, country=None, name=None),
+            location(8, sensors=None),
+            location(9, coordinates={"latitude": None, "longitude": None}, datetimeFirst=None),
+            location(10, datetimeLast={"utc": "2017-05-06T00:00:00Z", "local": None}),
+            location(11, country={"id": 5, "code": "99", "name": "?"}, isMobile=None),
+        ]
+    )
+    found, _ = ask(api, certificates, monkeypatch)
+    grade = found.stations.set_index("sensor_id")["is_reference"]
+    assert grade["10"] is True or bool(grade["10"])
+    assert grade.isna().sum() == 3
+    assert set(grade.index[grade.isna()]) == {"30", "40", "60"}
+    assert set(grade.index[grade.eq(False).fillna(False)]) == {"20", "50"}
+    assert found.counts["grade_unknown"] == 3
+    assert found.counts["outside_years"] == 1
+    assert found.counts["locations"] == 11
+    assert "80" not in grade.index
+    only, _ = ask(api, certificates, monkeypatch, Wanted((2018,), reference_only=True))
+    assert set(only.stations["station_id"]) == {"1", "7", "9", "11"}
+
+
+def test_the_station_file_is_read_as_it_was_found(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, small: Path, tmp_path: Path
+) -> None:
+    api = OpenaqApi([location(7), location(70, country=None, provider=None, isMobile=None)])
+    found, _ = ask(api, certificates, monkeypatch)
+    archive = Archive(small.as_uri(), check=check_table)
+    fetch_openaq(
+        Wanted((2018,)),
+        tmp_path,
+        Services(lambda _: found, archive),
+        confirm=lambda *_: True,
+        report=lambda *_: None,
+    )
+    archive.close()
+    layout = find_data(tmp_path)
+    assert layout.stations == tmp_path / "openaq" / "stations.parquet"
+    read = read_stations(layout.stations)
+    pd.testing.assert_frame_equal(
+        read[list(STATION_COLUMNS)], found.stations, check_dtype=False, check_like=True
+    )
+
+
+def test_boxes_and_countries(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(number: int, latitude: float, longitude: float, code: str = "FJ") -> dict[str, Any]:
+        place = {"latitude": latitude, "longitude": longitude}
+        return location(number, coordinates=place, country={"id": 3, "code": code, "name": "x"})
+
+    api = OpenaqApi([at(1, -17, 178), at(2, -17, -179), at(3, -17, 170), at(4, 17, 178, "NZ")])
+    box = (175.0, -30.0, -175.0, 30.0)
+    across, _ = ask(api, certificates, monkeypatch, Wanted((2018,), bbox=box))
+    assert set(across.stations["station_id"]) == {"1", "2", "4"}
+    assert len([query for query in api.queries if "bbox" in query]) == 2
+    both, _ = ask(api, certificates, monkeypatch, Wanted((2018,), ("FJ", "TO"), box))
+    assert set(both.stations["station_id"]) == {"1", "2"}
+    round_, _ = ask(api, certificates, monkeypatch, Wanted((2018,), bbox=(0, -30, 360, 0)))
+    assert set(round_.stations["station_id"]) == {"1", "2", "3"}
+
+
+def test_storms_are_waited_out_for_as_long_as_they_ask(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = OpenaqApi([location(number) for number in range(1, 1500)])
+    storm = [Fault(status=429, retry_after="17"), Fault(status=503), Fault(cut_at=50)]
+    api.service.faults["/v3/locations"] = deque(storm)
+    found, waits = ask(api, certificates, monkeypatch)
+    assert found.stations["station_id"].nunique() == 1499
+    assert 17 in waits
+    assert max(waits) == 17
+
+
+def test_a_storm_without_end_is_a_stated_error(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = OpenaqApi([location(1)])
+    api.service.faults["/v3/instruments"] = deque([Fault(status=429, retry_after="1")] * 20)
+    with pytest.raises(InputError, match="no answer in 6 requests"):
+        ask(api, certificates, monkeypatch)
+    assert len(api.service.requests) == 6
+    api.service.faults["/v3/instruments"] = deque([Fault(status=429, retry_after="86400")])
+    with pytest.raises(InputError, match="come back in 21600 s"):
+        ask(api, certificates, monkeypatch)
+
+
+def test_a_refused_key_is_named_without_its_value(
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    api = OpenaqApi([location(1)], key="f" * 64)
+    with pytest.raises(InputError, match="401") as refused:
+        ask(api, certificates, monkeypatch)
+    assert KEY not in str(refused.value)
+    assert refused.value.__cause__ is None
+    for key, word in (("", "absent"), ("abc", "no key of OpenAQ")):
+        monkeypatch.delenv("OPENAQ_API_KEY", raising=False)
+        monkeypatch.setenv("HOME", str(certificates.trusted.parent))
+        with pytest.raises(InputError, match=word):
+            ask(api, certificates, monkeypatch, key=key)
+    printed = capfd.readouterr()
+    assert KEY not in printed.out + printed.err
+
+
+def test_a_server_that_is_not_trusted_or_not_understood(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stranger = Certificates.make(tmp_path)
+    api = OpenaqApi([location(1)])
+    with pytest.raises(InputError, match="certificate"):
+        ask(api, Certificates(stranger.context, certificates.trusted), monkeypatch)
+    with pytest.raises(InputError, match="not understood"):
+        ask(OpenaqApi([{"id": 1}]), certificates, monkeypatch, Wanted((2018,), bbox=None))
+    with pytest.raises(InputError, match="HTTPS"):
+        find_stations(Wanted((2018,)), KEY, api="http://localhost/v3")
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=200))
+def test_no_window_holds_more_requests_than_its_limit(gaps: list[float]) -> None:
+    now = 0.0
+    made: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    windows = Windows(((3, 60.0), (7, 1000.0)), clock=lambda: now, sleep=sleep)
+    for gap in gaps:
+        now += gap
+        windows.wait()
+        made.append(now)
+    times = np.array(made)
+    for count, span in ((3, 60.0), (7, 1000.0)):
+        if len(times) > count:
+            assert (times[count:] - times[:-count] >= span - 1e-6).all()
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings_ = DemoSettings.small(years=(2019,), months=(3,), days_per_month=3, stations=16)
+    return demo_archive(settings_, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def demo_api(demo: Path) -> OpenaqApi:
+    """The API that would have told what the station file of the demo archive says."""
+    known = read_stations(demo / "openaq" / "stations.csv")
+    locations = []
+    for number, rows in known.groupby("station_id"):
+        first = rows.iloc[0]
+        instrument = {"id": MONITOR if first["is_reference"] else SENSOR, "name": "x"}
+        unplaced = np.isnan(first["latitude"])
+        place = {name: None if unplaced else first[name] for name in ("latitude", "longitude")}
+        locations.append(
+            location(
+                int(number),
+                name=first["name"],
+                country={"id": 1, "code": first["country"], "name": "x"},
+                provider={"id": 1, "name": first["provider"]},
+                isMobile=bool(first["mobile"]),
+                isMonitor=bool(first["is_reference"]),
+                instruments=[instrument] if pd.notna(first["is_reference"]) else [],
+                sensors=[sensor(int(one)) for one in rows["sensor_id"]],
+                coordinates=place,
+                datetimeFirst=None,
+                datetimeLast=None,
+            )
+        )
+    return OpenaqApi(locations)
+
+
+@pytest.fixture(scope="module")
+def moto_archive(demo: Path) -> Iterator[str]:
+    """The demo archive in a bucket of an S3 server, less the file that is cut on purpose."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+    client.create_bucket(Bucket="archive")
+    objects = Bucket.of(demo / "openaq").objects
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda item: client.put_object(
+                    Bucket="archive", Key=item[0], Body=item[1], ACL="public-read"
+                ),
+                objects.items(),
+            )
+        )
+    client.close()
+    yield f"http://{host}:{port}/archive"
+    server.stop()
+
+
+def command(
+    *arguments: str | Path, cwd: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "openaq", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_fetched_and_direct_files_give_the_same_scores(
+    demo: Path,
+    demo_api: OpenaqApi,
+    moto_archive: str,
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    with served(demo_api.service, certificates.context):
+        environment = {
+            "OPENAQ_API_KEY": KEY,
+            "SSL_CERT_FILE": str(certificates.trusted),
+            "DEEPCAMS_OPENAQ_API": f"{demo_api.service.url}/v3/",
+            "DEEPCAMS_OPENAQ_ARCHIVE": moto_archive,
+        }
+        arguments = ("--years", "2019", "--data", tmp_path)
+        planned = CliRunner().invoke(
+            app, ["fetch", "openaq", *map(str, arguments), "--dry-run"], env=environment
+        )
+        assert planned.exit_code == 0, planned.output
+        assert "to fetch: " in planned.output
+        assert list(tmp_path.iterdir()) == []
+        result = command(*arguments, cwd=tmp_path, environment=environment)
+    # The demo archive holds files that are cut on purpose: they are missing, and named.
+    assert result.returncode == 1
+    assert "truncated gzip" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert KEY not in result.stdout + result.stderr
+    assert all(KEY.encode() not in data for data in content(tmp_path).values())
+
+    def scores(observations: Iterable[Path], stations: Path) -> str:
+        found = insitu(
+            InsituSettings(
+                observations=tuple(observations),
+                stations=stations,
+                products=find_data(demo).products,
+                qc=QcSettings(years=(2019,)),
+                resamples=50,
+            )
+        )
+        return found.tables.scores.to_csv()
+
+    # The demo folder holds records of the realtime archive as well, which is not fetched.
+    archived = (demo / "openaq").glob("locationid=*")
+    direct = scores(archived, demo / "openaq" / "stations.csv")
+    fetched = scores([tmp_path / "openaq"], tmp_path / "openaq" / "stations.parquet")
+    assert fetched == direct
+    assert direct.count("\n") > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--years", "2018", "--countries", "Belgium"], "two-letter code"),
+        (["--years", "2018", "--bbox", "1,2,3"], "W,S,E,N"),
+        (["--years", "then"], "write --years"),
+    ],
+)
+def test_wrong_usage_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["fetch", "openaq", *arguments, "--data", str(tmp_path)])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", " ").split())
