@@ -1,7 +1,8 @@
 """Pairing of station hours with the cell and the time step of gridded products.
 
 A station takes the value of the cell that contains it, at the step that its hour belongs to;
-nothing is interpolated and nothing extrapolated. Each product is read once, in the order of its
+nothing is interpolated (unless asked for, to see what difference it makes) and nothing
+extrapolated. Each product is read once, in the order of its
 files, a chunk of frames at a time, and only the cells with stations leave a chunk.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ import pandas as pd
 import xarray as xr
 from dask.delayed import delayed
 
-from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.cells import find_cells, find_corners
+from deepcams_eval.errors import NoDataError
 from deepcams_eval.schema import (
     STATION_KINDS,
     TIME_DTYPE,
@@ -26,18 +28,17 @@ from deepcams_eval.schema import (
     Pairs,
     Product,
     codes_of,
-    spacing_deg,
     stamp_of,
 )
 
 IntArray = npt.NDArray[np.integer[Any]]
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
 """Runs dask tasks and returns their results in order."""
+Matching = Literal["cell", "bilinear"]
 
 _WINDOW = 16
 _PART = 1_000_000
 _NO_STEP, _OFF_GRID = -1, -2
-_ROUND_DEG = 9
 
 
 @dataclass(frozen=True)
@@ -58,62 +59,39 @@ class Colocation:
         ``station_id`` of the stations outside each product.
     unpaired : int
         Observations that passed QC and have a value in no product.
+    rows : ndarray of int, shape (pairs,)
+        Row of each pair in the table of observations.
     """
 
     pairs: Pairs
     coverage: pd.DataFrame
     outside: dict[str, tuple[str, ...]]
     unpaired: int
+    rows: IntArray
 
 
-def find_cells(
-    latitude: npt.ArrayLike,
-    longitude: npt.ArrayLike,
-    grid_latitude: FloatArray,
-    grid_longitude: FloatArray,
-) -> tuple[IntArray, IntArray]:
-    """Return row and column of the cell that contains each point; −1 outside the grid.
+@dataclass(frozen=True)
+class _Taps:
+    """The cells that each station is read from; of one, or of four with weights.
 
-    A cell reaches half way to the next centre, and as far beyond the outermost ones; it owns its
-    southern and western edge. A row that reaches a pole owns the pole, and longitude is cyclic,
-    whatever the convention of either side. A single row or column is as wide as the spacing of
-    the other coordinate.
-
-    Parameters
-    ----------
-    latitude, longitude : array_like, shape (points,)
-        Degrees; NaN gives −1.
-    grid_latitude, grid_longitude : ndarray
-        Centres, ascending or descending, regular or not; longitude in any convention.
-
-    Returns
-    -------
-    row, column : ndarray of int, shape (points,)
-        Both −1 where the point lies outside.
-
-    Raises
-    ------
-    InputError
-        If the grid has a single row and a single column, so that no cell size is known.
+    All arrays have the shape (stations, taps); `weight` is None where there is one tap.
     """
-    latitude = np.asarray(latitude, dtype=np.float64)
-    longitude = np.asarray(longitude, dtype=np.float64)
-    if len(grid_latitude) == 1 and len(grid_longitude) == 1:
-        raise InputError(
-            "a grid of one cell does not tell how large the cell is",
-            hint="give at least two rows or columns",
-        )
-    step = float(np.nanmax(np.abs([spacing_deg(grid_latitude), spacing_deg(grid_longitude)])))
-    row = _cell_along(latitude, np.asarray(grid_latitude, dtype=np.float64), step, cyclic=False)
-    column = _cell_along(longitude, np.asarray(grid_longitude, dtype=np.float64), step, cyclic=True)
-    inside = (row >= 0) & (column >= 0)
-    return np.where(inside, row, -1), np.where(inside, column, -1)
+
+    row: IntArray
+    column: IntArray
+    weight: FloatArray | None = None
+
+    def at(self, station: IntArray) -> tuple[IntArray, IntArray, FloatArray | None]:
+        """Return rows, columns and weights of some stations."""
+        weight = None if self.weight is None else self.weight[station]
+        return self.row[station], self.column[station], weight
 
 
 def colocate(
     observations: Observations,
     products: Sequence[Product],
     *,
+    matching: Matching = "cell",
     compute: Compute | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Colocation:
@@ -128,6 +106,9 @@ def colocate(
         After QC; rows with a flag take no part.
     products : sequence of Product
         Their names become the columns of the pairs.
+    matching : {"cell", "bilinear"}
+        Whether a station takes the value of its cell, or one interpolated between the four
+        centres around it (missing where one of them is); it does so inside the grid alone.
     compute : callable, optional
         Runs dask tasks; the default runs them one after the other in this process.
     progress : callable, optional
@@ -167,8 +148,12 @@ def colocate(
         for part in _parts(len(code)):
             matched = match_steps(product.field, start[part], end[part])
             step[part] = np.where((row >= 0)[code[part]], matched, _OFF_GRID)
+        taps = _Taps(row[:, None], column[:, None])
+        if matching == "bilinear":
+            grid = product.field["latitude"].values, product.field["longitude"].values
+            taps = _Taps(*find_corners(np.nan_to_num(latitude), np.nan_to_num(longitude), *grid))
         values = np.full(len(code), np.nan, dtype=np.float32)
-        for where, gathered in _gather(product, step, code, row, column, compute, progress):
+        for where, gathered in _gather(product, step, code, taps, compute, progress):
             values[where] = gathered
         columns[product.name] = values
         outside[product.name] = tuple(str(name) for name in ids[row < 0])
@@ -212,6 +197,7 @@ def colocate(
         coverage=pd.concat(coverage, ignore_index=True),
         outside=outside,
         unpaired=len(code) - len(pairs),
+        rows=np.arange(len(table))[clean][paired],
     )
 
 
@@ -248,15 +234,13 @@ def _gather(
     product: Product,
     step: IntArray,
     code: IntArray,
-    row: IntArray,
-    column: IntArray,
+    taps: _Taps,
     compute: Compute | None,
     progress: Callable[[str, int, int], None] | None,
 ) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
     """Yield the observations of each chunk of frames and their values, in file order.
 
-    `step` and `code` (the station) have one entry an observation, `row` and `column` one a
-    station; a negative step is left out.
+    `step` and `code` (the station) have one entry an observation; a negative step is left out.
     """
     field = product.field
     # NumPy sorts 16-bit keys by radix, several times as fast.
@@ -279,11 +263,9 @@ def _gather(
             delayed(_pick, pure=False)(
                 field.isel(time=slice(first, last)).data,
                 step[where] - first,
-                row[station],
-                column[station],
+                *taps.at(code[where]),
             )
             for (first, last, _, _), where in zip(window, rows_of, strict=True)
-            for station in (code[where],)
         ]
         yield from zip(rows_of, run(tasks), strict=True)
         if progress is not None:
@@ -293,52 +275,23 @@ def _gather(
 
 
 def _pick(
-    block: npt.NDArray[np.float32], step: IntArray, row: IntArray, column: IntArray
+    block: npt.NDArray[np.float32],
+    step: IntArray,
+    row: IntArray,
+    column: IntArray,
+    weight: FloatArray | None,
 ) -> npt.NDArray[np.float32]:
-    return block[step, row, column]
+    values: npt.NDArray[np.float32] = block[step[:, None], row, column]
+    if weight is None:
+        return values[:, 0]
+    # A tap without weight may be missing.
+    weighed: FloatArray = np.where(weight > 0, values * weight, 0.0)
+    return np.asarray(weighed.sum(axis=1), dtype=np.float32)
 
 
 def _compute_here(tasks: Sequence[Any]) -> Sequence[Any]:
     # One after the other: a scheduler given all of them would choose its own order of files.
     return [task.compute(scheduler="synchronous") for task in tasks]
-
-
-def _cell_along(point: FloatArray, centre: FloatArray, step: float, *, cyclic: bool) -> IntArray:
-    if cyclic:
-        order, centre = _eastward(centre)
-    else:
-        order = np.argsort(centre)
-        centre = centre[order]
-    if len(centre) > 1:
-        inner = (centre[:-1] + centre[1:]) / 2
-        first = centre[0] - (centre[1] - centre[0]) / 2
-        last = centre[-1] + (centre[-1] - centre[-2]) / 2
-    else:
-        inner = np.empty(0)
-        first, last = centre[0] - step / 2, centre[0] + step / 2
-    # Rounding keeps a point on an edge on that edge, whatever the convention it came in.
-    if cyclic:
-        width = round(min(last - first, 360.0), _ROUND_DEG)
-        away = np.round(point - first, _ROUND_DEG) % 360.0
-        index = np.searchsorted(np.round(inner - first, _ROUND_DEG), away, side="right")
-        inside = away < width
-    else:
-        low, high = round(max(first, -90.0), _ROUND_DEG), round(min(last, 90.0), _ROUND_DEG)
-        at = np.round(point, _ROUND_DEG)
-        index = np.searchsorted(np.round(inner, _ROUND_DEG), at, side="right")
-        inside = (at >= low) & ((at < high) | (at == 90.0) & (high == 90.0))
-    return np.where(inside, order[np.minimum(index, len(centre) - 1)], -1)
-
-
-def _eastward(longitude: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return the order in which centres follow eastward from the widest gap, and themselves so."""
-    order = np.argsort(longitude % 360.0)
-    turned = longitude[order] % 360.0
-    gap_before = np.diff(turned, prepend=turned[-1] - 360.0)
-    # A grid round the globe has no widest gap but for rounding: it then begins where it is cut.
-    start = int(np.argmax(np.round(gap_before, _ROUND_DEG)))
-    order = np.roll(order, -start)
-    return order, np.unwrap(longitude[order] % 360.0, period=360.0)
 
 
 def _is_sorted(code: IntArray, start: npt.NDArray[np.datetime64]) -> bool:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import RegularGridInterpolator
 
-from deepcams_eval.colocate import colocate, find_cells
+from deepcams_eval.cells import find_cells, find_corners
+from deepcams_eval.colocate import colocate
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.schema import Product, spans_globe
 from tests.fields import observations, product
@@ -99,6 +101,58 @@ def test_a_single_column_is_as_wide_as_the_rows_are_high() -> None:
 def test_one_cell_tells_no_size() -> None:
     with pytest.raises(InputError, match="one cell"):
         find_cells([0.0], [0.0], np.array([0.0]), np.array([0.0]))
+
+
+@given(seed=st.integers(0, 10_000), first=st.sampled_from([-180.0, 0.0]), flip=st.booleans())
+def test_corners_interpolate_as_another_package_does(seed: int, first: float, flip: bool) -> None:
+    rng = np.random.default_rng(seed)
+    latitude, longitude = np.linspace(-90, 90, 25), first + 7.5 * np.arange(48)
+    values = rng.normal(size=(25, 48))
+    closed = np.concatenate([values, values[:, :1]], axis=1)
+    beyond = np.append(longitude, longitude[-1] + 7.5)
+    lat, lon = rng.uniform(-90, 90, 40), rng.uniform(-180, 180, 40)
+    oracle = RegularGridInterpolator((latitude, beyond), closed)
+    expected = oracle(np.stack([lat, first + (lon - first) % 360], axis=1))
+    if flip:
+        latitude, values = latitude[::-1], values[::-1]
+    row, column, weight = find_corners(lat, lon, latitude, longitude)
+    np.testing.assert_allclose((values[row, column] * weight).sum(axis=1), expected, atol=1e-9)
+
+
+def test_corners_of_a_region_do_not_extrapolate() -> None:
+    lat, lon = np.array([52.0, 50.0, 51.0]), np.array([3.5, 5.5, 5.5])
+    row, column, weight = find_corners(
+        lat, lon, np.array([50.25, 51.0, 51.75]), np.array([3.75, 4.5, 5.25])
+    )
+    value = 100.0 * row + column
+    np.testing.assert_allclose((value * weight).sum(axis=1), [200.0, 2.0, 102.0])
+    np.testing.assert_allclose(weight.sum(axis=1), 1.0)
+
+
+def test_bilinear_values_are_missing_where_a_corner_is() -> None:
+    values = np.arange(8 * 3 * 4, dtype=float).reshape(8, 3, 4)
+    values[2, 1, 1] = np.nan
+    places = {"between": (50.625, 4.125), "centre": (50.25, 4.5)}
+    seen = observations(
+        ["2018-01-01T03", "2018-01-01T06"] * 2, [5.0] * 4, ["between"] * 2 + ["centre"] * 2, places
+    )
+    made = colocate(seen, [product(values=values)], matching="bilinear").pairs.table
+    between = made[made["station_id"] == "between"]["cams"].to_numpy()
+    np.testing.assert_allclose(between, values[1, :2, :2].mean())  # of 06:00 a corner is missing
+    np.testing.assert_allclose(made[made["station_id"] == "centre"]["cams"], values[1:3, 0, 1])
+
+
+def test_each_pair_tells_its_observation() -> None:
+    ends = ["2018-01-01T06", "2018-01-01T03", "2018-01-01T04", "2018-01-01T09"]
+    seen = observations(
+        ends, [6.0, 3.0, 4.0, 9.0], ["b", "b", "b", "a"], {"a": (51, 5), "b": (51, 4)}
+    )
+    seen.table.loc[3, "flags"] = 4
+    made = colocate(seen, [product()])
+    np.testing.assert_array_equal(made.rows, [1, 0])
+    np.testing.assert_array_equal(
+        seen.table["value"].to_numpy()[made.rows], made.pairs.table["observed"]
+    )
 
 
 def test_point_values_pair_with_the_hour_that_ends_at_them() -> None:
