@@ -44,6 +44,18 @@ def mb(sums: Moments) -> Array:
     return np.where(sums.n > 0, sums.mean_m - sums.mean_o, np.nan)
 
 
+def crmse(sums: Moments) -> Array:
+    """Centred root-mean-square error √(Σ((M−M̄)−(O−Ō))²/N), µg m⁻³; RMSE² = CRMSE² + MB²."""
+    centred = np.maximum(sums.ss_m + sums.ss_o - 2 * sums.sp, 0.0)
+    return np.sqrt(_mean(centred, sums))
+
+
+def sd_ratio(sums: Moments) -> Array:
+    """Ratio of the standard deviations of M and O, dimensionless; NaN where O does not vary."""
+    varies = (sums.n >= 2) & (sums.ss_o > _residue(sums.n, sums.mean_o))
+    return np.sqrt(_divide(sums.ss_m, sums.ss_o, varies))
+
+
 def nmb(sums: Moments) -> Array:
     """Normalised mean bias Σ(M−O)/ΣO, dimensionless; the divisor is the observed sum."""
     return _divide(sums.mean_m - sums.mean_o, sums.mean_o, (sums.n > 0) & (sums.mean_o != 0))
