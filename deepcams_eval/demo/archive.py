@@ -23,7 +23,7 @@ from deepcams_eval.demo.faults import KEPT, REPEATS, make_records
 from deepcams_eval.demo.nature import HourlyMaps, NatureRun
 from deepcams_eval.demo.openaq_files import write_block, write_stations
 from deepcams_eval.demo.products import round_bits, write_products
-from deepcams_eval.demo.settings import GENERATOR_VERSION, DemoSettings
+from deepcams_eval.demo.settings import ARCHIVE_VERSION, GENERATOR_VERSION, DemoSettings
 from deepcams_eval.demo.stations import (
     LATE_SHIFT_H,
     PROVIDERS,
@@ -50,8 +50,9 @@ def demo_archive(
     """Return the folder of the synthetic archive, making it if it is not in the cache.
 
     The folder has the standard layout (``openaq/``, ``cams/``, ``geoscf/``, ``deepcams/``), with
-    ``truth/`` beside it (tracer, wind, what stations should have reported, ``planted.parquet``)
-    and ``demo.json``, which says ``"synthetic": true`` and how many of each fault were planted.
+    ``deepcams_without/`` beside it (a product like that in ``deepcams/`` whose detail is wrong),
+    ``truth/`` (tracer, wind, what stations should have reported, ``planted.parquet``) and
+    ``demo.json``, which says ``"synthetic": true`` and how many of each fault were planted.
 
     Parameters
     ----------
@@ -224,6 +225,7 @@ def _finish(work: Path, settings: DemoSettings) -> None:
     manifest = {
         "synthetic": True,
         "generator_version": GENERATOR_VERSION,
+        "archive_version": ARCHIVE_VERSION,
         "settings": dataclasses.asdict(settings),
         "planted": {str(fault): int(count) for fault, count in counts.items()},
         "kept_by_quality_control": list(KEPT),

@@ -15,6 +15,8 @@ from scipy import ndimage
 from deepcams_eval.demo.nature import HourlyMaps
 from deepcams_eval.demo.settings import COARSE_STRIDE, GENERATOR_VERSION, Block, DemoSettings
 from deepcams_eval.demo.waves import TravellingWaves
+from deepcams_eval.downscale.derived import bicubic_nodes, hourly_linear
+from deepcams_eval.schema import make_field
 from deepcams_eval.units import UG_M3
 
 Maps = npt.NDArray[np.float32]
@@ -22,6 +24,9 @@ Maps = npt.NDArray[np.float32]
 GEOSCF_FIRST_YEAR = 2018
 DEEPCAMS_LAST_YEAR = 2019
 NEW_STORE_FIRST_YEAR = 2020
+WITHOUT_FOLDER = "deepcams_without"
+"""Folder of the product without added value; the standard layout does not know it."""
+
 GEOSCF_COLLECTION = "chm_tavg_1hr_g1440x721_v1"
 
 _KG_PER_UG = 1e-9
@@ -104,9 +109,52 @@ def write_products(folder: Path, settings: DemoSettings, block: Block, maps: Hou
         )
         path = folder / "deepcams" / f"deepcams_{block.name}.nc"
         write_hourly(path, settings, block, round_bits(hourly), title="DeepCAMS-like PM2.5")
+        path = folder / WITHOUT_FOLDER / f"{WITHOUT_FOLDER}_{block.name}.nc"
+        plain = interpolated(settings, block, coarse_maps(maps, model))
+        title = "DeepCAMS-like PM2.5 without added value"
+        without = without_added_value(plain, hourly)
+        write_hourly(path, settings, block, round_bits(without), title=title)
     path = folder / "truth" / f"pm25_{block.name}.nc"
     write_hourly(path, settings, block, maps.instant, title="True PM2.5 of the nature run")
     write_wind(folder / "truth" / f"wind_{block.name}.nc", settings, block, maps)
+
+
+def coarse_maps(maps: HourlyMaps, model: CoarseModel) -> Maps:
+    """Return the model's map at every third node and hour, from 00 to 00 UTC, south first."""
+    coarse = np.s_[::COARSE_STRIDE, ::COARSE_STRIDE]
+    hours = range(0, len(maps.instant), 3)
+    return np.stack([model.at(maps.instant[hour], hour)[coarse] for hour in hours])
+
+
+def interpolated(settings: DemoSettings, block: Block, coarse: Maps) -> Maps:
+    """Return coarse maps interpolated to every hour (linear) and fine node (bicubic)."""
+    field = make_field(
+        coarse,
+        time=block.frame_times[::3],
+        latitude=settings.latitude[::COARSE_STRIDE],
+        longitude=settings.longitude[::COARSE_STRIDE],
+        stamp="point",
+    )
+    return np.asarray(bicubic_nodes(hourly_linear(field)).values)
+
+
+def without_added_value(plain: Maps, hourly: Maps) -> Maps:
+    """Return a product as rich in detail as `hourly` whose detail is that of elsewhere.
+
+    What `hourly` has beyond the interpolation, as a share of it, is turned round in time, north
+    to south and west to east, and added to the interpolation with the same variance: it looks
+    alike, in its spectra too, and says nothing of the place and hour that it is put at.
+
+    Parameters
+    ----------
+    plain, hourly : ndarray, shape (hours, ny, nx)
+        Interpolation of the coarse maps, and the product with real detail, µg m⁻³.
+    """
+    base = np.maximum(plain, 1.0)
+    elsewhere = (hourly / base)[::-1, ::-1, ::-1] - 1.0
+    added = base * elsewhere
+    size = np.std(hourly - plain, dtype=np.float64) / np.std(added, dtype=np.float64)
+    return np.asarray(np.maximum(plain + size * added, 0.0), dtype=np.float32)
 
 
 def write_cams(
@@ -117,9 +165,7 @@ def write_cams(
     Until 2019 as the old store did (NETCDF3, packed int16, ``time``), then as the new one
     (NETCDF4, float32, ``valid_time``). The next day's 00 UTC is the last map.
     """
-    coarse = np.s_[::-COARSE_STRIDE, ::COARSE_STRIDE]
-    hours = range(0, block.hours + 1, 3)
-    values = np.stack([model.at(maps.instant[hour], hour)[coarse] for hour in hours])
+    values = coarse_maps(maps, model)[:, ::-1]
     kilograms = values.astype(np.float64) * _KG_PER_UG
     times = block.frame_times[::3]
     latitude = settings.latitude[::-COARSE_STRIDE]

@@ -14,7 +14,10 @@ import numpy.typing as npt
 from deepcams_eval.errors import InputError
 
 GENERATOR_VERSION = "1"
-"""Changes whenever the same settings would give other files; it is part of the cache key."""
+"""Changes whenever a file would differ for the same settings; it stands in the files."""
+
+ARCHIVE_VERSION = "2"
+"""Changes with the generator, and when files are added; it is part of the cache key."""
 
 SPACING_DEG = 0.25
 COARSE_STRIDE = 3
@@ -142,9 +145,9 @@ class DemoSettings:
 
     @property
     def key(self) -> str:
-        """Name of the archive in the cache: generator version and a hash of the settings."""
+        """Name of the archive in the cache: its version and a hash of the settings."""
         digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
-        return f"demo-v{GENERATOR_VERSION}-{digest}"
+        return f"demo-v{ARCHIVE_VERSION}-{digest}"
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -1,0 +1,574 @@
+"""What finer products add, against sums made by hand and truths that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import signal
+
+from deepcams_eval import intervals
+from deepcams_eval.added_value import Grid, added_value
+from deepcams_eval.added_value.comparisons import STRATA, compare, distance_km, neighbours
+from deepcams_eval.added_value.cycles import diurnal, diurnal_curves, first_harmonic, spectra
+from deepcams_eval.added_value.sample import Sample
+from deepcams_eval.added_value.verdicts import Enough, verdict_of
+from deepcams_eval.added_value.within_cell import within_cells
+from deepcams_eval.schema import Pairs
+
+LINEAR, BICUBIC = "linear:cams", "linear+bicubic:cams"
+REFERENCES = {LINEAR: LINEAR, BICUBIC: BICUBIC}
+COARSE = Grid(np.arange(45.0, 54.01, 0.75), np.arange(0.0, 12.01, 0.75), 3.0, "point")
+FINE = Grid(np.arange(45.0, 54.01, 0.25), np.arange(0.0, 12.01, 0.25), 1.0, "point")
+GRIDS = {"cams": COARSE, "good": FINE, "bad": FINE}
+HEADLINE = ("r", "rmse", "mae")
+
+
+def make_pairs(
+    stations: int = 40, days: int = 20, seed: int = 3, *, towns: int = 8, missing: float = 0.01
+) -> Pairs:
+    """Return stations, some of them in towns that share a coarse cell, and three products.
+
+    ``good`` knows the place and the hour within the coarse cell, ``bad`` carries a noise of the
+    same size, the interpolations are what is common to both.
+    """
+    rng = np.random.default_rng(seed)
+    latitude = rng.uniform(45.4, 53.6, stations)
+    longitude = rng.uniform(0.4, 11.6, stations)
+    for town in range(towns):
+        # Four stations around a node of the coarse grid, in fine cells of their own.
+        row, column = 46.5 + 0.75 * town, 1.5 + 0.75 * town
+        for place, (north, east) in enumerate([(0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)]):
+            at = 4 * town + place
+            latitude[at] = row + north + rng.uniform(-0.1, 0.1)
+            longitude[at] = column + east + rng.uniform(-0.1, 0.1)
+    hour = np.arange(24 * days)
+    wave = 4 * np.cos(2 * np.pi * (hour[None, :] + 0.5 + longitude[:, None] / 15 - 20) / 24)
+    weather = 8 * np.sin(2 * np.pi * hour / 60)[None, :] + rng.normal(0, 3, (stations, 1))
+    local = rng.normal(0, 4, (stations, 1)) + rng.normal(0, 2, (stations, len(hour)))
+    common = 25 + weather + 0.7 * wave
+    truth = common + local + 0.3 * wave
+    noise = rng.normal(0, 5, truth.shape)
+    columns = {
+        "observed": truth + rng.normal(0, 1, truth.shape),
+        "good": common + 0.6 * local + 0.2 * wave,
+        "bad": common + noise,
+        LINEAR: common,
+        BICUBIC: common + rng.normal(0, 0.3, truth.shape),
+        # An observation that ends at 03:00 began at 02:00.
+        "cams": np.where((hour + 1) % 3 == 0, common, np.nan),
+    }
+    start = np.datetime64("2018-03-01T00", "us") + hour * np.timedelta64(3_600_000_000, "us")
+    table = pd.DataFrame(
+        {
+            "station_id": pd.Categorical(
+                np.repeat([f"s{i:03d}" for i in range(stations)], days * 24)
+            ),
+            "time_start": np.tile(start, stations),
+            "time_end": np.tile(start + np.timedelta64(1, "h"), stations),
+            "latitude": np.repeat(latitude, days * 24),
+            "longitude": np.repeat(longitude, days * 24),
+            **{name: values.ravel() for name, values in columns.items()},
+            "station_kind": "reference",
+            "country": "",
+        }
+    )
+    for name in ("good", "bad", LINEAR, BICUBIC, "cams"):
+        table[name] = table[name].astype(np.float32)
+    table.loc[rng.random(len(table)) < missing, "good"] = np.nan
+    table = table[rng.random(len(table)) >= missing].reset_index(drop=True)
+    return Pairs(table, ("cams", "good", "bad"))
+
+
+def make_sample(pairs: Pairs, *, resamples: int = 200, seed: int = 0) -> Sample:
+    return Sample.of(
+        pairs,
+        parent="cams",
+        references=REFERENCES,
+        grids=GRIDS,
+        rng=np.random.default_rng(seed),
+        resamples=resamples,
+    )
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return make_pairs()
+
+
+@pytest.fixture(scope="module")
+def sample(pairs: Pairs) -> Sample:
+    return make_sample(pairs)
+
+
+@pytest.fixture(scope="module")
+def compared(sample: Sample) -> pd.DataFrame:
+    return compare(sample)
+
+
+@pytest.fixture(scope="module")
+def found(pairs: Pairs) -> Mapping[str, pd.DataFrame]:
+    evidence = added_value(
+        pairs, parent="cams", references=REFERENCES, grids=GRIDS, seed=0, resamples=200
+    )
+    assert evidence is not None
+    return evidence.frames
+
+
+def by_hand(observed: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+    error = estimate.astype(float) - observed
+    alone = len(observed) < 2
+    return {
+        "r": np.nan if alone else float(np.corrcoef(observed, estimate.astype(float))[0, 1]),
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "mae": float(np.mean(np.abs(error))),
+    }
+
+
+def great_circle_km(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """The haversine formula, point by point."""
+    (lat1, lon1), (lat2, lon2) = np.deg2rad(one), np.deg2rad(other)
+    h = np.sin((lat2 - lat1) / 2) ** 2
+    h += np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
+    return float(2 * 6371.0 * np.arcsin(np.sqrt(h)))
+
+
+def labelled(table: pd.DataFrame, product: str, reference: str) -> pd.DataFrame:
+    """Return the pairs of a comparison with the value of each stratum, made row by row."""
+    rows = table[table[product].notna() & table[reference].notna()].copy()
+    places = rows.groupby("station_id", observed=True)[["latitude", "longitude"]].first()
+    every = table.groupby("station_id", observed=True)[["latitude", "longitude"]].first()
+    near, centre = {}, {}
+    for name, place in places.iterrows():
+        here = (place["latitude"], place["longitude"])
+        count = sum(great_circle_km(here, tuple(other)) <= 50 for other in every.to_numpy()) - 1
+        near[name] = (
+            "0" if count == 0 else "1-2" if count < 3 else "3-9" if count < 10 else "10 or more"
+        )
+        node = (
+            COARSE.latitude[np.abs(COARSE.latitude - here[0]).argmin()],
+            COARSE.longitude[np.abs(COARSE.longitude - here[1]).argmin()],
+        )
+        away = great_circle_km(here, node)
+        centre[name] = "< 15 km" if away < 15 else "15-30 km" if away < 30 else ">= 30 km"
+
+    def level(value: float) -> str:
+        return (
+            "< 10" if value < 10 else "10-25" if value < 25 else "25-50" if value < 50 else ">= 50"
+        )
+
+    rows["all"] = "all"
+    rows["hours"] = np.where(rows["time_end"].dt.hour % 3 == 0, "kept", "inserted")
+    rows["neighbours"] = rows["station_id"].astype(str).map(near)
+    rows["observed_class"] = rows["observed"].map(level)
+    mean = (rows[product].astype(float) + rows[reference].astype(float)) / 2
+    rows["level"] = mean.map(level)
+    rows["centre"] = rows["station_id"].astype(str).map(centre)
+    return rows
+
+
+@pytest.mark.parametrize("reference", ["cams", LINEAR, BICUBIC])
+@pytest.mark.parametrize("product", ["good", "bad"])
+def test_differences_are_those_of_the_pairs_of_each_stratum(
+    pairs: Pairs, compared: pd.DataFrame, product: str, reference: str
+) -> None:
+    rows = labelled(pairs.table, product, reference)
+    mine = compared[(compared["product"] == product) & (compared["reference"] == reference)]
+    seen = 0
+    for stratum in STRATA:
+        column = "observed_class" if stratum == "observed" else stratum
+        groups = rows.groupby(column)
+        told = mine[mine["stratum"] == stratum].set_index("value")
+        assert list(told.index) == [one for one in STRATA[stratum] if one in groups.groups]
+        for value, group in groups:
+            row = told.loc[value]
+            ours, theirs = (
+                by_hand(group["observed"].to_numpy(), group[name].to_numpy())
+                for name in (product, reference)
+            )
+            assert row["n"] == len(group)
+            assert row["stations"] == group["station_id"].nunique()
+            assert row["days"] == group["time_start"].dt.date.nunique()
+            for name in HEADLINE:
+                near = {"abs": 1e-6, "nan_ok": True}
+                assert row[name] == pytest.approx(ours[name], **near)
+                assert row[f"reference_{name}"] == pytest.approx(theirs[name], **near)
+                assert row[f"d_{name}"] == pytest.approx(ours[name] - theirs[name], **near)
+            seen += 1
+    assert seen >= 10
+
+
+def test_intervals_take_whole_stations_with_the_draws_of_the_scores(
+    pairs: Pairs, compared: pd.DataFrame
+) -> None:
+    rows = pairs.table[pairs.table["good"].notna()]
+    groups = [group for _, group in rows.groupby("station_id", observed=True)]
+    draws = intervals.draw_stations(len(groups), 200, np.random.default_rng(0))
+    gains = []
+    for drawn in draws.astype(int):
+        taken = pd.concat([g for g, times in zip(groups, drawn, strict=True) for _ in range(times)])
+        ours, theirs = (
+            np.abs(taken[name].astype(float) - taken["observed"]).mean()
+            for name in ("good", LINEAR)
+        )
+        gains.append(ours - theirs)
+    row = compared.query("product == 'good' and reference == @LINEAR and stratum == 'all'").iloc[0]
+    expected = np.quantile(gains, [0.025, 0.975])
+    np.testing.assert_allclose([row["d_mae_lo"], row["d_mae_hi"]], expected, atol=1e-6)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-89, 89), st.floats(-180, 180)), min_size=1, max_size=12, unique=True
+    )
+)
+def test_neighbours_and_distances_anywhere_on_the_globe(places: list[tuple[float, float]]) -> None:
+    latitude, longitude = np.array(places).T
+    far = [[great_circle_km(one, other) for other in places] for one in places]
+    from_first = distance_km(latitude, longitude, latitude[:1], longitude[:1])
+    np.testing.assert_allclose(from_first, far[0], atol=1e-3, rtol=1e-6)
+    # A distance within a metre of the limit may fall on either side.
+    if not (np.abs(np.array(far) - 50) < 1e-3).any():
+        expected = [sum(one <= 50 for one in row) - 1 for row in far]
+        np.testing.assert_array_equal(neighbours(latitude, longitude), expected)
+
+
+def test_known_distances() -> None:
+    # A degree of latitude, and the same across the date line at 60 degrees north.
+    assert distance_km(np.array([10.0]), np.array([5.0]), np.array([11.0]), np.array([5.0]))[
+        0
+    ] == pytest.approx(111.195, abs=1e-3)
+    across = distance_km(np.array([60.0]), np.array([179.5]), np.array([60.0]), np.array([-179.5]))
+    assert across[0] == pytest.approx(55.597, abs=2e-3)
+
+
+def test_within_cells_by_hand() -> None:
+    pairs = make_pairs(stations=30, days=2, towns=7, missing=0.1)
+    table = within_cells(make_sample(pairs), rng=np.random.default_rng(5))
+    table = table.set_index(["product", "hours"])
+    rows = pairs.table[pairs.table["good"].notna()].copy()
+    for name, grid, edge in (("coarse", COARSE, 0.75), ("place", FINE, 0.25)):
+        row = np.floor((rows["latitude"] - grid.latitude[0]) / edge + 0.5).astype(int)
+        column = np.floor((rows["longitude"] - grid.longitude[0]) / edge + 0.5).astype(int)
+        rows[name] = list(zip(row, column, strict=True))
+    away: dict[str, list[float]] = {"observed": [], "good": [], BICUBIC: []}
+    cells, hours, stations, n, freedom = set(), 0, set(), 0, 0
+    for (cell, _), group in rows.groupby(["coarse", "time_start"]):
+        places = [one for _, one in group.groupby("place")]
+        if len(places) < 3:
+            continue
+        cells.add(cell)
+        hours += 1
+        stations |= set(group["station_id"])
+        n += len(group)
+        freedom += len(places) - 1
+        for name, parts in away.items():
+            means = np.array([one[name].astype(float).mean() for one in places])
+            parts.extend(means - means.mean())
+    o, m, b = (np.array(away[name]) for name in ("observed", "good", BICUBIC))
+    row = table.loc[("good", "all")]
+    assert (row["cells"], row["cell_hours"], row["stations"], row["n"]) == (
+        len(cells),
+        hours,
+        len(stations),
+        n,
+    )
+    assert len(cells) >= 6
+    assert row["variance_observed"] == pytest.approx((o**2).sum() / freedom, abs=1e-6)
+    assert row["variance_product"] == pytest.approx((m**2).sum() / freedom, abs=1e-6)
+    assert row["variance_ratio"] == pytest.approx((m**2).sum() / (o**2).sum(), abs=1e-6)
+    r = (o * m).sum() / np.sqrt((o**2).sum() * (m**2).sum())
+    other = (o * b).sum() / np.sqrt((o**2).sum() * (b**2).sum())
+    assert row["r"] == pytest.approx(r, abs=1e-6)
+    assert row["d_r"] == pytest.approx(r - other, abs=1e-6)
+    assert row["r_lo"] < r < row["r_hi"]
+    assert table.loc[("good", "kept"), "n"] + table.loc[("good", "inserted"), "n"] == n
+
+
+def test_few_cells_say_nothing_but_how_few_they_are() -> None:
+    table = within_cells(make_sample(make_pairs(towns=5)), rng=np.random.default_rng(5))
+    row = table[(table["product"] == "good") & (table["hours"] == "all")].iloc[0]
+    assert row["cells"] == 5
+    assert row["n"] > 100
+    numbers = ["variance_observed", "variance_product", "variance_ratio", "r", "r_lo", "d_r"]
+    assert row[numbers].isna().all()
+
+
+@given(
+    st.floats(0.1, 30),
+    st.floats(0, 24),
+    st.floats(-20, 60),
+    st.floats(-6, 6),
+    st.sampled_from([3, 1]),
+)
+def test_a_planted_cycle_is_found(
+    amplitude: float, peak: float, mean: float, begin: float, step: int
+) -> None:
+    hours = np.arange(begin, begin + 24, step)
+    cycle = mean + amplitude * np.cos(2 * np.pi * (hours - peak) / 24)
+    harmonic = first_harmonic(cycle[None, :], hours)[0]
+    assert abs(harmonic) == pytest.approx(amplitude, rel=1e-6)
+    turn = harmonic * np.exp(-2j * np.pi * peak / 24)
+    assert np.angle(turn) == pytest.approx(0, abs=1e-6)
+
+
+def test_daily_cycles_equal_a_transform_of_the_hourly_means(pairs: Pairs, sample: Sample) -> None:
+    table = diurnal(sample).set_index(["product", "reference"])
+    rows = pairs.table[pairs.table["good"].notna()]
+    omega = 2 * np.pi / 24
+    harmonics: dict[str, list[complex]] = {"observed": [], "good": [], LINEAR: []}
+    for _, station in rows.groupby("station_id", observed=True):
+        means = station.groupby(station["time_start"].dt.hour)[list(harmonics)].mean()
+        for name, found in harmonics.items():
+            # The second term of the transform, times two over N, at the time of each value.
+            term = np.fft.fft(means[name].to_numpy(dtype=float))[1] * 2 / 24
+            delay = 0.5 if name == "observed" else 1.0
+            found.append(np.conj(term) * np.exp(1j * omega * delay))
+    o, m, q = (np.array(harmonics[name]) for name in ("observed", "good", LINEAR))
+    row = table.loc[("good", LINEAR)]
+    assert row["stations"] == 40
+    assert row["amplitude_ratio"] == pytest.approx(np.abs(m).sum() / np.abs(o).sum(), abs=1e-6)
+    assert row["phase_h"] == pytest.approx(np.angle((m * o.conj()).sum()) / omega, abs=1e-6)
+    assert row["error"] == pytest.approx(np.abs(m - o).mean(), abs=1e-6)
+    gain = np.abs(m - o).mean() - np.abs(q - o).mean()
+    assert row["d_error"] == pytest.approx(gain, abs=1e-6)
+    # Planted: nine tenths of the amplitude, and a peak at 20 h.
+    assert row["amplitude_ratio"] == pytest.approx(0.9, abs=0.1)
+    assert row["peak_observed_h"] == pytest.approx(20, abs=0.4)
+    assert table.loc[("good", "cams"), "hours"] == "kept"
+
+
+def test_a_station_without_enough_values_at_some_hour_is_left_out() -> None:
+    whole = make_pairs(missing=0.0)
+    table = whole.table
+    gap = (table["station_id"] == "s001") & (table["time_start"].dt.hour == 5)
+    short = Pairs(table[~gap].reset_index(drop=True), whole.products)
+    found = diurnal(make_sample(short)).set_index(["product", "reference"])
+    assert found.loc[("good", LINEAR), "stations"] == 39
+    # The observation of 05:00 ends at 06:00, an hour that the parent has.
+    assert found.loc[("good", "cams"), "stations"] == 39
+    curves = diurnal_curves(make_sample(short))
+    assert set(curves["series"]) == {"observed", "good", "bad", BICUBIC}
+    per_hour = curves[curves["series"] == "observed"].groupby(["product"])["stations"].sum()
+    assert (per_hour == 39 * 24).all()
+
+
+def test_spectra_by_band_by_hand(pairs: Pairs, sample: Sample) -> None:
+    table = spectra(sample).set_index(["product", "band"])
+    rows = pairs.table[pairs.table["good"].notna()]
+    taper = signal.get_window("hann", 48)
+    power: dict[str, np.ndarray] = {}
+    windows = 0
+    for _, station in rows.groupby("station_id", observed=True):
+        stamp = station["time_start"].to_numpy()
+        run = np.concatenate([[0], np.cumsum(np.diff(stamp) != np.timedelta64(1, "h"))])
+        for _, stretch in station.groupby(run):
+            for first in range(0, len(stretch) - 47, 24):
+                part = stretch.iloc[first : first + 48]
+                o, m = (
+                    np.fft.rfft(
+                        taper * (part[name].astype(float) - part[name].astype(float).mean())
+                    )
+                    for name in ("observed", "good")
+                )
+                for name, values in (
+                    ("o", abs(o) ** 2),
+                    ("m", abs(m) ** 2),
+                    ("c", (m * o.conj()).real),
+                ):
+                    # The last frequency has no twin at the other side.
+                    weight = np.where(np.arange(25) == 24, 1, 2)
+                    power[name] = power.get(name, 0) + weight * values / (48 * (taper**2).sum())
+                windows += 1
+    assert windows > 20
+    for band, places in (
+        ("2-6 h", slice(9, 25)),
+        ("6-12 h", slice(5, 9)),
+        ("12-36 h", slice(2, 5)),
+        ("36-48 h", slice(1, 2)),
+    ):
+        o, m, c = (power[name][places].sum() for name in "omc")
+        row = table.loc[("good", band)]
+        assert row["windows"] == windows
+        assert row["ratio"] == pytest.approx(m / o, abs=1e-6)
+        assert row["r"] == pytest.approx(c / np.sqrt(m * o), abs=1e-6)
+        assert row["variance_observed"] == pytest.approx(o / windows, rel=1e-6)
+    # Noise has the variance at short periods, and not the correlation.
+    short = table.xs("2-6 h", level="band")
+    assert short.loc["bad", "ratio"] > short.loc["good", "ratio"]
+    assert short.loc["bad", "r_hi"] < short.loc["good", "r_lo"]
+
+
+def test_a_product_that_is_not_hourly_has_no_spectrum(pairs: Pairs) -> None:
+    slow = Grid(FINE.latitude, FINE.longitude, 3.0, "point")
+    sample = Sample.of(
+        pairs,
+        parent="cams",
+        references={},
+        grids={**GRIDS, "good": slow},
+        rng=np.random.default_rng(0),
+        resamples=100,
+    )
+    assert sample.fine == ("good", "bad")
+    assert set(spectra(sample)["product"]) == {"bad"}
+
+
+VERDICTS = [
+    (-0.6, -0.2, Enough(50, 30), True, "better"),
+    (0.2, 0.6, Enough(50, 30), True, "worse"),
+    (0.2, 0.6, Enough(50, 30), False, "better"),
+    (-0.6, -0.2, Enough(50, 30), False, "worse"),
+    (-0.2, 0.6, Enough(50, 30), True, "not shown"),
+    (0.0, 0.6, Enough(50, 30), True, "not shown"),
+    (-0.6, -0.2, Enough(9, 30), True, "too small"),
+    (-0.6, -0.2, Enough(50, 9), True, "too small"),
+    (-0.6, -0.2, Enough(10, 10), True, "better"),
+    (np.nan, np.nan, Enough(50, 30), True, "too small"),
+    (0.1, 0.3, Enough(4, 0, 5, 6), False, "too small"),
+    (0.1, 0.3, Enough(4, 0, 6, 6), False, "better"),
+]
+
+
+@pytest.mark.parametrize(("low", "high", "behind", "lower", "expected"), VERDICTS)
+def test_verdicts(low: float, high: float, behind: Enough, lower: bool, expected: str) -> None:
+    assert verdict_of(low, high, behind, lower_is_better=lower) == expected
+
+
+def test_what_was_planted_is_the_verdict(found: Mapping[str, pd.DataFrame]) -> None:
+    table = found["verdicts"].set_index(["product", "question", "reference"])["verdict"]
+    for question, reference in [
+        ("kept hours", "cams"),
+        ("all hours", LINEAR),
+        ("all hours", BICUBIC),
+        ("inserted hours", BICUBIC),
+        ("within cells", BICUBIC),
+        ("daily cycle", BICUBIC),
+        ("periods of 2-6 h", BICUBIC),
+    ]:
+        assert table[("good", question, reference)] == "better"
+        assert table[("bad", question, reference)] != "better"
+    assert table[("bad", "all hours", LINEAR)] == "worse"
+
+
+def test_sentences_say_the_numbers(found: Mapping[str, pd.DataFrame]) -> None:
+    rows = found["verdicts"]
+    row = rows[(rows["product"] == "good") & (rows["question"] == "kept hours")].iloc[0]
+    gain, near, far = -row["difference"], -row["hi"], -row["lo"]
+    assert row["sentence"].startswith(
+        f"On kept hours good is better than cams by {gain:.2f} µg m⁻³ in MAE "
+        f"[{near:.2f}, {far:.2f}]; RMSE −"
+    )
+    assert f"(n = {row['n']:,} pairs, 40 stations)." in row["sentence"]
+    assert not rows["sentence"].str.contains("nan|  |None").any()
+
+
+def test_a_small_sample_is_named_as_such() -> None:
+    few = make_pairs(stations=9, days=4, towns=2)
+    evidence = added_value(
+        few, parent="cams", references=REFERENCES, grids=GRIDS, seed=0, resamples=100
+    )
+    assert evidence is not None
+    rows = evidence.frames["verdicts"]
+    assert set(rows["verdict"]) == {"too small"}
+    first = rows["sentence"].iloc[0]
+    assert "9 stations (at least 10 needed), 4 days (at least 10 needed)" in first
+    assert (
+        rows.loc[rows["question"] == "within cells", "sentence"]
+        .iloc[0]
+        .endswith("2 cells (at least 6 needed).")
+    )
+
+
+def test_a_shuffled_product_is_not_better(pairs: Pairs) -> None:
+    rng = np.random.default_rng(8)
+    table = pairs.table.copy()
+    some = table["good"].notna().to_numpy()
+    table.loc[some, "good"] = rng.permutation(table.loc[some, "good"].to_numpy())
+    shuffled = added_value(
+        Pairs(table, pairs.products),
+        parent="cams",
+        references=REFERENCES,
+        grids=GRIDS,
+        seed=0,
+        resamples=200,
+    )
+    assert shuffled is not None
+    rows = shuffled.frames["verdicts"]
+    assert not (rows.loc[rows["product"] == "good", "verdict"] == "better").any()
+
+
+def test_no_finer_product_is_no_question(pairs: Pairs) -> None:
+    same = dict.fromkeys(GRIDS, COARSE)
+    arguments: dict[str, Any] = {"references": REFERENCES, "seed": 0, "resamples": 100}
+    assert added_value(pairs, parent="cams", grids=same, **arguments) is None
+    # Taken from a fine product, the coarse one is no refinement either.
+    alone = Pairs(pairs.table, ("cams", "good"))
+    assert added_value(alone, parent="good", grids=GRIDS, **arguments) is None
+
+
+def test_a_product_that_is_its_own_reference_is_compared_with_the_others(pairs: Pairs) -> None:
+    table = pairs.table.rename(columns={LINEAR: "hourly"})
+    hourly = Grid(COARSE.latitude, COARSE.longitude, 1.0, "point")
+    evidence = added_value(
+        Pairs(table, ("cams", "hourly")),
+        parent="cams",
+        references={LINEAR: "hourly", BICUBIC: BICUBIC},
+        grids={"cams": COARSE, "hourly": hourly},
+        seed=0,
+        resamples=100,
+    )
+    assert evidence is not None
+    rows = evidence.frames["added_value"]
+    assert set(rows["reference"]) == {"cams", BICUBIC}
+    kept = rows[(rows["reference"] == "cams") & (rows["stratum"] == "all")].iloc[0]
+    assert (kept["d_mae"], kept["d_mae_lo"], kept["d_mae_hi"]) == (0, 0, 0)
+    assert kept["verdict"] == "not shown"
+
+
+def test_intervals_cover_the_truth_of_a_population() -> None:
+    """Stations drawn from a fixed population, whose difference in MAE is known exactly."""
+    rng = np.random.default_rng(20)
+    size, hours, drawn = 2000, 24, 50
+    spread = rng.gamma(6, 0.5, (2, size))
+    # The mean absolute value of a normal error is its spread times √(2/π).
+    truth = float(np.sqrt(2 / np.pi) * (spread[0].mean() - spread[1].mean()))
+    start = np.datetime64("2018-03-01", "us") + np.arange(hours) * np.timedelta64(
+        3_600_000_000, "us"
+    )
+    latitude, longitude = rng.uniform(46, 53, size), rng.uniform(1, 11, size)
+    hits = 0
+    for seed in range(200):
+        chosen = np.sort(rng.choice(size, drawn, replace=False))
+        noise = rng.normal(size=(2, drawn, hours)) * spread[:, chosen, None]
+        table = pd.DataFrame(
+            {
+                "station_id": pd.Categorical(np.repeat([f"{one:04d}" for one in chosen], hours)),
+                "time_start": np.tile(start, drawn),
+                "time_end": np.tile(start + np.timedelta64(1, "h"), drawn),
+                "latitude": np.repeat(latitude[chosen], hours),
+                "longitude": np.repeat(longitude[chosen], hours),
+                "observed": 30.0,
+                "cams": 30 + noise[1].ravel(),
+                "good": 30 + noise[0].ravel(),
+                "station_kind": "reference",
+                "country": "",
+            }
+        )
+        # The observations vary by a hair, so that a correlation exists.
+        table["observed"] += 1e-6 * rng.normal(size=len(table))
+        one = Sample.of(
+            Pairs(table, ("cams", "good")),
+            parent="cams",
+            references={},
+            grids=GRIDS,
+            rng=np.random.default_rng(seed),
+            resamples=200,
+        )
+        row = compare(one).iloc[0]
+        hits += bool(row["d_mae_lo"] <= truth <= row["d_mae_hi"])
+    assert 180 <= hits <= 198
