@@ -10,18 +10,21 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.added_value import (
+    Grid,
+    ReferenceSet,
+    grids_of,
+    make_references,
+    without_references,
+)
+from deepcams_eval.assessment import Average, Choices, assess
 from deepcams_eval.colocate import Colocation, Compute, colocate, step_starts
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.lags import lag_notes, lag_table
+from deepcams_eval.evidence import Evidence
 from deepcams_eval.qc import QcSettings, apply_rules
-from deepcams_eval.schema import Observations, Product, codes_of
-from deepcams_eval.score_tables import (
-    Sample,
-    ScoreTables,
-    baseline_of,
-    score_pairs,
-    station_table,
-)
+from deepcams_eval.schema import Observations, Pairs, Product, codes_of
+from deepcams_eval.score_tables import Sample, ScoreTables, baseline_of
+from deepcams_eval.sensitivity import sensitivity
 from deepcams_eval.sources.openaq import read_observations
 from deepcams_eval.sources.product import ProductSpec, open_products
 
@@ -53,6 +56,12 @@ class InsituSettings:
         Product that differences are taken from; ``cams``, else the first.
     sample : {"common", "own"}
         Sample of tables, figures and station scores.
+    average : {"hour", "day", "month", "year"}
+        What is scored: hourly pairs, or means of complete periods of the common sample.
+    added_value : bool
+        Whether products finer than the baseline are compared with interpolations of it.
+    sensitivity : bool
+        Whether all is scored again under other choices, for which products are read twice more.
     seed, resamples : int
         Of the bootstrap.
     strict : bool
@@ -70,6 +79,9 @@ class InsituSettings:
     shifts: Mapping[str, float] = field(default_factory=dict)
     baseline: str | None = None
     sample: Sample = "common"
+    average: Average = "hour"
+    added_value: bool = True
+    sensitivity: bool = True
     seed: int = 0
     resamples: int = 1000
     strict: bool = False
@@ -89,7 +101,9 @@ class InsituResult:
     qc : pandas.DataFrame
         The rows of ``qc.csv``.
     colocation : Colocation
-        The pairs and what became of the other observations.
+        The hourly pairs and what became of the other observations.
+    scored : Pairs
+        The pairs that the scores are made of: those, or their means.
     tables : ScoreTables
         Scores and differences.
     lags : pandas.DataFrame
@@ -100,6 +114,12 @@ class InsituResult:
         Product that differences are taken from.
     years : dict of str to tuple of int
         The years for which each product exists.
+    grids : dict of str to Grid
+        Where and when each product has values.
+    references : dict of str to str
+        Column of the pairs that holds each interpolation of the baseline, by its name.
+    evidence : tuple of Evidence
+        Tables of questions beyond the scores.
     notes : list of str
         What was assumed, left out or absent, one sentence each.
     """
@@ -108,11 +128,15 @@ class InsituResult:
     products: tuple[Product, ...]
     qc: pd.DataFrame
     colocation: Colocation
+    scored: Pairs
     tables: ScoreTables
     lags: pd.DataFrame
     stations: gpd.GeoDataFrame
     baseline: str
     years: dict[str, tuple[int, ...]]
+    grids: dict[str, Grid]
+    references: dict[str, str]
+    evidence: tuple[Evidence, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -152,32 +176,52 @@ def insitu(
     selected, left_out = select(read, settings.bbox, settings.countries)
     timed = shift_times(selected, settings.shifts)
     flagged, qc = apply_rules(timed, settings.qc)
-    colocation = colocate(flagged, products, compute=compute, progress=progress)
+    references = ReferenceSet()
+    if settings.added_value:
+        derived = {spec.name: spec.derived for spec in settings.products if spec.derived}
+        references = make_references(products, derived, baseline, flagged)
+    colocation = without_references(
+        colocate(flagged, (*products, *references.products), compute=compute, progress=progress),
+        [product.name for product in products],
+    )
     years = {product.name: years_of(product) for product in products}
-    tables = score_pairs(
+    grids = grids_of(products)
+    assessment = assess(
         colocation.pairs,
+        flagged.stations,
+        Choices(
+            baseline=baseline,
+            sample=settings.sample,
+            average=settings.average,
+            added_value=settings.added_value,
+            seed=settings.seed,
+            resamples=settings.resamples,
+        ),
         years_with_data=years,
-        baseline=baseline,
-        rng=np.random.default_rng(settings.seed),
-        resamples=settings.resamples,
-        station_sample=settings.sample,
+        references=references.columns,
+        grids=grids,
     )
-    lags = lag_table(
-        colocation.pairs,
-        providers_of(flagged.stations),
-        rng=np.random.default_rng(settings.seed),
-        resamples=settings.resamples,
-    )
+    evidence = assessment.evidence
+    if settings.sensitivity:
+        moved = sensitivity(
+            flagged, products, colocation.pairs, years, baseline=baseline, compute=compute
+        )
+        evidence = (*evidence, moved)
     result = InsituResult(
         observations=flagged,
         products=products,
         qc=_with_selection(qc, left_out),
         colocation=colocation,
-        tables=tables,
-        lags=lags,
-        stations=station_table(flagged.stations, colocation.pairs, tables.stations),
+        scored=assessment.scored,
+        tables=assessment.tables,
+        lags=assessment.lags,
+        stations=assessment.stations,
         baseline=baseline,
         years=years,
+        grids=grids,
+        references=references.columns,
+        evidence=evidence,
+        notes=[*references.notes, *assessment.notes],
     )
     result.notes.extend(_notes(result, settings))
     return result
@@ -274,11 +318,6 @@ def shift_times(observations: Observations, shifts: Mapping[str, float]) -> Obse
     return replace(shifted, counts={**observations.counts, _SHIFTED: moved})
 
 
-def providers_of(stations: pd.DataFrame) -> dict[str, str]:
-    """Return the provider of each station; "" where unknown."""
-    return dict(zip(stations["station_id"].astype(str), stations["provider"], strict=True))
-
-
 def years_of(product: Product) -> tuple[int, ...]:
     """Return the years for which a product exists.
 
@@ -315,7 +354,6 @@ def _notes(result: InsituResult, settings: InsituSettings) -> list[str]:
         f"{provider}: all times were shifted by {hours:+g} h before the quality control."
         for provider, hours in settings.shifts.items()
     ]
-    notes += lag_notes(result.lags)
     for product in result.products:
         notes += [f"{product.name}: {note}" for note in product.notes]
         notes += _absences(product.name, coverage, result.years[product.name])

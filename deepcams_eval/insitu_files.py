@@ -13,7 +13,9 @@ import geopandas as gpd
 import pandas as pd
 
 from deepcams_eval import provenance
+from deepcams_eval.added_value import Grid
 from deepcams_eval.errors import InputError
+from deepcams_eval.evidence import Evidence
 from deepcams_eval.insitu import InsituResult, InsituSettings
 from deepcams_eval.outputs import write_run
 from deepcams_eval.report import write_report
@@ -58,6 +60,7 @@ def write_files(
         "lags": result.lags,
         "qc": result.qc,
         "coverage": result.colocation.coverage,
+        **frames_of(result.evidence),
     }
     write_tables(folder, tables, synthetic=synthetic)
     pairs = result.colocation.pairs.table
@@ -66,8 +69,12 @@ def write_files(
         "products": list(result.colocation.pairs.products),
         "years_with_data": {name: list(years) for name, years in result.years.items()},
         "kinds": _kinds(result, settings),
+        "references": result.references,
+        "grids": {name: grid.to_json() for name, grid in result.grids.items()},
         "baseline": result.baseline,
         "sample": settings.sample,
+        "average": settings.average,
+        "added_value": settings.added_value,
         "seed": settings.seed,
         "resamples": settings.resamples,
         "synthetic": synthetic,
@@ -81,7 +88,7 @@ def write_files(
         folder,
         scores=result.tables.scores,
         differences=result.tables.differences,
-        pairs=result.colocation.pairs,
+        pairs=result.scored,
         rows=result.tables.rows[settings.sample],
         stations=result.stations,
         qc=result.qc,
@@ -92,6 +99,7 @@ def write_files(
         baseline=result.baseline,
         synthetic=synthetic,
         lags=result.lags,
+        evidence=result.evidence,
         progress=progress,
     )
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
@@ -104,6 +112,11 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], *, synthetic:
     for name, table in tables.items():
         marked = table.assign(data="SYNTHETIC") if synthetic else table
         marked.to_csv(folder / f"{name}.csv", index=False)
+
+
+def frames_of(evidence: Sequence[Evidence]) -> dict[str, pd.DataFrame]:
+    """Return every table of some evidence, by the name of its file."""
+    return {name: frame for one in evidence for name, frame in one.frames.items()}
 
 
 def describe(
@@ -149,6 +162,7 @@ def describe(
             }
             for product in result.products
         },
+        "references": dict(result.references),
         "notes": list(result.notes),
     }
 
@@ -183,8 +197,13 @@ class SavedPairs:
         Kind of each product, ``generic`` where no file says it.
     synthetic : bool
         Whether any of it is made up.
+    references : dict of str to str
+        Column of each interpolation of the baseline, by its name; where all files have it.
+    grids : dict of str to Grid
+        Of every product; empty where a file does not say, or says otherwise than another.
     asked : dict of str to object
-        ``baseline``, ``sample``, ``seed`` and ``resamples`` of the runs, each where all agree.
+        ``baseline``, ``sample``, ``average``, ``added_value``, ``seed`` and ``resamples`` of the
+        runs, each where all agree.
     files : tuple of Path
         What was read.
     """
@@ -193,6 +212,8 @@ class SavedPairs:
     years: dict[str, tuple[int, ...]]
     kinds: dict[str, str]
     synthetic: bool
+    references: dict[str, str]
+    grids: dict[str, Grid]
     asked: dict[str, Any]
     files: tuple[Path, ...]
 
@@ -230,7 +251,7 @@ def read_pairs(files: Sequence[Path]) -> SavedPairs:
         kinds |= each.get("kinds", {})
     asked: dict[str, Any] = {
         name: said[0][name]
-        for name in ("baseline", "sample", "seed", "resamples")
+        for name in ("baseline", "sample", "average", "added_value", "seed", "resamples")
         if name in said[0] and all(each.get(name) == said[0][name] for each in said)
     }
     return SavedPairs(
@@ -241,9 +262,29 @@ def read_pairs(files: Sequence[Path]) -> SavedPairs:
         },
         kinds={name: kinds.get(name, "generic") for name in products},
         synthetic=any(each.get("synthetic", False) for each in said),
+        references=_shared(said, "references"),
+        grids=_grids(said, products),
         asked=asked,
         files=tuple(paths),
     )
+
+
+def _shared(said: Sequence[Mapping[Any, Any]], key: str) -> dict[str, Any]:
+    """Return the entries under `key` that all files have alike."""
+    first, *others = (each.get(key, {}) for each in said)
+    return {
+        name: value
+        for name, value in first.items()
+        if all(other.get(name) == value for other in others)
+    }
+
+
+def _grids(said: Sequence[Mapping[Any, Any]], products: Sequence[str]) -> dict[str, Grid]:
+    """Return the grid of each product, or nothing where not all are told alike."""
+    told = _shared(said, "grids")
+    if not set(products) <= set(told):
+        return {}
+    return {name: Grid.from_json(told[name]) for name in products}
 
 
 def saved_stations(saved: SavedPairs, files: Sequence[Path]) -> tuple[gpd.GeoDataFrame, int]:

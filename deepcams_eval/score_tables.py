@@ -19,7 +19,7 @@ from deepcams_eval import intervals, scores
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.moments import Moments
 from deepcams_eval.schema import Pairs, codes_of
-from deepcams_eval.strata import STRATA, BoolArray, Grouping, Stratum, Sums
+from deepcams_eval.strata import HOURS, STRATA, BoolArray, Grouping, Stratum, Sums
 
 Sample = Literal["common", "own"]
 SAMPLES: tuple[Sample, ...] = ("common", "own")
@@ -90,6 +90,7 @@ def score_pairs(
     rng: np.random.Generator,
     resamples: int = 1000,
     station_sample: Sample = "common",
+    by_hour: bool = True,
 ) -> ScoreTables:
     """Score every product on every stratum and sample, with intervals.
 
@@ -107,6 +108,8 @@ def score_pairs(
         Number of bootstrap resamples.
     station_sample : {"common", "own"}
         Sample of the scores by station.
+    by_hour : bool
+        Whether there are strata of the hour of the day, which means over days have not.
 
     Raises
     ------
@@ -114,6 +117,7 @@ def score_pairs(
         If the common sample of two or more products is empty.
     """
     grouping = Grouping.of(pairs)
+    strata = [one for one in STRATA if by_hour or one not in HOURS]
     rows = sample_rows(pairs, years_with_data)
     empty = [name for name in pairs.products if not rows["common"][name].any()]
     if empty:
@@ -128,15 +132,15 @@ def score_pairs(
     for sample in SAMPLES:
         for name in pairs.products:
             sums = Sums.of(pairs, name, rows[sample][name], grouping)
-            score_parts += [_score_stratum(sums, stratum, draws) for stratum in STRATA]
-            for part in score_parts[-len(STRATA) :]:
+            score_parts += [_score_stratum(sums, stratum, draws) for stratum in strata]
+            for part in score_parts[-len(strata) :]:
                 part.insert(0, "product", name)
                 part.insert(3, "sample", sample)
             if sample == station_sample:
                 station_tables[name] = _station_scores(sums)
     return ScoreTables(
         scores=pd.concat(score_parts, ignore_index=True),
-        differences=_differences(pairs, rows["own"], baseline, grouping, draws),
+        differences=_differences(pairs, rows["own"], baseline, grouping, draws, strata),
         rows=rows,
         stations=station_tables,
     )
@@ -207,7 +211,12 @@ def _station_scores(sums: Sums) -> pd.DataFrame:
 
 
 def _differences(
-    pairs: Pairs, own: Mapping[str, BoolArray], baseline: str, grouping: Grouping, draws: Array
+    pairs: Pairs,
+    own: Mapping[str, BoolArray],
+    baseline: str,
+    grouping: Grouping,
+    draws: Array,
+    strata: Sequence[Stratum],
 ) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     for name in pairs.products:
@@ -216,7 +225,7 @@ def _differences(
             continue
         ours = Sums.of(pairs, name, both, grouping)
         theirs = Sums.of(pairs, baseline, both, grouping)
-        for stratum in STRATA:
+        for stratum in strata:
             part = _difference_of(ours, theirs, stratum, draws)
             part.insert(0, "product", name)
             part.insert(1, "baseline", baseline)

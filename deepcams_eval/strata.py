@@ -32,6 +32,9 @@ STRATA: tuple[Stratum, ...] = (
     "country",
     "station_kind",
 )
+HOURS: tuple[Stratum, ...] = ("hour", "hour_local")
+"""Strata of the hour of the day."""
+
 _PART = 1_000_000
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 
@@ -141,7 +144,7 @@ class Grouping:
         """
         station = self.unit_station
         months = self.first_month + np.arange(self.n_months)
-        if stratum in ("hour", "hour_local"):
+        if stratum in HOURS:
             shift = self.local_shift[station] if stratum == "hour_local" else 0 * station
             return (np.arange(24)[None, :] + shift[:, None]) % 24
         if stratum == "year":
@@ -162,7 +165,7 @@ class Grouping:
 
     def of_pair(self, stratum: Stratum, rows: BoolArray) -> IntArray:
         """Return the stratum code of each pair in `rows`."""
-        column = self.hour if stratum in ("hour", "hour_local") else self.month
+        column = self.hour if stratum in HOURS else self.month
         return self.of_unit(stratum)[self.unit[rows], column[rows]]
 
 
@@ -225,7 +228,7 @@ class Sums:
 
     def by_station(self, stratum: Stratum) -> Moments:
         """Return the sums by station and value of `stratum`, shape (stations, values)."""
-        table = self.hourly if stratum in ("hour", "hour_local") else self.monthly
+        table = self.hourly if stratum in HOURS else self.monthly
         size = len(self.grouping.labels(stratum))
         stations = len(self.grouping.stations)
         code = self.grouping.unit_station[:, None] * size + self.grouping.of_unit(stratum)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
@@ -68,14 +69,17 @@ def again(run: Path) -> Path:
 
 
 def test_the_tables_are_the_same_to_the_byte(run: Path, again: Path) -> None:
-    for name in ("scores.csv", "differences.csv", "lags.csv", "tables/years.csv"):
+    same = ("scores", "differences", "lags", "uncertainty", "fairmode", "exceedances", "taylor")
+    for name in (*(f"{one}.csv" for one in same), "tables/years.csv"):
         assert (again / name).read_bytes() == (run / name).read_bytes()
 
 
 def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
     names = {path.name for path in (run / "figures").iterdir()}
     assert "lags.png" in names
-    assert {path.name for path in (again / "figures").iterdir()} == names
+    # Other choices need the observations and the fields, which the pairs do not hold.
+    expected = names - {"sensitivity.png", "sensitivity.pdf"}
+    assert {path.name for path in (again / "figures").iterdir()} == expected
     page = (again / "report.html").read_text()
     assert "SYNTHETIC data" in page
     assert 'id="figure-lags"' in page
@@ -85,12 +89,35 @@ def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
     assert described["settings"] == {
         "baseline": "cams",
         "sample": "common",
+        "average": "hour",
+        "added_value": True,
         "seed": 4,
         "resamples": 300,
     }
     assert described["products"]["geoscf"]["kind"] == "geoscf"
     assert str(run / "pairs.parquet") in {one["path"] for one in described["inputs"]}
     assert set(pd.read_csv(again / "scores.csv")["data"]) == {"SYNTHETIC"}
+
+
+def test_daily_means_are_scored_like_hours(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "days"
+    printed = done("score", run, "--average", "day", "--out", out)
+    assert "means over a day of the common sample" in printed
+    pairs = pd.read_parquet(run / "pairs.parquet")
+    both = pairs[pairs["cams"].notna() & pairs["geoscf"].notna()]
+    days = both.groupby([both["station_id"].astype(str), both["time_start"].dt.floor("D")])
+    means = days[["observed", "cams", "geoscf"]].mean()[days.size() >= 6]  # of 8, 3-hourly
+    table = pd.read_csv(out / "scores.csv").query("stratum == 'all' and sample == 'common'")
+    for _, row in table.iterrows():
+        error = means[row["product"]] - means["observed"]
+        assert row["n"] == len(means)
+        assert row["rmse"] == pytest.approx(float(np.sqrt((error**2).mean())), rel=1e-5)
+    assert "hour" not in set(pd.read_csv(out / "scores.csv")["stratum"])
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert "hours.png" not in names
+    assert "means over a day, where complete" in (out / "report.html").read_text()
+    refused_usage = call("score", run, "--average", "week", "--out", tmp_path / "weeks")
+    assert refused_usage.exit_code == 2
 
 
 def test_months_paired_apart_make_the_scores_of_both(run: Path, tmp_path: Path) -> None:

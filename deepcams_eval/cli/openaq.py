@@ -16,6 +16,7 @@ import pandas as pd
 import typer
 
 from deepcams_eval import demo
+from deepcams_eval.assessment import AVERAGES, Average
 from deepcams_eval.cli.running import (
     dask_compute,
     lies_in_demo,
@@ -24,6 +25,7 @@ from deepcams_eval.cli.running import (
     progress_bar,
 )
 from deepcams_eval.errors import InputError
+from deepcams_eval.evidence import Evidence
 from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
 from deepcams_eval.insitu_files import write_files
 from deepcams_eval.outputs import check_target, whole_folder
@@ -40,6 +42,8 @@ _NO_DATA = (
 _LISTS = ("sentinels", "disabled")
 _OWN_OPTION = ("years", "months", "reference_only")
 _MOST_HOURS = 24
+_PRINTED_VERDICTS = ("kept hours", "all hours")
+"""The others stand on the page and in verdicts.csv."""
 _NO_OBSERVATIONS = "put OpenAQ files into DIR/openaq, or add --observations PATH"
 _NO_PRODUCT = "put products into DIR/cams, DIR/deepcams or DIR/geoscf, or add --product NAME=PATH"
 
@@ -89,6 +93,24 @@ def openaq(
             "stuck_hours=48 or disabled=stuck,mobile; repeatable."
         ),
     ] = None,
+    average: Annotated[
+        str,
+        typer.Option(help="Score hours (1h), or means over a day, month or year, where complete."),
+    ] = "1h",
+    added_value: Annotated[
+        bool,
+        typer.Option(
+            "--added-value/--no-added-value",
+            help="Compare products finer than the baseline with interpolations of it.",
+        ),
+    ] = True,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity/--no-sensitivity",
+            help="Score all again under other choices; reads the products twice more.",
+        ),
+    ] = True,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first damaged file.")
     ] = False,
@@ -136,6 +158,9 @@ def openaq(
             shifts=shifts,
             baseline=baseline,
             sample=_sample(sample),
+            average=parse_average(average),
+            added_value=added_value,
+            sensitivity=sensitivity,
             seed=seed,
             resamples=resamples,
             strict=strict,
@@ -160,13 +185,19 @@ def openaq(
 
 def summary(result: InsituResult, settings: InsituSettings, synthetic: bool) -> list[str]:
     """Return what is printed when a run is done: one line a product, then the notes."""
-    return score_lines(result.tables.scores, result.notes, settings.sample, synthetic)
+    return score_lines(
+        result.tables.scores, result.notes, settings.sample, synthetic, result.evidence
+    )
 
 
 def score_lines(
-    scores: pd.DataFrame, notes: Sequence[str], sample: Sample, synthetic: bool
+    scores: pd.DataFrame,
+    notes: Sequence[str],
+    sample: Sample,
+    synthetic: bool,
+    evidence: Sequence[Evidence] = (),
 ) -> list[str]:
-    """Return one line a product from the rows of ``scores.csv``, then the notes."""
+    """Return one line a product from the rows of ``scores.csv``, the verdicts, then the notes."""
     lines = ["SYNTHETIC data: nothing here says anything about a real product"] if synthetic else []
     shown = scores[(scores["stratum"] == "all") & (scores["sample"] == sample)]
     width = max(len(name) for name in shown["product"])
@@ -175,6 +206,9 @@ def score_lines(
         f"R = {row['r']:.4f}  RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f} ug m-3"
         for row in shown.to_dict("records")
     ]
+    for table in (one.frames["verdicts"] for one in evidence if "verdicts" in one.frames):
+        chosen = table[table["question"].isin(_PRINTED_VERDICTS)]
+        lines += chosen.groupby(["product", "question"], sort=False).tail(1)["sentence"].tolist()
     return [*lines, *(f"note: {note}" for note in notes)]
 
 
@@ -210,6 +244,21 @@ def _inputs(
     files = (*paths, *(Path(spec.path) for spec in specs if spec.derived is None))
     synthetic = any(lies_in_demo(path) for path in files)
     return paths, stations, specs, synthetic
+
+
+def parse_average(text: str) -> Average:
+    """Return what ``--average`` asks for.
+
+    Raises
+    ------
+    typer.BadParameter
+        If `text` is none of 1h, hour, day, month and year.
+    """
+    asked = "hour" if text == "1h" else text
+    for known in AVERAGES:
+        if asked == known:
+            return known
+    raise typer.BadParameter(f"{text!r} is none of 1h, day, month, year", param_hint="--average")
 
 
 def parse_shifts(texts: Sequence[str]) -> dict[str, float]:

@@ -10,35 +10,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import geopandas as gpd
-import numpy as np
 import pandas as pd
 import typer
 
 from deepcams_eval import provenance
-from deepcams_eval.cli.openaq import score_lines
+from deepcams_eval.assessment import Assessment, Choices, assess
+from deepcams_eval.cli.openaq import parse_average, score_lines
 from deepcams_eval.cli.running import progress_bar
 from deepcams_eval.errors import InputError
-from deepcams_eval.insitu import providers_of
 from deepcams_eval.insitu_files import (
     STATIONS_FILE,
     SavedPairs,
+    frames_of,
     read_pairs,
     saved_stations,
     write_tables,
 )
-from deepcams_eval.lags import lag_notes, lag_table
 from deepcams_eval.outputs import check_target, whole_folder, write_run
 from deepcams_eval.report import write_report
-from deepcams_eval.score_tables import (
-    Sample,
-    ScoreTables,
-    baseline_of,
-    score_pairs,
-    station_table,
-)
+from deepcams_eval.score_tables import Sample, baseline_of
 
-_DEFAULTS: dict[str, Any] = {"sample": "common", "seed": 0, "resamples": 1000}
+_DEFAULTS: dict[str, Any] = {
+    "sample": "common",
+    "average": "hour",
+    "added_value": True,
+    "seed": 0,
+    "resamples": 1000,
+}
 
 
 def score(
@@ -55,6 +53,17 @@ def score(
     sample: Annotated[
         str | None,
         typer.Option(help="Sample of tables and figures: common or own; else the run's."),
+    ] = None,
+    average: Annotated[
+        str | None,
+        typer.Option(help="Score hours (1h), or means over a day, month or year; else the run's."),
+    ] = None,
+    added_value: Annotated[
+        bool | None,
+        typer.Option(
+            "--added-value/--no-added-value",
+            help="Compare finer products with interpolations of the baseline; else as the run did.",
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the bootstrap; else the run's.")
@@ -80,28 +89,29 @@ def score(
     check_target(target)
     saved = read_pairs(pairs)
     _refuse_own_input(target, saved.files)
-    given = {"baseline": baseline, "sample": sample, "seed": seed, "resamples": resamples}
+    given = {
+        "baseline": baseline,
+        "sample": sample,
+        "average": None if average is None else parse_average(average),
+        "added_value": added_value,
+        "seed": seed,
+        "resamples": resamples,
+    }
     asked = {"baseline": None, **_DEFAULTS, **saved.asked}
     asked |= {name: value for name, value in given.items() if value is not None}
     asked["baseline"] = baseline_of(saved.pairs.products, asked["baseline"])
     files = _station_files(stations, saved.files)
     places, without_provider = saved_stations(saved, files)
-    shown: Sample = "own" if asked["sample"] == "own" else "common"
-    tables = score_pairs(
+    choices = Choices(**asked)
+    found = assess(
         saved.pairs,
+        places,
+        choices,
         years_with_data=saved.years,
-        baseline=asked["baseline"],
-        rng=np.random.default_rng(asked["seed"]),
-        resamples=asked["resamples"],
-        station_sample=shown,
+        references=saved.references,
+        grids=saved.grids,
     )
-    lags = lag_table(
-        saved.pairs,
-        providers_of(places),
-        rng=np.random.default_rng(asked["seed"]),
-        resamples=asked["resamples"],
-    )
-    notes = [*_notes(saved, len(files), without_provider), *lag_notes(lags)]
+    notes = [*_notes(saved, len(files), without_provider), *found.notes]
     run = {
         "command": shlex.join(["deepcams-eval", *sys.argv[1:]]),
         "synthetic": saved.synthetic,
@@ -123,15 +133,14 @@ def score(
         _write(
             folder,
             saved,
-            tables,
-            lags,
-            station_table(places, saved.pairs, tables.stations),
+            found,
             run=run,
-            sample=shown,
+            sample=choices.sample,
             clock=clock,
             progress=lambda done, of: progress("report", done, of),
         )
-    for line in score_lines(tables.scores, notes, shown, saved.synthetic):
+    lines = score_lines(found.tables.scores, notes, choices.sample, saved.synthetic, found.evidence)
+    for line in lines:
         typer.echo(line)
     typer.echo(f"report: {target / 'report.html'}")
 
@@ -139,9 +148,7 @@ def score(
 def _write(
     folder: Path,
     saved: SavedPairs,
-    tables: ScoreTables,
-    lags: pd.DataFrame,
-    stations: gpd.GeoDataFrame,
+    found: Assessment,
     *,
     run: dict[str, Any],
     sample: Sample,
@@ -150,21 +157,22 @@ def _write(
 ) -> None:
     coverage = _coverage(saved)
     written = {
-        "scores": tables.scores,
-        "differences": tables.differences,
-        "lags": lags,
+        "scores": found.tables.scores,
+        "differences": found.tables.differences,
+        "lags": found.lags,
         "coverage": coverage,
+        **frames_of(found.evidence),
     }
     write_tables(folder, written, synthetic=saved.synthetic)
-    stations.to_parquet(folder / STATIONS_FILE, index=False)
+    found.stations.to_parquet(folder / STATIONS_FILE, index=False)
     _stamp(run, clock)
     write_report(
         folder,
-        scores=tables.scores,
-        differences=tables.differences,
-        pairs=saved.pairs,
-        rows=tables.rows[sample],
-        stations=stations,
+        scores=found.tables.scores,
+        differences=found.tables.differences,
+        pairs=found.scored,
+        rows=found.tables.rows[sample],
+        stations=found.stations,
         qc=pd.DataFrame(columns=["rule", "flagged", "flagged_first", "stage"]),
         coverage=coverage,
         notes=run["notes"],
@@ -172,7 +180,8 @@ def _write(
         sample=sample,
         baseline=run["baseline"],
         synthetic=saved.synthetic,
-        lags=lags,
+        lags=found.lags,
+        evidence=found.evidence,
         progress=progress,
     )
     _stamp(run, clock)
@@ -214,8 +223,8 @@ def _coverage(saved: SavedPairs) -> pd.DataFrame:
 def _notes(saved: SavedPairs, station_files: int, without_provider: int) -> list[str]:
     notes = [
         f"Scored from the pairs of {len(saved.files)} "
-        f"run{'' if len(saved.files) == 1 else 's'}; what these assumed or left out stands in "
-        "their own reports."
+        f"run{'' if len(saved.files) == 1 else 's'}; what these assumed or left out, and what "
+        "other choices would change, stands in their own reports."
     ]
     if without_provider:
         notes.append(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.evidence import Evidence
 from deepcams_eval.schema import Pairs
 
 BoolArray = npt.NDArray[np.bool_]
@@ -51,6 +52,7 @@ class Content:
     baseline: str
     synthetic: bool
     lags: pd.DataFrame | None = None
+    evidence: Sequence[Evidence] = ()
 
     @property
     def products(self) -> tuple[str, ...]:

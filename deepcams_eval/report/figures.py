@@ -17,6 +17,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepcams_eval.report import credit, scatter, style, wording
+from deepcams_eval.report.coastlines import SOURCE as COASTLINES
+from deepcams_eval.report.coastlines import draw_coastlines
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import HEADLINE
 from deepcams_eval.report.wording import UNIT, escape_figure
@@ -43,7 +45,8 @@ def draw_figures(content: Content) -> Iterator[style.Drawing]:
     source = credit.source_line(content)
     yield _draw_stations(content, source)
     yield _draw_months(content, source)
-    yield _draw_hours(content, source)
+    if content.values("hour"):
+        yield _draw_hours(content, source)
     if has_lags(content):
         yield _draw_lags(content, source)
     yield from scatter.draw_scatters(content, source)
@@ -56,7 +59,7 @@ def count_figures(content: Content) -> int:
         for product in content.products
         for year in content.years
     ]
-    return 3 + has_lags(content) + 2 * sum(scored)
+    return 2 + bool(content.values("hour")) + has_lags(content) + 2 * sum(scored)
 
 
 def has_lags(content: Content) -> bool:
@@ -132,6 +135,7 @@ def _draw_stations(content: Content, source: str) -> style.Drawing:
     figure = style.new_figure(_MAP_WIDTH, height, layout="compressed")
     axes = figure.add_subplot()
     axes.set(xlim=(west, east), ylim=(south, north), aspect=stretch)
+    draw_coastlines(axes, (west, east, south, north))
     if len(clusters.stations):
         norm = _r_norm(clusters.value)
         _draw_clusters(axes, clusters, norm)
@@ -240,7 +244,7 @@ def _map_note(content: Content, clusters: Clusters, without_place: int) -> str:
         parts.append(f"{_stations_in_words(without_place)} without coordinates not drawn.")
     if (content.stations["country"] != "").any():
         parts.append("Letters: country code, at the median place of its stations.")
-    return " ".join(parts)
+    return " ".join([*parts, f"{COASTLINES}."])
 
 
 def _draw_months(content: Content, source: str) -> style.Drawing:

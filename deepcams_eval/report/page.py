@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from deepcams_eval import published
 from deepcams_eval.report import credit, findings, tables, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report.section import Section
 from deepcams_eval.report.style import Drawing
 from deepcams_eval.report.tables import Column, Table
 
@@ -34,7 +35,7 @@ _SAMPLES = {
     "own": "own: for each product the observations for which it has a value; N may differ",
 }
 _DEFINITIONS = (
-    ("N", "number of pairs of an hourly observation O and the value M of the product in its cell"),
+    ("N", "number of pairs of an observation O and the value M of the product in its cell"),
     ("R", "Pearson correlation of M and O"),
     ("RMSE", f"root-mean-square error √(Σ(M−O)²/N), {wording.UNIT}"),
     ("MAE", f"mean absolute error Σ|M−O|/N, {wording.UNIT}"),
@@ -82,7 +83,12 @@ class Step:
     share_taken: float
 
 
-def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Picture]) -> str:
+def render_page(
+    content: Content,
+    main: Sequence[Table],
+    pictures: Sequence[Picture],
+    sections: Sequence[Section] = (),
+) -> str:
     """Return the page as HTML.
 
     Parameters
@@ -92,7 +98,9 @@ def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Pict
     main : sequence of Table
         The tables in full; those by season, country and so on are made here.
     pictures : sequence of Picture
-        The figures in order.
+        The figures in order, those of the sections among them.
+    sections : sequence of Section
+        What further evidence says, each with its tables and figures.
     """
     environment = Environment(
         loader=PackageLoader("deepcams_eval.report", "templates"),
@@ -106,6 +114,7 @@ def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Pict
     images = embed(pictures)
     inputs, more = input_rows(content.run)
     years = ", ".join(map(str, content.years))
+    placed = {drawing.name for one in sections for drawing in one.drawings}
     return environment.get_template("report.html.j2").render(
         title=f"PM2.5 against stations, {_span(content)}",
         mark=f"{SYNTHETIC} data" if content.synthetic else "",
@@ -118,7 +127,9 @@ def render_page(content: Content, main: Sequence[Table], pictures: Sequence[Pict
             for stratum, label in _OTHER_STRATA.items()
             if content.values(stratum)
         ],
-        pictures=[item for item in pictures if item.name in images],
+        sections=sections,
+        pictures=[item for item in pictures if item.name in images and item.name not in placed],
+        placed={item.name: item for item in pictures if item.name in images},
         images=images,
         unshown=[item.name for item in pictures if item.name not in images],
         steps=list(waterfall(qc)),
@@ -262,6 +273,9 @@ def _asked(content: Content, years: str) -> Iterator[tuple[str, str]]:
     yield "Products", ", ".join(content.products)
     yield "Baseline of the differences", content.baseline
     yield "Sample", _SAMPLES[content.sample]
+    settings = content.run.get("settings")
+    average = settings.get("average", "hour") if isinstance(settings, Mapping) else "hour"
+    yield "Scored", "hours" if average == "hour" else f"means over a {average}, where complete"
 
 
 def provenance_rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import pandas as pd
 
-from deepcams_eval.report import figures, page, style, tables
+from deepcams_eval.evidence import Evidence
+from deepcams_eval.report import (
+    added_value_report,
+    figures,
+    page,
+    quality_report,
+    sensitivity_report,
+    style,
+    tables,
+    uncertainty_report,
+)
 from deepcams_eval.report.content import BoolArray, Content, Sample
+from deepcams_eval.report.section import Section
 from deepcams_eval.schema import Pairs
+
+_MAKERS: Mapping[str, Callable[[Evidence, Content], Section]] = {
+    "added_value": added_value_report.section,
+    "uncertainty": uncertainty_report.section,
+    "quality": quality_report.section,
+    "sensitivity": sensitivity_report.section,
+}
+"""What makes a section of the page out of each evidence, by its name."""
 
 
 def write_report(
@@ -30,6 +50,7 @@ def write_report(
     baseline: str,
     synthetic: bool,
     lags: pd.DataFrame | None = None,
+    evidence: Sequence[Evidence] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
@@ -66,6 +87,8 @@ def write_report(
         Whether the data are generated; then every table, figure and the page say so.
     lags : pandas.DataFrame, optional
         The rows of ``lags.csv``; without any the report has no section on lags.
+    evidence : sequence of Evidence
+        Each gets a section of the page, with its tables and figures.
     progress : callable, optional
         Called with the number of pieces done and of all pieces.
 
@@ -93,8 +116,10 @@ def write_report(
         baseline=baseline,
         synthetic=synthetic,
         lags=lags,
+        evidence=evidence,
     )
-    total = figures.count_figures(content) + 2
+    sections = [_MAKERS[one.name](one, content) for one in evidence]
+    total = figures.count_figures(content) + sum(len(one.drawings) for one in sections) + 2
     tell = progress or (lambda _done, _total: None)
     (folder / "tables").mkdir(exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
@@ -104,17 +129,19 @@ def write_report(
     main += [] if compared is None else [compared]
     timed = page.lag_table(content)
     main += [] if timed is None else [timed]
-    written = tables.write_tables(folder / "tables", main)
+    shown = [*main, *(table for one in sections for table in one.tables)]
+    written = tables.write_tables(folder / "tables", shown)
     tell(1, total)
 
     pictures: list[page.Picture] = []
-    for done, drawing in enumerate(figures.draw_figures(content), start=2):
+    drawn = chain(*(one.drawings for one in sections), figures.draw_figures(content))
+    for done, drawing in enumerate(drawn, start=2):
         png, pdf = style.save(drawing.figure, folder / "figures", drawing.name)
         pictures.append(page.Picture.of(drawing, png))
         written += [png, pdf]
         tell(done, total)
 
     path = folder / "report.html"
-    path.write_text(page.render_page(content, main, pictures), encoding="utf-8")
+    path.write_text(page.render_page(content, main, pictures, sections), encoding="utf-8")
     tell(total, total)
     return [*written, path]
