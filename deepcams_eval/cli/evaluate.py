@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from deepcams_eval.cli.doctor import doctor
+from deepcams_eval.cli.fetch import app as fetch
 from deepcams_eval.cli.openaq import openaq
+from deepcams_eval.cli.paper import make_paper
 from deepcams_eval.cli.running import make_app, run_app
 from deepcams_eval.cli.score import score
 
@@ -11,6 +14,9 @@ app = make_app(
 )
 app.command()(openaq)
 app.command()(score)
+app.command()(doctor)
+app.command("paper")(make_paper)
+app.add_typer(fetch, name="fetch")
 
 
 def main() -> None:

@@ -1,0 +1,335 @@
+"""The folder that ``deepcams-eval paper`` leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepcams_eval import insitu_files, provenance
+from deepcams_eval.outputs import RUN_FILE, write_run
+from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult, PaperSettings
+from deepcams_eval.report import credit, paper_figures, paper_page, paper_plots, style
+from deepcams_eval.report.coastlines import SOURCE
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.page import Picture
+from deepcams_eval.report.paper_content import StationYear
+from deepcams_eval.report.simulation_content import Case, SimulationContent
+from deepcams_eval.report.simulation_tables import month_tables
+from deepcams_eval.report.tables import Table, to_csv, to_latex, to_markdown, year_table
+from deepcams_eval.schema import codes_of
+from deepcams_eval.simulation import files as simulation_files
+
+INSITU, SIMULATION = "insitu", "simulation"
+"""Folders of the two full reports."""
+
+_TASK_TABLES = {"temporal": 2, "spatial": 3}
+
+Progress = Callable[[str, int, int], None]
+
+
+def write_files(
+    folder: Path,
+    result: PaperResult,
+    settings: PaperSettings,
+    *,
+    command: str,
+    clock_start: float,
+    synthetic: bool,
+    progress: Progress | None = None,
+) -> None:
+    """Write both full reports, then tables, figures, the page and ``run.json`` into `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists and is empty; the caller gives it its final name when all is written.
+    result, settings
+        Of `deepcams_eval.paper.run.paper`.
+    command : str
+        The command line.
+    clock_start : float
+        `time.perf_counter` when the run began.
+    synthetic : bool
+        Whether the data are made up; it then stands on every table, figure and page.
+    progress : callable, optional
+        Called with the name of the step, the pieces done and the pieces in all.
+    """
+    tell = progress or (lambda _step, _done, _total: None)
+    shared: dict[str, Any] = {
+        "command": command,
+        "clock_start": clock_start,
+        "synthetic": synthetic,
+    }
+    if result.insitu:
+        (folder / INSITU).mkdir()
+        insitu_files.write_files(
+            folder / INSITU,
+            *result.insitu,
+            **shared,
+            progress=lambda done, of: tell("report of the validation", done, of),
+        )
+    if result.simulation:
+        (folder / SIMULATION).mkdir()
+        simulation_files.write_files(
+            folder / SIMULATION,
+            *result.simulation,
+            **shared,
+            progress=lambda done, of: tell("report of the simulation", done, of),
+        )
+    (folder / "tables").mkdir()
+    (folder / "figures").mkdir()
+    run = _describe(folder, result, settings, command=command, synthetic=synthetic)
+    content = _content(folder, result, synthetic=synthetic)
+    tables = [*_table1(content), *_simulation_tables(folder, result, synthetic=synthetic)]
+    for name, blocks in tables:
+        _write_table(folder / "tables", name, blocks)
+    pictures = []
+    for drawing in _drawings(result, content, synthetic=synthetic):
+        png, _ = style.save(drawing.figure, folder / "figures", drawing.name)
+        pictures.append(Picture.of(drawing, png))
+        tell("figures", len(pictures), len(pictures))
+    pictures += _copied_cases(folder, result, synthetic=synthetic)
+    pictures.sort(key=lambda one: one.name)
+    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
+    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
+    page = paper_page.render_page(
+        [block for _, blocks in tables for block in blocks],
+        pictures,
+        run=run,
+        reports=[
+            (title, f"{name}/report.html")
+            for name, title in (
+                (INSITU, "The validation against stations"),
+                (SIMULATION, "The simulation"),
+            )
+            if (folder / name).is_dir()
+        ],
+        attributions=_attributions(result, content, synthetic=synthetic),
+        synthetic=synthetic,
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
+    write_run(folder, run)
+
+
+def station_years(content: Content) -> list[StationYear]:
+    """Return the stations with pairs on the sample shown, for each year."""
+    table = content.pairs.table
+    shown = np.logical_or.reduce([content.rows[name] for name in content.products])
+    code, _ = codes_of(table["station_id"])
+    kinds = table["station_kind"].to_numpy().astype(np.str_)
+    year = content.month_of_pair // 12
+    made = []
+    for one in content.years:
+        mine = np.flatnonzero(shown & (year == one))
+        _, first = np.unique(code[mine], return_index=True)
+        places = table.iloc[mine[first]]
+        made.append(
+            StationYear(
+                year=one,
+                latitude=places["latitude"].to_numpy(dtype=float),
+                longitude=places["longitude"].to_numpy(dtype=float),
+                kind=kinds[mine[first]],
+                pairs=len(mine),
+            )
+        )
+    return made
+
+
+def _drawings(
+    result: PaperResult, content: Content | None, *, synthetic: bool
+) -> Iterator[style.Drawing]:
+    """Yield the figures one at a time, so that only one is held in memory."""
+    if content is not None:
+        source = credit.source_line(content)
+        yield paper_figures.draw_stations(station_years(content), source, synthetic=synthetic)
+        yield paper_plots.draw_scatters(content, source)
+    source = credit.truth_source_line(_map_kind(result), synthetic=synthetic)
+    if result.sequences:
+        yield paper_figures.draw_sequences(result.sequences, source, synthetic=synthetic)
+    if result.series:
+        yield paper_plots.draw_series(result.series, source, synthetic=synthetic)
+    if result.annual is not None:
+        yield paper_figures.draw_annual(result.annual, source, synthetic=synthetic)
+
+
+def _map_kind(result: PaperResult) -> str:
+    return FINE if len(result.products) > 1 else COARSE
+
+
+def _content(folder: Path, result: PaperResult, *, synthetic: bool) -> Content | None:
+    if result.insitu is None:
+        return None
+    found, settings = result.insitu
+    return Content(
+        scores=found.tables.scores,
+        differences=found.tables.differences,
+        pairs=found.colocation.pairs,
+        rows=found.tables.rows[settings.sample],
+        stations=found.stations,
+        qc=found.qc,
+        coverage=found.colocation.coverage,
+        notes=found.notes,
+        run=_run_of(folder / INSITU),
+        sample=settings.sample,
+        baseline=found.baseline,
+        synthetic=synthetic,
+        lags=found.lags,
+    )
+
+
+def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
+    if content is None:
+        return
+    table = year_table(content)
+    title = "Table 1. Products against stations, by year"
+    yield "table1", (replace(table, name="table1", title=f"{title} ({content.sample} sample)"),)
+
+
+def _simulation_tables(
+    folder: Path, result: PaperResult, *, synthetic: bool
+) -> Iterator[tuple[str, tuple[Table, ...]]]:
+    if result.simulation is None:
+        return
+    found, settings = result.simulation
+    content = SimulationContent(
+        year=settings.year,
+        degradation="",
+        weights=settings.weights,
+        months=found.months,
+        methods_of={str(task): names for task, names in found.methods.items()},
+        summary=found.summary,
+        skill=found.skill,
+        spectra=found.spectra,
+        counts=found.counts,
+        available=pd.DataFrame([asdict(one) for one in found.available]),
+        latitude=found.truth["latitude"].values,
+        longitude=found.truth["longitude"].values,
+        error_maps=found.error_maps,
+        cases=found.cases,
+        notes=found.notes,
+        run=_run_of(folder / SIMULATION),
+        synthetic=synthetic,
+    )
+    for task in content.tasks:
+        if task in _TASK_TABLES:
+            name = f"table{_TASK_TABLES[task]}"
+            blocks = month_tables(content, task)
+            yield (
+                name,
+                tuple(
+                    replace(
+                        block,
+                        name=f"{name}_{letter}",
+                        title=f"Table {_TASK_TABLES[task]}{letter}. {block.title}",
+                    )
+                    for letter, block in zip("abc", blocks, strict=True)
+                ),
+            )
+
+
+def _write_table(folder: Path, name: str, blocks: tuple[Table, ...]) -> None:
+    # The frame of each block holds the columns of all of them, as one table of the paper does.
+    texts = {
+        "csv": to_csv(blocks[0]),
+        "md": "\n".join(map(to_markdown, blocks)),
+        "tex": "\n".join(map(to_latex, blocks)),
+    }
+    for ending, text in texts.items():
+        (folder / f"{name}.{ending}").write_text(text, encoding="utf-8")
+
+
+def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iterator[Picture]:
+    """Yield Figs. 3 and 4, which are figures of the simulation."""
+    if result.simulation is None:
+        return
+    found, settings = result.simulation
+    source = credit.truth_source_line(found.product.kind, synthetic=synthetic)
+    for case in found.cases:
+        if case.task not in CASES:
+            continue
+        for ending in ("png", "pdf"):
+            shutil.copy2(
+                folder / SIMULATION / "figures" / f"case_{case.task}.{ending}",
+                folder / "figures" / f"fig{CASES[case.task]}.{ending}",
+            )
+        number = CASES[case.task]
+        yield Picture(
+            name=f"fig{number}",
+            kind="case",
+            caption=f"Fig. {number}. {_case_words(case, settings.year)} {source}",
+            alternative="Maps of the truth and of the methods, and the error of each in a box.",
+            png=folder / "figures" / f"fig{number}.png",
+        )
+
+
+def _case_words(case: Case, year: int) -> str:
+    baseline, challenger = case.methods
+    hour = str(case.time.astype("datetime64[m]")).replace("T", " ")
+    what = {"temporal": "time", "spatial": "space"}[case.task]
+    return (
+        f"Downscaling in {what}: the truth and {', '.join(case.estimates)} at {hour} UTC. n = 1 "
+        f"hour: the one, and the box, in which |{challenger} − {baseline}| is largest on average, "
+        f"of all hours scored in {year} and of all boxes of this size."
+    )
+
+
+def _attributions(result: PaperResult, content: Content | None, *, synthetic: bool) -> list[str]:
+    lines = [] if content is None else credit.attributions(content)
+    if result.simulation:
+        kind = result.simulation[0].product.kind
+        lines += credit.truth_attributions(kind, synthetic=synthetic)
+    if result.products:
+        lines += credit.truth_attributions(_map_kind(result), synthetic=synthetic)
+    return list(dict.fromkeys([*lines, f"{SOURCE} (MIT licence)."]))
+
+
+def _describe(
+    folder: Path,
+    result: PaperResult,
+    settings: PaperSettings,
+    *,
+    command: str,
+    synthetic: bool,
+) -> dict[str, Any]:
+    """Return what ``run.json`` says, but for time and memory."""
+    inputs: dict[str, Any] = {}
+    for name in (INSITU, SIMULATION):
+        for entry in _run_of(folder / name).get("inputs", ()):
+            inputs[entry["path"]] = entry
+    if result.insitu is None:
+        for entry in provenance.hash_inputs(one.files for one in result.products):
+            inputs[entry["path"]] = entry
+    return {
+        "command": command,
+        "synthetic": synthetic,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "device": provenance.device(),
+        "seed": settings.seed,
+        "settings": {
+            "years": list(settings.years),
+            "year": settings.year,
+            "methods": None if settings.methods is None else list(settings.methods),
+            "resamples": settings.resamples,
+            "strict": settings.strict,
+        },
+        "inputs": list(inputs.values()),
+        "notes": list(result.notes),
+    }
+
+
+def _run_of(folder: Path) -> dict[str, Any]:
+    path = folder / RUN_FILE
+    if not path.is_file():
+        return {}
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return said
