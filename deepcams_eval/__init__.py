@@ -1,5 +1,67 @@
-"""Validation and benchmarking of downscaled PM2.5."""
+"""Validation and benchmarking of downscaled PM2.5.
 
+>>> import deepcams_eval as dc
+>>> result = dc.insitu(2019, data="demo", sensitivity=False)
+>>> figure = result.plot.scatter("cams", 2019)
+
+The functions are imported when they are first used, so that importing the package takes no time.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from deepcams_eval.api import insitu as insitu
+    from deepcams_eval.api import simulation as simulation
+    from deepcams_eval.api_results import InsituRun as InsituRun
+    from deepcams_eval.api_results import SimulationRun as SimulationRun
+    from deepcams_eval.demo import demo_archive as demo_archive
+
+__all__ = [
+    "InsituRun",
+    "SimulationRun",
+    "__version__",
+    "demo_archive",
+    "insitu",
+    "simulation",
+]
 __version__ = version("deepcams")
+
+_FROM = {
+    "InsituRun": "deepcams_eval.api_results",
+    "SimulationRun": "deepcams_eval.api_results",
+    "demo_archive": "deepcams_eval.demo",
+    "insitu": "deepcams_eval.api",
+    "simulation": "deepcams_eval.api",
+}
+"""The module of each public name of the package."""
+
+
+class _Package(ModuleType):
+    """The package, whose functions keep their names where a module has the same one.
+
+    Whoever first imports ``deepcams_eval.insitu`` would otherwise put that module in the place of
+    the function. The module is reached as ever: ``from deepcams_eval.insitu import …``.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _FROM and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM:
+        return getattr(import_module(_FROM[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FROM})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -25,7 +25,7 @@ PERIODS: tuple[Period, ...] = ("day", "month", "year")
 COMPLETE = 0.75
 """Share of the hours of a day, and of the days of a month or year, that a mean needs."""
 
-_HOURS = 24
+_HOURS, _WIDEST_STEP_H = 24, 6
 _DAY = np.timedelta64(1, "D")
 
 BoolArray = npt.NDArray[np.bool_]
@@ -134,9 +134,13 @@ def _hours_of_years(start: npt.NDArray[np.datetime64], hour: IntArray) -> pd.Ser
 
 
 def _hours_a_day(hours: pd.Series[int]) -> int:
-    """Return 24 over the widest step that all hours of the day keep to: 8 for 0, 3, … 21."""
+    """Return 24 over the widest step that all hours of the day keep to: 8 for 0, 3, … 21.
+
+    Hours further apart than any product's step are those of a sample with gaps, whose step is
+    unknown and taken as one hour.
+    """
     step = int(np.gcd.reduce(np.append(hours - hours.min(), _HOURS)))
-    return _HOURS // step
+    return _HOURS // (step if step <= _WIDEST_STEP_H else 1)
 
 
 def _year_of(day: pd.Series[int]) -> npt.NDArray[np.int64]:

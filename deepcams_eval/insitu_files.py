@@ -19,6 +19,7 @@ from deepcams_eval.evidence import Evidence
 from deepcams_eval.insitu import InsituResult, InsituSettings
 from deepcams_eval.outputs import write_run
 from deepcams_eval.report import write_report
+from deepcams_eval.report.content import Content
 from deepcams_eval.schema import Pairs, make_stations
 from deepcams_eval.sources.stations import read_stations
 
@@ -105,6 +106,36 @@ def write_files(
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
     write_run(folder, run)
+
+
+def content_of(
+    result: InsituResult, settings: InsituSettings, *, run: Mapping[str, Any], synthetic: bool
+) -> Content:
+    """Return what the tables and figures of a validation are made from.
+
+    Parameters
+    ----------
+    result, settings, synthetic
+        As in `write_files`.
+    run : mapping
+        The content of ``run.json``.
+    """
+    return Content(
+        scores=result.tables.scores,
+        differences=result.tables.differences,
+        pairs=result.scored,
+        rows=result.tables.rows[settings.sample],
+        stations=result.stations,
+        qc=result.qc,
+        coverage=result.colocation.coverage,
+        notes=result.notes,
+        run=run,
+        sample=settings.sample,
+        baseline=result.baseline,
+        synthetic=synthetic,
+        lags=result.lags,
+        evidence=result.evidence,
+    )
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], *, synthetic: bool) -> None:

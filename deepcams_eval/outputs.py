@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,10 +33,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
     check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Both lie beside the target, so that the last step is a rename on one disk.
-    work, old = (
-        Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)) for _ in range(2)
-    )
-    work.chmod(0o755)
+    prefix, beside = f".{target.name}-", target.parent
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as new,
+        tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as past,
+    ):
+        work, old = Path(new) / "new", Path(past)
+        work.mkdir()
+        yield from _replacing(target, work, old)
+
+
+def _replacing(target: Path, work: Path, old: Path) -> Iterator[Path]:
+    """Give `work`, and put it in the place of `target` afterwards; `old` takes what was there."""
     try:
         yield work
         if target.exists():
@@ -47,9 +54,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if (old / target.name).exists() and not target.exists():
             (old / target.name).rename(target)
         raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def check_target(target: Path) -> None:

@@ -121,6 +121,10 @@ def uncertainty_table(
     """
     table = pairs.table
     year = table["time_start"].dt.year.to_numpy()
+    station, names = codes_of(table["station_id"])
+    # Drawn first and for all stations, as for the scores, so that the same seed gives the same
+    # intervals of stations.
+    draws = intervals.draw_stations(len(names), resamples, rng)
     own = {name: np.isfinite(table[name].to_numpy()) for name in pairs.products}
     cases: list[tuple[str, str, BoolArray]] = [(one, "", rows[one]) for one in pairs.products]
     cases += [
@@ -134,7 +138,7 @@ def uncertainty_table(
         for stratum, value, chosen in values:
             if not chosen.any():
                 continue
-            part = _case(_Chosen.of(pairs, products, chosen), rng, resamples)
+            part = _case(_Chosen.of(pairs, products, chosen, station, len(names)), draws, rng)
             part["product"], part["baseline"] = product, against
             part["stratum"], part["value"] = stratum, value
             parts.append(part)
@@ -151,27 +155,33 @@ class _Chosen:
     days: npt.NDArray[np.datetime64]
 
     @classmethod
-    def of(cls, pairs: Pairs, products: list[str], chosen: BoolArray) -> _Chosen:
+    def of(
+        cls,
+        pairs: Pairs,
+        products: list[str],
+        chosen: BoolArray,
+        station: npt.NDArray[np.int32],
+        stations: int,
+    ) -> _Chosen:
         table = pairs.table
         observed = table["observed"].to_numpy()[chosen]
-        station, names = codes_of(table["station_id"][chosen])
         day = table["time_start"].to_numpy()[chosen].astype("datetime64[D]")
         days, place = np.unique(day, return_inverse=True)
         by_station, by_day = [], []
         for product in products:
             estimate = table[product].to_numpy()[chosen]
-            by_station.append(Moments.of(observed, estimate, station, len(names)))
+            by_station.append(Moments.of(observed, estimate, station[chosen], stations))
             by_day.append(Moments.of(observed, estimate, place, len(days)))
         zeros = np.zeros(len(days), dtype=np.intp)
         return cls(by_station, by_day, [one.pool(zeros, 1) for one in by_day], days)
 
 
-def _case(chosen: _Chosen, rng: np.random.Generator, resamples: int) -> pd.DataFrame:
+def _case(chosen: _Chosen, draws: Array, rng: np.random.Generator) -> pd.DataFrame:
     stations = int((chosen.by_station[0].n > 0).sum())
     length = block_length(chosen.days, chosen.by_day)
-    weights = draw_blocks(len(chosen.days), length, resamples, rng)
+    weights = draw_blocks(len(chosen.days), length, len(draws), rng)
     blocks = len(chosen.days) // length
-    by_station = _resampled(chosen.by_station, intervals.draw_stations(stations, resamples, rng))
+    by_station = _resampled(chosen.by_station, draws)
     by_block = _resampled(chosen.by_day, weights)
     n = chosen.total[0].n[0]
     rows = []

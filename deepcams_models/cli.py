@@ -13,13 +13,13 @@ import typer
 
 from deepcams_eval.cli.running import (
     STATED_ERROR,
-    lies_in_demo,
     make_app,
     parse_numbers,
     progress_bar,
     run_app,
 )
 from deepcams_eval.errors import InputError
+from deepcams_eval.inputs import lies_in_demo
 from deepcams_eval.sources.product import ProductSpec
 from deepcams_models.downscalers import INSTALL
 from deepcams_models.produce import Produced, ProduceSettings

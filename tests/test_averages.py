@@ -92,6 +92,13 @@ def test_a_sample_of_six_hours_in_a_row_has_no_complete_day() -> None:
         average_pairs(pairs, years(pairs), "day")
 
 
+def test_one_hour_a_day_is_no_day() -> None:
+    table = hourly(4).table
+    noon = table[table["time_start"].dt.hour == 14].reset_index(drop=True)
+    with pytest.raises(NoDataError, match="8 incomplete ones"):
+        average_pairs(Pairs(noon, ("fine", "coarse")), {"fine": [2018], "coarse": [2018]}, "day")
+
+
 def test_a_product_that_does_not_exist_in_a_year_is_missing_there() -> None:
     pairs = hourly(2, start="2018-12-31")
     made = average_pairs(pairs, {"fine": [2018, 2019], "coarse": [2019]}, "day").pairs.table

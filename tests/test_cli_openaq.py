@@ -28,6 +28,11 @@ FILES = {
     "differences.csv",
     "pairs.parquet",
     "stations.parquet",
+    "uncertainty.csv",
+    "published.csv",
+    "fairmode.csv",
+    "exceedances.csv",
+    "sensitivity.csv",
     "qc.csv",
     "coverage.csv",
     "tables",
@@ -109,7 +114,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(archive: Path, *products: str) -> list[str | Path]:
     chosen = products or (f"cams={archive / 'cams.nc'}",)
     given = [part for product in chosen for part in ("--product", product)]
-    return ["--years", "2018", "--observations", archive / "openaq", *given, "--out", "out"]
+    quick = ["--no-sensitivity", "--resamples", "100"]
+    return ["--years", "2018", "--observations", archive / "openaq", *given, *quick, "--out", "out"]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +123,7 @@ def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of two products, one of them derived."""
     cwd = tmp_path_factory.mktemp("whole")
     products = f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
-    result = run([*options(archive, *products), "--resamples", "200"], cwd=cwd)
+    result = run([*options(archive, *products), "--sensitivity", "--resamples", "200"], cwd=cwd)
     assert result.returncode == 0, result.stderr
     return cwd / "out"
 
@@ -132,6 +138,7 @@ def test_every_file_is_there(whole: Path) -> None:
         "scatter_cams_2018_months.png",
     } <= names
     assert {"stations.png", "months.png", "hours.png"} <= names
+    assert {"taylor.png", "target.png", "uncertainty.png", "sensitivity.png"} <= names
 
 
 def test_scores_can_be_made_again_from_the_pairs_alone(whole: Path) -> None:

@@ -10,6 +10,7 @@ from deepcams_eval.agreement import published_agreement
 from deepcams_eval.intervals import draw_stations, percentile_interval, resample
 from deepcams_eval.moments import Moments
 from deepcams_eval.schema import Pairs
+from deepcams_eval.score_tables import score_pairs
 from deepcams_eval.scores import SCORES
 from deepcams_eval.uncertainty import (
     COLUMNS,
@@ -117,6 +118,27 @@ def test_the_estimates_are_the_scores_and_the_columns_are_all_there() -> None:
     assert by["", "r"] == pytest.approx(np.corrcoef(o, m)[0, 1], rel=1e-9)
     expected = np.abs(m - o).mean() - np.abs(x - o).mean()
     assert by["other", "mae"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_intervals_of_stations_are_those_of_the_scores() -> None:
+    pairs = make_pairs(6)
+    scored = score_pairs(
+        pairs,
+        years_with_data={name: [2018] for name in pairs.products},
+        baseline="other",
+        rng=np.random.default_rng(5),
+        resamples=300,
+    )
+    table = uncertainty_of(pairs, seed=5, resamples=300).set_index(
+        ["product", "baseline", "stratum", "value", "metric"]
+    )
+    ours = table.loc["model", "", "year", "2018", "mae"]
+    rows = scored.scores.query("product == 'model' and stratum == 'year' and sample == 'common'")
+    assert ours["station_lo"] == pytest.approx(rows["mae_lo"].iloc[0], rel=1e-12)
+    assert ours["station_hi"] == pytest.approx(rows["mae_hi"].iloc[0], rel=1e-12)
+    ours = table.loc["model", "other", "all", "all", "r"]
+    rows = scored.differences.query("product == 'model' and stratum == 'all'")
+    assert ours["station_lo"] == pytest.approx(rows["d_r_lo"].iloc[0], rel=1e-9)
 
 
 def test_each_resampling_sees_what_the_other_does_not() -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import signal
 
 from deepcams_eval import intervals
 from deepcams_eval.added_value.sample import Array, Sample
@@ -363,6 +362,8 @@ class _BandSums:
 
 def _band_power(one: FloatArray, other: FloatArray) -> Array:
     """Return the real cross power of each row by band, shape (rows, bands)."""
+    from scipy import signal  # slow to import, and not every command needs it
+
     frequency, density = signal.csd(one, other, fs=1.0, nperseg=WINDOW_H, axis=-1)
     power = np.real(density) * frequency[1]
     # From whole numbers, so that a period of 6 h is one of 6 h; frequency 0 has none.

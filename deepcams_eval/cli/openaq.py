@@ -10,42 +10,32 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import typer
 
-from deepcams_eval import demo
 from deepcams_eval.assessment import AVERAGES, Average
 from deepcams_eval.cli.running import (
     dask_compute,
-    lies_in_demo,
     parse_box,
     parse_numbers,
     progress_bar,
 )
-from deepcams_eval.errors import InputError
 from deepcams_eval.evidence import Evidence
+from deepcams_eval.inputs import insitu_inputs
 from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
 from deepcams_eval.insitu_files import write_files
 from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.qc import QcSettings
 from deepcams_eval.score_tables import Sample
-from deepcams_eval.sources.layout import find_data
 from deepcams_eval.sources.product import ProductSpec
-
-_NO_DATA = (
-    "no data given: use --data demo to try it on synthetic data, --data DIR or --observations and "
-    "--product for your own, or get data with deepcams-eval fetch"
-)
 
 _LISTS = ("sentinels", "disabled")
 _OWN_OPTION = ("years", "months", "reference_only")
 _MOST_HOURS = 24
 _PRINTED_VERDICTS = ("kept hours", "all hours")
 """The others stand on the page and in verdicts.csv."""
-_NO_OBSERVATIONS = "put OpenAQ files into DIR/openaq, or add --observations PATH"
-_NO_PRODUCT = "put products into DIR/cams, DIR/deepcams or DIR/geoscf, or add --product NAME=PATH"
 
 
 def openaq(
@@ -145,14 +135,18 @@ def openaq(
     target = out or _new_folder()
     check_target(target)
     with progress_bar() as progress:
-        paths, station_file, specs, synthetic = _inputs(
-            data, observations, product, stations, progress
+        given = insitu_inputs(
+            data,
+            observations=[Path(text) for text in observations or ()],
+            products=[ProductSpec.parse(text) for text in product or ()],
+            stations=stations,
+            progress=progress,
         )
         settings = InsituSettings(
-            observations=paths,
-            products=specs,
+            observations=given.observations,
+            products=given.products,
             qc=rules,
-            stations=station_file,
+            stations=given.stations,
             bbox=box,
             countries=_codes(countries or ""),
             shifts=shifts,
@@ -175,10 +169,10 @@ def openaq(
                 settings,
                 command=shlex.join(["deepcams-eval", *sys.argv[1:]]),
                 clock_start=clock,
-                synthetic=synthetic,
+                synthetic=given.synthetic,
                 progress=lambda done, of: progress("report", done, of),
             )
-    for line in summary(result, settings, synthetic):
+    for line in summary(result, settings, given.synthetic):
         typer.echo(line)
     typer.echo(f"report: {target / 'report.html'}")
 
@@ -210,40 +204,6 @@ def score_lines(
         chosen = table[table["question"].isin(_PRINTED_VERDICTS)]
         lines += chosen.groupby(["product", "question"], sort=False).tail(1)["sentence"].tolist()
     return [*lines, *(f"note: {note}" for note in notes)]
-
-
-def _inputs(
-    data: str | None,
-    observations: list[str] | None,
-    product: list[str] | None,
-    stations: Path | None,
-    progress: Any,
-) -> tuple[tuple[Path, ...], Path | None, tuple[ProductSpec, ...], bool]:
-    """Return observations, station file, products and whether any of it is synthetic."""
-    specs = tuple(ProductSpec.parse(text) for text in product or ())
-    paths = tuple(Path(text) for text in observations or ())
-    if data is None and not paths:
-        data = os.environ.get("DEEPCAMS_DATA") or ("data" if Path("data").is_dir() else None)
-        if data is None:
-            raise InputError(_NO_DATA)
-    if data is not None:
-        if data == "demo":
-            root = demo.demo_archive(progress=lambda done, of: progress("demo archive", done, of))
-        else:
-            root = Path(data)
-        found = find_data(root)
-        taken = {spec.name for spec in specs}
-        specs = (*(spec for spec in found.products if spec.name not in taken), *specs)
-        if not paths and found.observations is not None:
-            paths, stations = (found.observations,), stations or found.stations
-    where = data or "the command"
-    if not paths:
-        raise InputError(f"{where} has no observations", hint=_NO_OBSERVATIONS)
-    if not specs:
-        raise InputError(f"{where} has no product", hint=_NO_PRODUCT)
-    files = (*paths, *(Path(spec.path) for spec in specs if spec.derived is None))
-    synthetic = any(lies_in_demo(path) for path in files)
-    return paths, stations, specs, synthetic
 
 
 def parse_average(text: str) -> Average:

@@ -18,11 +18,11 @@ from deepcams_eval import demo
 from deepcams_eval.cli.running import (
     ReportProgress,
     dask_compute,
-    lies_in_demo,
     parse_numbers,
     progress_bar,
 )
 from deepcams_eval.errors import InputError
+from deepcams_eval.inputs import lies_in_demo
 from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.paper.files import write_files
 from deepcams_eval.paper.run import PaperResult, PaperSettings, paper

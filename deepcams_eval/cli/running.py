@@ -8,7 +8,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TextIO
 
 import typer
@@ -22,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from deepcams_eval import __version__, demo
+from deepcams_eval import __version__
 from deepcams_eval.colocate import Compute
 from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError
 
@@ -120,12 +119,6 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
             f"{text!r} is no box: south < north within ±90, west and east within -180 to 360"
         )
     return west, south, east, north
-
-
-def lies_in_demo(path: Path) -> bool:
-    """Return whether a path lies in a synthetic archive."""
-    absolute = path.absolute()
-    return any(demo.is_demo(folder) for folder in (absolute, *absolute.parents))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -10,20 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from deepcams_eval import demo
 from deepcams_eval.cli.running import (
     dask_compute,
-    lies_in_demo,
     parse_numbers,
     progress_bar,
 )
 from deepcams_eval.degrade import DEGRADATIONS
 from deepcams_eval.downscale import TASKS, Task
-from deepcams_eval.errors import InputError
+from deepcams_eval.inputs import lies_in_demo, truth_input
 from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.simulation.files import write_files
 from deepcams_eval.simulation.frame_scores import WEIGHTS
@@ -35,14 +32,8 @@ from deepcams_eval.simulation.run import (
     SimulationSettings,
     simulate,
 )
-from deepcams_eval.sources.layout import find_data
 from deepcams_eval.sources.product import ProductSpec
 
-TRUTH = "geoscf"
-"""The folder of hourly truth in the standard layout."""
-
-_NO_TRUTH = "there is no truth to score against"
-_GIVE_TRUTH = "try --data demo, or give --truth PATH[,key=value] or --data DIR with DIR/geoscf"
 _TASK_KEY = "task="
 
 
@@ -125,7 +116,7 @@ def simulation(
     target = out or _new_folder()
     check_target(target)
     with progress_bar() as progress:
-        spec = _truth(data, truth, progress)
+        spec = truth_input(data, truth, progress=progress)
         settings = SimulationSettings(
             year=year,
             truth=spec,
@@ -199,23 +190,6 @@ def _months(result: SimulationResult, task: str) -> int:
     if "hours" in table:
         table = table[table["hours"] == "all"]
     return int((table.loc[table["month"] != "average", "n"] > 0).sum())
-
-
-def _truth(data: str | None, truth: str | None, progress: Any) -> ProductSpec:
-    if truth is not None:
-        return ProductSpec.parse(f"truth={truth}")
-    if data is None:
-        data = os.environ.get("DEEPCAMS_DATA") or ("data" if Path("data").is_dir() else None)
-        if data is None:
-            raise InputError(_NO_TRUTH, hint=_GIVE_TRUTH)
-    if data == "demo":
-        root = demo.demo_archive(progress=lambda done, of: progress("demo archive", done, of))
-    else:
-        root = Path(data)
-    for spec in find_data(root).products:
-        if spec.name == TRUTH:
-            return spec
-    raise InputError(f"has no folder {TRUTH}", path=root, hint=_GIVE_TRUTH)
 
 
 def _training(text: str | None, year: int, *, of_folder: bool) -> tuple[int, ...] | None:

@@ -6,12 +6,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from deepcams_eval import insitu_files, provenance
 from deepcams_eval.outputs import RUN_FILE, write_run
@@ -21,7 +20,7 @@ from deepcams_eval.report.coastlines import SOURCE
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.page import Picture
 from deepcams_eval.report.paper_content import StationYear
-from deepcams_eval.report.simulation_content import Case, SimulationContent
+from deepcams_eval.report.simulation_content import Case
 from deepcams_eval.report.simulation_tables import month_tables
 from deepcams_eval.report.tables import Table, to_csv, to_latex, to_markdown, year_table
 from deepcams_eval.schema import codes_of
@@ -169,21 +168,8 @@ def _content(folder: Path, result: PaperResult, *, synthetic: bool) -> Content |
     if result.insitu is None:
         return None
     found, settings = result.insitu
-    return Content(
-        scores=found.tables.scores,
-        differences=found.tables.differences,
-        pairs=found.colocation.pairs,
-        rows=found.tables.rows[settings.sample],
-        stations=found.stations,
-        qc=found.qc,
-        coverage=found.colocation.coverage,
-        notes=found.notes,
-        run=_run_of(folder / INSITU),
-        sample=settings.sample,
-        baseline=found.baseline,
-        synthetic=synthetic,
-        lags=found.lags,
-    )
+    run = _run_of(folder / INSITU)
+    return insitu_files.content_of(found, settings, run=run, synthetic=synthetic)
 
 
 def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
@@ -200,24 +186,8 @@ def _simulation_tables(
     if result.simulation is None:
         return
     found, settings = result.simulation
-    content = SimulationContent(
-        year=settings.year,
-        degradation="",
-        weights=settings.weights,
-        months=found.months,
-        methods_of={str(task): names for task, names in found.methods.items()},
-        summary=found.summary,
-        skill=found.skill,
-        spectra=found.spectra,
-        counts=found.counts,
-        available=pd.DataFrame([asdict(one) for one in found.available]),
-        latitude=found.truth["latitude"].values,
-        longitude=found.truth["longitude"].values,
-        error_maps=found.error_maps,
-        cases=found.cases,
-        notes=found.notes,
-        run=_run_of(folder / SIMULATION),
-        synthetic=synthetic,
+    content = simulation_files.content_of(
+        found, settings, run=_run_of(folder / SIMULATION), synthetic=synthetic
     )
     for task in content.tasks:
         if task in _TASK_TABLES:

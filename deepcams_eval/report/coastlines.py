@@ -7,7 +7,9 @@ count as land. The mask is read row by row, since whole it takes a gigabyte of m
 
 from __future__ import annotations
 
+import os
 import zipfile
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from deepcams_eval.errors import InputError
+from deepcams_eval.sources.containers import cache_folder
 
 SOURCE = "Coastlines: GLOBE 1 km (NOAA) through global-land-mask"
 """What a map with coastlines owes them to."""
@@ -68,14 +71,14 @@ def coastlines(extent: Extent) -> Lines:
         raise InputError(f"{extent} is no box west, east, south, north in degrees")
     across = (east - west) * _POINTS_A_DEGREE / _MOST_ACROSS
     step = next(step for step in _STEPS if step <= max(across, 1.0))
-    sea = _coarser(_sea(_mask_file()), step)
+    sea = _sea(_mask_file())
     per_degree = _POINTS_A_DEGREE / step
     first = int(np.floor((west + 180.0) * per_degree)) - 1
     last = int(np.ceil((east + 180.0) * per_degree)) + 1
     top = max(0, int(np.floor((90.0 - north) * per_degree)) - 1)
-    bottom = min(len(sea), int(np.ceil((90.0 - south) * per_degree)) + 1)
+    bottom = min(len(sea) // step, int(np.ceil((90.0 - south) * per_degree)) + 1)
     columns = np.arange(first, last)
-    share = sea[top:bottom].take(columns, axis=1, mode="wrap")
+    share = _coarser(sea[step * top : step * bottom], step).take(columns, axis=1, mode="wrap")
     longitude = (columns + 0.5) / per_degree - 180.0
     latitude = 90.0 - (np.arange(top, bottom) + 0.5) / per_degree
     # Of this type the generator returns lines alone, and its annotation any of all types.
@@ -116,8 +119,32 @@ def _mask_file() -> Path:
 
 
 @lru_cache(maxsize=1)
-def _sea(path: Path) -> npt.NDArray[np.float32]:
-    """Return the share of sea in cells of 1/24°, north first, from 180° W."""
+def _sea(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the number of sea cells in each of 1/24°, north first, from 180° W.
+
+    Reading the whole mask takes seconds, so what is made of it is kept in the cache folder.
+    """
+    state = path.stat()
+    kept = cache_folder() / "coastlines" / f"sea-{state.st_size}-{state.st_mtime_ns}.npz"
+    try:
+        with np.load(kept) as stored:
+            return np.asarray(stored["sea"], dtype=np.uint8)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        sea = _read_mask(path)
+    part = kept.with_suffix(f".{os.getpid()}.part")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            np.savez_compressed(stream, sea=sea)
+        part.replace(kept)
+    except OSError:
+        # Nothing is lost but time: what cannot be kept is made again.
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return sea
+
+
+def _read_mask(path: Path) -> npt.NDArray[np.uint8]:
     parts = []
     with zipfile.ZipFile(path) as archive, archive.open("mask.npy") as stream:
         np.lib.format.read_magic(stream)
@@ -128,13 +155,12 @@ def _sea(path: Path) -> npt.NDArray[np.float32]:
             fine = np.frombuffer(raw, dtype=np.uint8).reshape(-1, _MERGED, columns)
             across = fine.sum(axis=1, dtype=np.uint8).reshape(len(fine), -1, _MERGED)
             parts.append(across.sum(axis=2, dtype=np.uint8))
-    return np.concatenate(parts).astype(np.float32) / np.float32(_MERGED**2)
+    return np.concatenate(parts)
 
 
-def _coarser(sea: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
-    """Return the means of blocks of `step` × `step`."""
-    if step == 1:
-        return sea
+def _coarser(sea: npt.NDArray[np.uint8], step: int) -> npt.NDArray[np.float32]:
+    """Return the share of sea in blocks of `step` × `step`."""
     rows, columns = sea.shape
     blocks = sea.reshape(rows // step, step, columns // step, step)
-    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
+    share = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(share / np.float32(_MERGED**2), dtype=np.float32)

@@ -16,6 +16,7 @@ from deepcams_eval import published
 from deepcams_eval.report import credit, findings, tables, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.section import Section
+from deepcams_eval.report.station_map import station_map
 from deepcams_eval.report.style import Drawing
 from deepcams_eval.report.tables import Column, Table
 
@@ -116,6 +117,7 @@ def render_page(
     years = ", ".join(map(str, content.years))
     placed = {drawing.name for one in sections for drawing in one.drawings}
     return environment.get_template("report.html.j2").render(
+        station_map=station_map(content),
         title=f"PM2.5 against stations, {_span(content)}",
         mark=f"{SYNTHETIC} data" if content.synthetic else "",
         asked=list(_asked(content, years)),

@@ -15,7 +15,7 @@ from deepcams_eval.report import credit, style
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table
-from deepcams_eval.report.wording import UNIT, escape_figure, number
+from deepcams_eval.report.wording import UNIT, escape_figure, number, typographic
 
 _WIDTH = 7.2
 _REMARKS = (
@@ -43,9 +43,9 @@ def section(evidence: Evidence, content: Content) -> Section:
     frames = evidence.frames
     return Section(
         name="quality",
-        label="Quality",
+        label="FAIRMODE",
         title="Is it good enough: FAIRMODE, exceedances, spread and cycles",
-        sentences=tuple(_sentences(frames)),
+        sentences=tuple(map(typographic, _sentences(frames))),
         remarks=_REMARKS,
         tables=tuple(_tables(frames, content.synthetic)),
         drawings=tuple(_drawings(frames, content)),

@@ -82,7 +82,8 @@ def robust_limits(
     bottom = min(float(np.quantile(values, 1 - share, method="lower")) for values in both)
     top = max(float(np.quantile(values, share, method="higher")) for values in both)
     low = _outwards(min(0.0, bottom), math.floor)
-    high = _outwards(_HEADROOM * top, math.ceil)
+    # Below zero the margin of a product would lie inside.
+    high = _outwards(max(top, _HEADROOM * top), math.ceil)
     return low, high if high > low else low + 1.0
 
 

@@ -39,7 +39,7 @@ def section(evidence: Evidence, content: Content) -> Section:
         name="sensitivity",
         label="Sensitivity",
         title="Would another choice change the answer?",
-        sentences=tuple(_sentences(table)),
+        sentences=tuple(map(typographic, _sentences(table))),
         remarks=_REMARKS,
         tables=(_table(table, content.synthetic),),
         drawings=(_draw(table, credit.source_line(content), content.synthetic),),

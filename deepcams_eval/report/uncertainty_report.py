@@ -13,7 +13,7 @@ from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table, excludes_zero
-from deepcams_eval.report.wording import UNIT, escape_figure, number
+from deepcams_eval.report.wording import UNIT, escape_figure, number, typographic
 
 _WIDTH = 7.2
 _NAMES = {"r": "R", "rmse": "RMSE", "mae": "MAE", "mb": "MB"}
@@ -45,7 +45,9 @@ def section(evidence: Evidence, content: Content) -> Section:
         name="uncertainty",
         label="Uncertainty",
         title="How sure is it?",
-        sentences=(*_differences(table), *_effective(table), *_published(shown)),
+        sentences=tuple(
+            map(typographic, (*_differences(table), *_effective(table), *_published(shown)))
+        ),
         remarks=_REMARKS,
         tables=tuple(_tables(table, shown, content.synthetic)),
         drawings=tuple(_drawings(table, content)),

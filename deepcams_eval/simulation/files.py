@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,30 @@ def write_files(
     run = describe(result, settings, command=command, synthetic=synthetic)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    content = SimulationContent(
+    content = content_of(result, settings, run=run, synthetic=synthetic)
+    write_simulation_report(folder, content, progress)
+    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
+    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
+    write_run(folder, run)
+
+
+def content_of(
+    result: SimulationResult,
+    settings: SimulationSettings,
+    *,
+    run: Mapping[str, Any],
+    synthetic: bool,
+) -> SimulationContent:
+    """Return what the tables and figures of a simulation are made from.
+
+    Parameters
+    ----------
+    result, settings, synthetic
+        As in `write_files`.
+    run : mapping
+        The content of ``run.json``.
+    """
+    return SimulationContent(
         year=settings.year,
         degradation=_degradation(result, settings),
         weights=settings.weights,
@@ -82,10 +105,6 @@ def write_files(
         run=run,
         synthetic=synthetic,
     )
-    write_simulation_report(folder, content, progress)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    write_run(folder, run)
 
 
 def _degradation(result: SimulationResult, settings: SimulationSettings) -> str:

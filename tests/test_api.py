@@ -1,0 +1,312 @@
+"""The functions for notebooks: what they find, where they stand, and the examples they show."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import deepcams_eval as dc
+from deepcams_eval import api, api_results
+from deepcams_eval.api_results import InsituPlots, InsituRun
+from deepcams_eval.demo import DemoSettings
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.inputs import insitu_inputs, lies_in_demo, truth_input
+from deepcams_eval.sources.product import ProductSpec, open_product
+from tests.test_cli_openaq import write_cams, write_stations
+
+LIKE_MODULES = """
+import sys
+import deepcams_eval as dc
+heavy = {"geopandas", "matplotlib", "numpy", "pandas", "torch", "xarray"} & set(sys.modules)
+assert not heavy, heavy
+from deepcams_eval.insitu import InsituSettings
+import deepcams_eval.simulation.run
+from deepcams_eval.simulation import tables
+import pickle
+assert pickle.loads(pickle.dumps(InsituSettings)) is InsituSettings
+assert InsituSettings is sys.modules["deepcams_eval.insitu"].InsituSettings
+assert dc.insitu.__module__ == dc.simulation.__module__ == "deepcams_eval.api"
+from deepcams_eval import insitu, simulation
+assert (insitu, simulation) == (dc.insitu, dc.simulation)
+assert {"insitu", "simulation", "demo_archive"} <= set(dir(dc))
+assert not hasattr(dc, "nothing_of_that_name")
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = DemoSettings.small(stations=12, days_per_month=1)
+    return dc.demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
+
+
+@pytest.fixture(scope="module")
+def result(archive: Path) -> InsituRun:
+    return dc.insitu([2020, 2019], data=archive, resamples=100, seed=5)
+
+
+@pytest.mark.parametrize("first", ["", "import deepcams_eval.insitu, deepcams_eval.simulation\n"])
+def test_functions_keep_their_names_beside_modules_called_alike(first: str) -> None:
+    code = LIKE_MODULES if not first else first + LIKE_MODULES.split("assert not heavy, heavy\n")[1]
+    if first:
+        code = "import sys\nimport deepcams_eval as dc\n" + code
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class TestInsitu:
+    def test_scores_are_those_of_the_pairs(self, result: InsituRun) -> None:
+        pairs = result.pairs
+        for year in (2019, 2020):
+            mine = pairs[pairs["time_start"].dt.year == year]
+            products = [name for name in ("cams", "deepcams", "geoscf") if mine[name].notna().any()]
+            common = mine.dropna(subset=products)
+            rows = result.scores.query(
+                f"stratum == 'year' and value == '{year}' and sample == 'common'"
+            ).set_index("product")
+            for name in products:
+                observed, estimate = common["observed"], common[name].astype(float)
+                assert rows["n"][name] == len(common) > 50
+                assert rows["r"][name] == pytest.approx(np.corrcoef(observed, estimate)[0, 1])
+                error = estimate - observed
+                assert rows["rmse"][name] == pytest.approx(np.sqrt((error**2).mean()))
+
+    def test_every_table_is_there(self, result: InsituRun) -> None:
+        assert set(result.differences["product"]) == {"deepcams", "geoscf"}
+        assert set(result.lags["lag_h"]) >= {-3, 0, 3}
+        assert "rows_out" in set(result.qc["rule"])
+        assert set(result.coverage["year"]) == {2019, 2020}
+        assert set(result.stations["station_id"]) == set(result.pairs["station_id"])
+        assert set(result.evidence) == {one.name for one in result.result.evidence}
+        assert all(isinstance(note, str) for note in result.notes)
+
+    def test_what_is_shown_in_a_notebook(self, result: InsituRun) -> None:
+        page = result._repr_html_()
+        whole = result.scores.query("stratum == 'all' and sample == 'common'")
+        assert "SYNTHETIC" in page
+        for row in whole.itertuples():
+            assert f"<td>{row.product}</td>" in page
+            assert f"<td>{row.n:,}</td>" in page
+        assert repr(result).startswith("<InsituRun of cams, deepcams, geoscf: ")
+        assert "SYNTHETIC" in repr(result)
+
+    def test_saved_files_are_those_of_the_command(self, result: InsituRun, tmp_path: Path) -> None:
+        page = result.save(tmp_path / "out")
+        assert page == tmp_path / "out" / "report.html"
+        scores = pd.read_csv(tmp_path / "out" / "scores.csv", dtype={"value": str})
+        pd.testing.assert_series_equal(scores["rmse"], result.scores["rmse"], check_index=False)
+        pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
+        assert len(pairs) == len(result.pairs)
+        run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+        assert run["synthetic"] is True
+        assert run["command"].startswith("deepcams_eval.insitu(years=(2019, 2020), data=PosixPath(")
+        assert "seed=5" in run["command"]
+        with pytest.raises(InputError, match="no earlier report"):
+            result.save(tmp_path)
+
+    def test_options_arrive(self, archive: Path, result: InsituRun) -> None:
+        country = str(result.stations["country"].mode()[0])
+        other = dc.insitu(
+            np.int64(2019),
+            data=archive,
+            months=3,
+            countries=country.lower(),
+            products={"hourly": "linear:cams"},
+            baseline="geoscf",
+            sample="own",
+            reference_only=True,
+            qc={"limit_ug_m3": 80.0, "disabled": ["stuck"]},
+            average="day",
+            added_value=False,
+            sensitivity=False,
+            resamples=100,
+        )
+        assert set(other.stations["country"]) == {country}
+        starts = other.pairs["time_start"]
+        assert set(starts.dt.year) == {2019}
+        assert set(starts.dt.month) == {3}
+        assert 20.0 < other.pairs["observed"].max() <= 80.0
+        assert set(other.differences["baseline"]) == {"geoscf"}
+        assert "hourly" in other.pairs
+        assert set(result.evidence) - set(other.evidence) == {"added_value", "sensitivity"}
+        assert 0 < len(other.scored) < len(other.pairs) / 18
+        length = other.scored["time_end"] - other.scored["time_start"]
+        assert (length == pd.Timedelta("1D")).all()
+        assert set(other.qc.loc[other.qc["stage"] == "rule (off)", "rule"]) == {"stuck"}
+
+    def test_shifted_times_are_counted(self, archive: Path, result: InsituRun) -> None:
+        provider = result.stations["provider"].iloc[0]
+        moved = dc.insitu(2019, data=archive, shifts={provider: -1.0}, sensitivity=False)
+        counted = moved.qc.set_index("rule")["flagged"]["assumed_time_shift"]
+        own = moved.result.observations
+        mine = own.stations.loc[own.stations["provider"] == provider, "station_id"]
+        assert counted == own.table["station_id"].isin(mine).sum() > 100
+
+    def test_own_files_are_not_called_synthetic(self, tmp_path: Path) -> None:
+        folder = write_stations(tmp_path / "openaq", stations=3, hours=60)
+        product = write_cams(tmp_path / "cams.nc")
+        run = dc.insitu(2018, observations=folder, products={"cams": product}, sensitivity=False)
+        assert not run.synthetic
+        assert "SYNTHETIC" not in run._repr_html_()
+        assert len(run.stations) == 3
+
+    @pytest.mark.parametrize(
+        "wrong, said",
+        [
+            ({"sample": "both"}, "sample is 'both'"),
+            ({"average": "week"}, "average is 'week'"),
+            ({"qc": {"limit": 3}}, "limit"),
+            ({"baseline": "absent"}, "absent"),
+            ({"shifts": {"Nobody": 1.0}}, "Nobody"),
+            ({"products": {"a b": "x.nc"}}, "a b"),
+        ],
+    )
+    def test_what_cannot_be_is_said(self, archive: Path, wrong: dict, said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            dc.insitu(2019, data=archive, **wrong)
+
+
+class TestPlots:
+    def test_a_scatter_is_that_of_its_product_and_year(self, result: InsituRun) -> None:
+        rows = result.scores.query("stratum == 'year' and sample == 'common'")
+        scores = rows.set_index(["product", "value"])["n"]
+        for product, year in (("geoscf", 2019), ("cams", 2020)):
+            figure = result.plot.scatter(product, year)
+            texts = [text.get_text() for text in figure.axes[0].texts]
+            assert any(f"N = {scores[product, str(year)]:,} (" in text for text in texts)
+            assert product in figure.axes[0].get_ylabel()
+            assert len(result.plot.scatter(product, year, months=True).axes) == 13
+
+    def test_a_scatter_without_pairs_is_refused(self, result: InsituRun) -> None:
+        with pytest.raises(NoDataError, match="products: cams, deepcams, geoscf; years: 2019"):
+            result.plot.scatter("cams", 2017)
+        with pytest.raises(NoDataError, match="deepcams has no pairs in 2020"):
+            result.plot.scatter("deepcams", 2020)
+
+    @pytest.mark.parametrize("name, axes", [("months", 3), ("hours", 6), ("lags", 3)])
+    def test_curves(self, result: InsituRun, name: str, axes: int) -> None:
+        figure = getattr(result.plot, name)()
+        assert len([one for one in figure.axes if one.get_visible() and one.lines]) == axes
+
+    def test_no_lags_to_draw_is_said(self, result: InsituRun) -> None:
+        plot = InsituPlots(replace(result.plot.content, lags=None))
+        with pytest.raises(InputError, match="no correlation"):
+            plot.lags()
+
+    def test_stations(self, result: InsituRun) -> None:
+        figure = result.plot.stations()
+        drawn = sum(len(one.get_offsets()) for one in figure.axes[0].collections[:2])
+        assert 0 < drawn <= len(result.stations)
+
+
+class TestSimulation:
+    def test_a_prediction_is_scored_as_it_was_made(self, archive: Path, tmp_path: Path) -> None:
+        truth = open_product(ProductSpec("truth", str(archive / "geoscf"), kind="geoscf")).field
+        field = truth.drop_vars(["time_start", "time_end"], errors="ignore") + np.float32(3.25)
+        field.attrs = {"units": "ug m-3", "cell_methods": "time: mean"}
+        path = tmp_path / "mine.nc"
+        xr.Dataset({"pm25": field}).to_netcdf(path)
+        result = dc.simulation(
+            2020,
+            data=archive,
+            task="temporal",
+            methods=["linear"],
+            predictions={"mine": f"{path},freq=1h"},
+            resamples=100,
+        )
+        whole = result.summary.query("weights == 'none' and aggregate == 'months'")
+        mine = whole.set_index("method").loc["mine"]
+        assert mine["rmse"] == pytest.approx(3.25, abs=1e-4)
+        assert mine["mb"] == pytest.approx(3.25, abs=1e-4)
+        assert result.settings.train_years is None
+        assert set(result.samples["method"]) == {"linear", "mine"}
+        assert "rmse_mine" in result.temporal
+        assert not result.skill.empty
+        assert not result.spectra.empty
+        assert result.counts["scored"].sum() > 20
+        assert "SYNTHETIC" in result._repr_html_()
+        assert "mine" in repr(result)
+        with pytest.raises(NoDataError, match="joint task was not scored"):
+            result.joint  # noqa: B018 - it is the look at it that is refused
+
+    @pytest.mark.parametrize(
+        "wrong, said",
+        [
+            ({"task": "both"}, "task is 'both'"),
+            ({"weights": "mass"}, "weights is 'mass'"),
+            ({"train_years": [2019, 2020]}, "2020"),
+            ({"task": "temporal", "predictions": {"a": "b.nc,task=spatial"}}, "'spatial'"),
+            ({"data": "nowhere"}, "nowhere"),
+        ],
+    )
+    def test_what_cannot_be_is_said(self, archive: Path, wrong: dict, said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            dc.simulation(2020, **{"data": archive, **wrong})
+
+
+class TestInputs:
+    def test_a_named_product_takes_the_place_of_that_in_the_folder(self, archive: Path) -> None:
+        mine = ProductSpec.parse("cams=other.nc")
+        found = insitu_inputs(archive, products=[mine])
+        assert [spec.name for spec in found.products] == ["deepcams", "geoscf", "cams"]
+        assert found.products[-1] is mine
+        assert found.observations == (archive / "openaq",)
+        assert found.stations == archive / "openaq" / "stations.csv"
+        assert found.synthetic
+
+    def test_the_variable_names_the_folder(
+        self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("DEEPCAMS_DATA", raising=False)
+        with pytest.raises(InputError, match="no data given"):
+            insitu_inputs(None)
+        with pytest.raises(InputError, match="no truth"):
+            truth_input(None)
+        monkeypatch.setenv("DEEPCAMS_DATA", str(archive))
+        assert insitu_inputs(None).observations == (archive / "openaq",)
+        assert truth_input(None).path == str(archive / "geoscf")
+
+    def test_what_is_missing_is_named(self, archive: Path, tmp_path: Path) -> None:
+        (tmp_path / "cams").mkdir()
+        with pytest.raises(InputError, match="no observations"):
+            insitu_inputs(tmp_path)
+        with pytest.raises(InputError, match="has no product"):
+            insitu_inputs(None, observations=[archive / "openaq"])
+        with pytest.raises(InputError, match="no folder geoscf"):
+            truth_input(tmp_path)
+        assert lies_in_demo(archive / "cams" / "any.nc")
+        assert not lies_in_demo(tmp_path)
+
+
+@pytest.mark.parametrize("module", [dc, api, api_results], ids=lambda one: one.__name__)
+def test_every_example_in_the_documents_runs(
+    module: ModuleType, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [one for one in doctest.DocTestFinder().find(module) if one.examples]
+    said: list[str] = []
+    runner = doctest.DocTestRunner()
+    for one in found:
+        for example in one.examples:
+            example.source = example.source.replace('"demo"', repr(str(archive)))
+        runner.run(one, out=said.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(said)
+    shown = {one.name.removeprefix(f"{module.__name__}.") for one in found}
+    expected = {
+        dc: {"deepcams_eval"},
+        api: {"insitu", "simulation"},
+        api_results: {"InsituPlots", "InsituRun.save", "SimulationRun.save"},
+    }
+    assert shown == expected[module]
