@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
@@ -48,8 +49,9 @@ from deepcams_eval.qc import QcSettings
 from deepcams_eval.schema import Observations
 from deepcams_eval.sources.layout import find_data
 from deepcams_eval.sources.openaq import read_observations
+from deepcams_eval.sources.product import ProductSpec
 from deepcams_eval.sources.stations import read_stations
-from tests.fetch_services import Fault, served
+from tests.fetch_services import AtmosphereStore, Fault, served
 from tests.openaq_files import ARCHIVE_HEADER, archive_path, archive_row, csv_text, write_archive
 from tests.openaq_service import (
     KEY,
@@ -779,42 +781,68 @@ def command(
     )
 
 
-def test_fetched_and_direct_files_give_the_same_scores(
+def cams_of(demo: Path, inputs: dict[str, object], folder: Path) -> bytes:
+    """The month that the store would send, without values where the demo has none."""
+    first, last = (np.datetime64(day) for day in str(inputs["date"][0]).split("/"))
+    times = np.arange(first, last + 1, dtype="datetime64[D]").astype("datetime64[h]")[:, None]
+    times = (times + np.arange(0, 24, 3)).ravel()
+    with xr.open_mfdataset(sorted((demo / "cams").glob("*.nc")), mask_and_scale=False) as packed:
+        field = packed["pm2p5"].load()
+    field = field[~field.get_index("time").duplicated()]
+    whole = field.reindex(time=times.astype("datetime64[ns]"), fill_value=field.attrs["_FillValue"])
+    path = folder / f"{first}.nc"
+    whole.attrs = dict(field.attrs)
+    whole.to_netcdf(path, encoding={"time": {"units": "hours since 1900-01-01", "dtype": "int32"}})
+    return path.read_bytes()
+
+
+def test_from_nothing_to_the_scores_of_the_files_read_directly(
     demo: Path,
     demo_api: OpenaqApi,
     moto_archive: str,
     certificates: Certificates,
     tmp_path: Path,
 ) -> None:
-    with served(demo_api.service, certificates.context):
+    data, made = tmp_path / "data", tmp_path / "made"
+    made.mkdir()
+    store = AtmosphereStore(make=lambda inputs: cams_of(demo, inputs, made))
+    with served(demo_api.service, certificates.context), served(store.service):
         environment = {
             "OPENAQ_API_KEY": KEY,
             "SSL_CERT_FILE": str(certificates.trusted),
             "DEEPCAMS_OPENAQ_API": f"{demo_api.service.url}/v3/",
             "DEEPCAMS_OPENAQ_ARCHIVE": moto_archive,
+            "CDSAPI_URL": f"{store.service.url}/api",
+            "CDSAPI_KEY": store.key,
         }
-        arguments = ("--years", "2019", "--data", tmp_path)
+        arguments = ("--years", "2019", "--data", data)
         planned = CliRunner().invoke(
             app, ["fetch", "openaq", *map(str, arguments), "--dry-run"], env=environment
         )
         assert planned.exit_code == 0, planned.output
         assert "to fetch: " in planned.output
-        assert list(tmp_path.iterdir()) == []
+        assert not data.exists()
         result = command(*arguments, cwd=tmp_path, environment=environment)
+        box = "--bbox=-3,45,9,54"
+        month = CliRunner().invoke(
+            app, ["fetch", "cams", *map(str, arguments), "--months", "3", box], env=environment
+        )
+        assert month.exit_code == 0, month.output
     # The demo archive holds files that are cut on purpose: they are missing, and named.
     assert result.returncode == 1
     assert "truncated gzip" in result.stderr
     assert "Traceback" not in result.stderr
     assert KEY not in result.stdout + result.stderr
-    assert all(KEY.encode() not in data for data in content(tmp_path).values())
+    assert all(KEY.encode() not in one for one in content(data).values())
 
-    def scores(observations: Iterable[Path], stations: Path) -> str:
+    def scores(observations: Iterable[Path], stations: Path, cams: Path) -> str:
         found = insitu(
             InsituSettings(
                 observations=tuple(observations),
                 stations=stations,
-                products=find_data(demo).products,
+                products=(ProductSpec("cams", str(cams), kind="cams"),),
                 qc=QcSettings(years=(2019,)),
+                sensitivity=False,
                 resamples=50,
             )
         )
@@ -822,8 +850,8 @@ def test_fetched_and_direct_files_give_the_same_scores(
 
     # The demo folder holds records of the realtime archive as well, which is not fetched.
     archived = (demo / "openaq").glob("locationid=*")
-    direct = scores(archived, demo / "openaq" / "stations.csv")
-    fetched = scores([tmp_path / "openaq"], tmp_path / "openaq" / "stations.parquet")
+    direct = scores(archived, demo / "openaq" / "stations.csv", demo / "cams")
+    fetched = scores([data / "openaq"], data / "openaq" / "stations.parquet", data / "cams")
     assert fetched == direct
     assert direct.count("\n") > 50
 
