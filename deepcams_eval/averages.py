@@ -97,6 +97,24 @@ def average_pairs(
     return Averaged(_as_pairs(result, pairs, period), counts)
 
 
+def one_a_station(means: Pairs) -> Pairs:
+    """Return means with one row a station and period: kinds of instruments are averaged.
+
+    Parameters
+    ----------
+    means : Pairs
+        Of `average_pairs`. What belongs to the station is that of its first kind.
+    """
+    key = ["station_id", "time_start"]
+    if not means.table.duplicated(key).any():
+        return means
+    grouped = means.table.groupby(key, observed=True, sort=True)
+    table = grouped.first()
+    values = ["observed", *means.products]
+    table[values] = grouped[values].mean()
+    return Pairs(table.reset_index()[list(means.table.columns)], means.products)
+
+
 def _daily(
     pairs: Pairs, rows: BoolArray, common: Mapping[str, BoolArray]
 ) -> tuple[pd.DataFrame, BoolArray]:

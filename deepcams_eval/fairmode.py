@@ -24,8 +24,8 @@ SHARE_OF_DAYS = 0.75
 FULFILLED_BY = 0.9
 """Share of the stations that must have an indicator of at most 1."""
 
-MIN_STATIONS = 10
-"""Fewer stations than this give no verdict: one of them would decide it."""
+MIN_STATIONS, MIN_DAYS = 10, 10
+"""Fewer stations than this give no verdict: one of them would decide it; nor do fewer days."""
 
 STATION_COLUMNS = (
     "product",
@@ -87,8 +87,8 @@ def station_indicators(daily: Pairs, uncertainty: Uncertainty | None = None) -> 
 
     MQI = RMSE / (β RMSU) with RMSU = √(Σ u(Oᵢ)²/N). In the target diagram a station stands at
     x = ±CRMSE / (β RMSU) and y = MB / (β RMSU), so that its distance from the origin is its MQI; x
-    is negative where the error of phase, 2 σ_O σ_M (1 − R), is larger than that of amplitude,
-    (σ_M − σ_O)².
+    is negative where the error of phase outweighs that of amplitude, |σ_M − σ_O| / σ_O <
+    √(2 (1 − R)).
 
     Parameters
     ----------
@@ -145,11 +145,13 @@ def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a product × year, of the columns `SUMMARY_COLUMNS`; ``fulfilled`` is NA with fewer
-        than `MIN_STATIONS` stations.
+        than `MIN_STATIONS` stations or `MIN_DAYS` days.
     """
     parts = []
     for (product, year), rows in stations.groupby(["product", "year"], sort=False):
         kept = rows[rows["enough_days"]]
+        days = int(rows["days_with_data"].iloc[0])
+        enough = len(kept) >= MIN_STATIONS and days >= MIN_DAYS
         indicator = np.sort(kept["mqi"].to_numpy())
         ninth = percentile_90(indicator)
         parts.append(
@@ -158,10 +160,10 @@ def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
                 "year": year,
                 "stations": len(kept),
                 "stations_left_out": len(rows) - len(kept),
-                "days_with_data": rows["days_with_data"].iloc[0],
+                "days_with_data": days,
                 "share_fulfilled": float((indicator <= 1).mean()) if len(kept) else np.nan,
                 "mqi_90": ninth,
-                "fulfilled": bool(ninth <= 1) if len(kept) >= MIN_STATIONS else pd.NA,
+                "fulfilled": bool(ninth <= 1) if enough else pd.NA,
             }
         )
     frame = pd.DataFrame(parts, columns=list(SUMMARY_COLUMNS))
@@ -194,7 +196,7 @@ def _indicators(
     allowed = uncertainty.beta * rmsu
     crmse, mb = scores.crmse(sums), scores.mb(sums)
     amplitude = (np.sqrt(sums.ss_m) - np.sqrt(sums.ss_o)) ** 2
-    phase = 2 * (np.sqrt(sums.ss_m * sums.ss_o) - sums.sp)
+    phase = 2 * sums.ss_o * (1 - scores.r(sums))
     frame = pd.DataFrame(
         {
             "station_id": names,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.averages import average_pairs
+from deepcams_eval.averages import average_pairs, one_a_station
 from deepcams_eval.distributions import cycle_table, quantile_table, taylor_table
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.evidence import Evidence
@@ -36,7 +36,8 @@ def quality(
     rows : mapping of str to ndarray of bool, shape (pairs,)
         The sample of each product for what is not made of daily means.
     years_with_data : mapping of str to collection of int
-        As in `deepcams_eval.score_tables.sample_rows`; daily means are those of the common sample.
+        As in `deepcams_eval.score_tables.sample_rows`; daily means are those of the common sample,
+        averaged over the kinds of instruments of a station.
     seed, resamples : int
         Of the bootstrap of stations.
 
@@ -57,13 +58,12 @@ def quality(
         empty = pd.DataFrame()
         frames |= dict.fromkeys(("fairmode", "fairmode_stations", "exceedances", "days"), empty)
         return Evidence(QUALITY, frames)
-    stations = station_indicators(daily.pairs)
+    days = one_a_station(daily.pairs)
+    stations = station_indicators(days)
     frames |= {
         "fairmode": quality_objective(stations),
         "fairmode_stations": stations,
-        "exceedances": exceedance_table(
-            daily.pairs, rng=np.random.default_rng(seed), resamples=resamples
-        ),
+        "exceedances": exceedance_table(days, rng=np.random.default_rng(seed), resamples=resamples),
         "days": pd.DataFrame(daily.counts.items(), columns=["what", "count"]),
     }
     return Evidence(QUALITY, frames)

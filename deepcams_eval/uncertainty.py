@@ -114,8 +114,9 @@ def uncertainty_table(
         One row a product × (all, each year) × metric (r, rmse, mae, mb), of the columns
         `COLUMNS`. ``baseline`` is "" for a score, else the estimate is product − baseline.
         ``wider`` names the resampling with the wider interval. ``n_eff_station`` and
-        ``n_eff_block`` (with the mean bias alone, NaN elsewhere) are the numbers of independent
-        pairs that would give the mean of M − O the standard error that the resampling gives it.
+        ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where there is no interval)
+        are the numbers of independent pairs that would give the mean of M − O the standard error
+        that the resampling gives it.
         An interval is NaN with fewer than `intervals.MIN_STATIONS` stations or `MIN_BLOCKS`
         blocks.
     """
@@ -211,8 +212,10 @@ def _case(chosen: _Chosen, draws: Array, rng: np.random.Generator) -> pd.DataFra
         )
     if len(chosen.total) == 1:
         spread = float(scores.crmse(chosen.total[0])[0])
-        rows[-1]["n_eff_station"] = _effective(spread, by_station["mb"])
-        rows[-1]["n_eff_block"] = _effective(spread, by_block["mb"])
+        if stations >= intervals.MIN_STATIONS:
+            rows[-1]["n_eff_station"] = _effective(spread, by_station["mb"])
+        if blocks >= MIN_BLOCKS:
+            rows[-1]["n_eff_block"] = _effective(spread, by_block["mb"])
     return pd.DataFrame(rows)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval.averages import average_pairs
+from deepcams_eval.averages import average_pairs, one_a_station
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.schema import Pairs
 from tests.hourly_pairs import hourly, years
@@ -90,6 +90,19 @@ def test_a_sample_of_six_hours_in_a_row_has_no_complete_day() -> None:
     pairs = Pairs(night, ("fine", "coarse"))
     with pytest.raises(NoDataError, match="6 incomplete ones"):
         average_pairs(pairs, years(pairs), "day")
+
+
+def test_two_kinds_of_instrument_make_one_day_of_a_station() -> None:
+    table = hourly(3, stations=2).table.assign(station_id="both")
+    table["station_id"] = table["station_id"].astype("category")
+    pairs = Pairs(table, ("fine", "coarse"))
+    days = average_pairs(pairs, years(pairs), "day").pairs
+    assert len(days) == 6
+    merged = one_a_station(days).table
+    assert len(merged) == 3
+    expected = days.table.groupby("time_start")["observed"].mean()
+    np.testing.assert_allclose(merged["observed"], expected, rtol=1e-12)
+    assert list(merged.columns) == list(days.table.columns)
 
 
 def test_one_hour_a_day_is_no_day() -> None:

@@ -57,8 +57,13 @@ def test_a_case_by_hand() -> None:
     # centred errors 1, −8, 7: mean square 38
     assert row["crmse"] == pytest.approx(math.sqrt(38), abs=1e-12)
     assert row["target_y"] == pytest.approx(2 / 16.2, abs=1e-12)
-    # σ_O = 8.165, σ_M = 11.576, covariance 86.667: amplitude 11.64, phase 26.36, so on the left
+    # σ_O = 8.165, σ_M = 12.028, R = 0.8825: 3.863 / 8.165 = 0.473 < √(2 · 0.1175) = 0.485: left
     assert row["target_x"] == pytest.approx(-math.sqrt(38) / 16.2, abs=1e-12)
+
+
+def test_an_error_of_phase_stands_on_the_left() -> None:
+    row = station_indicators(daily({"a": [10, 20, 30]}, {"a": [28, 12, 21]})).iloc[0]
+    assert row["target_x"] < 0
 
 
 def test_an_error_of_amplitude_stands_on_the_right() -> None:
@@ -105,6 +110,13 @@ def test_the_objective_leaves_short_stations_out_and_counts_them() -> None:
     enough = {**observed, "short": [10.0] * 15}
     worse = station_indicators(daily(enough, {**estimate, "short": [90.0] * 15}))
     assert quality_objective(worse)["mqi_90"].iloc[0] > row["mqi_90"]
+
+
+def test_few_days_give_no_verdict() -> None:
+    observed = {f"s{i:02d}": [10.0 + i, 20.0, 30.0] for i in range(12)}
+    made = quality_objective(station_indicators(daily(observed, observed)))
+    assert made["stations"].iloc[0] == 12
+    assert made["fulfilled"].isna().all()
 
 
 def test_few_stations_give_no_verdict_and_shuffled_truth_a_worse_indicator() -> None:

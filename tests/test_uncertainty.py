@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from deepcams_eval.agreement import published_agreement
 from deepcams_eval.intervals import draw_stations, percentile_interval, resample
 from deepcams_eval.moments import Moments
+from deepcams_eval.report import uncertainty_report
+from deepcams_eval.report.section import Section
 from deepcams_eval.schema import Pairs
 from deepcams_eval.score_tables import score_pairs
 from deepcams_eval.scores import SCORES
@@ -17,6 +21,7 @@ from deepcams_eval.uncertainty import (
     block_length,
     draw_blocks,
     politis_white,
+    uncertainty,
     uncertainty_table,
 )
 
@@ -209,6 +214,29 @@ def test_station_intervals_cover_the_score_of_the_population() -> None:
             inside[name] += bool(low[0] <= chosen_scores[name](population)[0] <= high[0])
     for name, count in inside.items():
         assert 0.90 * repetitions <= count <= 0.99 * repetitions, name
+
+
+def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
+    pairs = make_pairs(7)
+    flat = Pairs(pairs.table.assign(model=np.float32(15)), pairs.products)
+    scores = pd.DataFrame(columns=["product", "stratum", "value"])
+    shown = SimpleNamespace(products=flat.products, synthetic=True)
+
+    def section_of(chosen: Pairs) -> Section:
+        rows = {name: np.ones(len(chosen), dtype=bool) for name in chosen.products}
+        found = uncertainty(chosen, rows, scores, baseline="other", seed=0, resamples=100)
+        return uncertainty_report.section(found, shown)
+
+    made = section_of(flat)
+    assert len(made.drawings) == 1
+    assert "undefined, since one of the two does not vary" in made.sentences[0]
+    table = flat.table[flat.table["station_id"] == "s00"].head(5)
+    table = table.assign(station_id=table["station_id"].cat.remove_unused_categories())
+    one = Pairs(table, flat.products)
+    alone = section_of(one)
+    assert "too small a sample for an interval (1 station, 5 days)" in alone.sentences[1]
+    assert not any("independent ones" in sentence for sentence in alone.sentences)
+    assert uncertainty_of(one)[["n_eff_station", "n_eff_block"]].isna().all().all()
 
 
 def test_the_published_gain_in_r_is_smaller_than_its_rounding() -> None:

@@ -224,8 +224,14 @@ def _line(
     verdict = verdict_of(low, high, behind, lower_is_better=measure.lower_is_better)
     product, reference = row["product"], row["reference"]
     if verdict == "too small":
-        lacks = ", ".join(behind.lacks()) or "its interval is undefined"
-        told = f"too small a sample for a verdict on {product} against {reference}: {lacks}"
+        told = f"too small a sample for a verdict on {product} against {reference}"
+        if behind.lacks():
+            told += f": {', '.join(behind.lacks())}"
+        elif not np.isfinite(row[measure.key]):
+            told = (
+                f"{product} cannot be judged against {reference}: {measure.name} is undefined, "
+                "since one of them does not vary"
+            )
     elif verdict == "not shown":
         told = (
             f"no difference between {product} and {reference} is shown in {measure.name}: "
@@ -268,10 +274,14 @@ def _bounds(row: Mapping[str, Any], key: str, decimals: int = 3, *, sign: bool =
 
 
 def _percent(row: Mapping[str, Any], key: str) -> str:
-    return f"{row[key]:.0%} [{row[f'{key}_lo']:.0%}, {row[f'{key}_hi']:.0%}]"
+    parts = (row[key], row[f"{key}_lo"], row[f"{key}_hi"])
+    value, low, high = (f"{one:.0%}" if np.isfinite(one) else "—" for one in parts)
+    return f"{value} [{low}, {high}]"
 
 
 def _signed(value: float, decimals: int) -> str:
+    if not np.isfinite(value):
+        return "—"
     text = f"{value:+.{decimals}f}"
     return _minus(text) if float(text) else text[1:]
 

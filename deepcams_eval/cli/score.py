@@ -88,7 +88,6 @@ def score(
     target = out or Path("reports") / f"score-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     check_target(target)
     saved = read_pairs(pairs)
-    _refuse_own_input(target, saved.files)
     given = {
         "baseline": baseline,
         "sample": sample,
@@ -101,6 +100,7 @@ def score(
     asked |= {name: value for name, value in given.items() if value is not None}
     asked["baseline"] = baseline_of(saved.pairs.products, asked["baseline"])
     files = _station_files(stations, saved.files)
+    _refuse_own_input(target, (*saved.files, *files))
     places, without_provider = saved_stations(saved, files)
     choices = Choices(**asked)
     found = assess(
@@ -240,7 +240,7 @@ def _refuse_own_input(target: Path, inputs: Sequence[Path]) -> None:
     for path in inputs:
         if target.resolve() in path.resolve().parents:
             raise InputError(
-                f"holds {path.name}, which is to be scored and would be lost",
+                f"holds {path.name}, which is read here and would be lost",
                 path=target,
                 hint="name another place with --out",
             )

@@ -344,6 +344,8 @@ def _draw_spectra(table: pd.DataFrame, source: str, synthetic: bool) -> style.Dr
             mine = table[table["product"] == product]
             look, x = looks[product], np.arange(len(mine)) + shift
             around = np.stack([mine[key] - mine[f"{key}_lo"], mine[f"{key}_hi"] - mine[key]])
+            # The percentiles of few stations may not hold the value itself.
+            around = np.clip(around, 0, None)
             axes.errorbar(
                 x,
                 mine[key],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from deepcams_eval.report import credit, style
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table
-from deepcams_eval.report.wording import UNIT, escape_figure, number, typographic
+from deepcams_eval.report.wording import UNIT, escape_figure, number, plural, with_minuses
 
 _WIDTH = 7.2
 _REMARKS = (
@@ -45,7 +46,7 @@ def section(evidence: Evidence, content: Content) -> Section:
         name="quality",
         label="FAIRMODE",
         title="Is it good enough: FAIRMODE, exceedances, spread and cycles",
-        sentences=tuple(map(typographic, _sentences(frames))),
+        sentences=tuple(map(with_minuses, _sentences(frames))),
         remarks=_REMARKS,
         tables=tuple(_tables(frames, content.synthetic)),
         drawings=tuple(_drawings(frames, content)),
@@ -59,9 +60,10 @@ def _sentences(frames: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         return
     for row in records(table[table["year"] == table.groupby("product")["year"].transform("max")]):
         who = f"{row['product']} in {row['year']}"
-        stations = f"{row['stations']} stations, {row['days_with_data']} days"
+        days = plural(row["days_with_data"], "day")
+        stations = f"{plural(row['stations'], 'station')}, {days}"
         if pd.isna(row["fulfilled"]):
-            yield f"{who}: too few stations for the quality objective of FAIRMODE ({stations})."
+            yield f"{who}: too small a sample for the quality objective of FAIRMODE ({stations})."
             continue
         verdict = "meets" if row["fulfilled"] else "misses"
         yield (
@@ -70,11 +72,23 @@ def _sentences(frames: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         )
     limits = frames["exceedances"]
     for row in records(limits[limits["limit"] == limits["limit"].min()]):
-        yield (
-            f"{row['product']} finds {row['hit_rate']:.0%} of the days above "
-            f"{row['limit']:g} {UNIT} ({row['whose']}) and is wrong in "
-            f"{row['false_alarm_ratio']:.0%} of the days that it puts there."
-        )
+        yield _of_limit(row)
+
+
+def _of_limit(row: Mapping[str, Any]) -> str:
+    above, announced = row["hits"] + row["misses"], row["hits"] + row["false_alarms"]
+    limit = f"{row['limit']:g} {UNIT} ({row['whose']})"
+    if not above:
+        return f"{row['product']}: no day of any station is above {limit}."
+    found = (
+        f"{row['product']} finds {row['hits']:,} of {plural(above, 'station day')} above {limit}"
+    )
+    if not announced:
+        return f"{found}, and puts no other there."
+    return (
+        f"{found}, {row['hit_rate']:.0%}; {row['false_alarms']:,} of the {announced:,} that it "
+        f"puts there are not, {row['false_alarm_ratio']:.0%}."
+    )
 
 
 def _tables(frames: Mapping[str, pd.DataFrame], synthetic: bool) -> Iterator[Table]:

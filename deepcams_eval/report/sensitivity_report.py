@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.added_value.verdicts import MIN_STATIONS
 from deepcams_eval.evidence import Evidence
 from deepcams_eval.report import credit, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table
-from deepcams_eval.report.wording import UNIT, escape_figure, number, typographic
+from deepcams_eval.report.wording import UNIT, escape_figure, number, plural, with_minuses
 from deepcams_eval.sensitivity import AS_SET, NEIGHBOUR_KM
 
 _WIDTH = 7.2
@@ -39,7 +40,7 @@ def section(evidence: Evidence, content: Content) -> Section:
         name="sensitivity",
         label="Sensitivity",
         title="Would another choice change the answer?",
-        sentences=tuple(map(typographic, _sentences(table))),
+        sentences=tuple(map(with_minuses, _sentences(table))),
         remarks=_REMARKS,
         tables=(_table(table, content.synthetic),),
         drawings=(_draw(table, credit.source_line(content), content.synthetic),),
@@ -52,10 +53,17 @@ def _sentences(table: pd.DataFrame) -> Iterator[str]:
     if changed.empty:
         yield "No choice that was tried changes a pair."
         return
+    fewest = int(table["stations"].min())
+    if fewest < MIN_STATIONS:
+        yield (
+            f"Too small a sample to judge what choices change: {plural(fewest, 'station')} "
+            f"(at least {MIN_STATIONS} needed)."
+        )
+        return
     for product in [one for one in as_set.index if np.isfinite(as_set.loc[one, "gain_mae"])]:
         gains = table.loc[table["product"] == product, "gain_mae"].dropna()
         low, high = gains.min(), gains.max()
-        holds = "has the same sign under every choice" if low * high > 0 else "changes its sign"
+        holds = "changes its sign" if low < 0 < high else "never changes its sign"
         yield (
             f"The gain of {product} over {as_set.loc[product, 'baseline']} in MAE, "
             f"{number(as_set.loc[product, 'gain_mae'], 2, sign=True)} {UNIT}, {holds}: "
@@ -118,7 +126,7 @@ def _draw(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
             )  # fmt: skip
         axes.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
         style.dress(axes, x=escape_figure(label))
-    grid[0].set_yticks(range(len(choices)), [escape_figure(typographic(one)) for one in choices])
+    grid[0].set_yticks(range(len(choices)), [escape_figure(one) for one in choices])
     grid[0].set_ylim(len(choices) - 0.4, -0.6)
     grid[0].legend(fontsize=style.SMALL, frameon=False)
     title = "What each choice moves, and what the products differ by"

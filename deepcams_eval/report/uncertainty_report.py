@@ -13,7 +13,7 @@ from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table, excludes_zero
-from deepcams_eval.report.wording import UNIT, escape_figure, number, typographic
+from deepcams_eval.report.wording import UNIT, escape_figure, number, plural, with_minuses
 
 _WIDTH = 7.2
 _NAMES = {"r": "R", "rmse": "RMSE", "mae": "MAE", "mb": "MB"}
@@ -39,19 +39,29 @@ def section(evidence: Evidence, content: Content) -> Section:
     """
     table = evidence.frames["uncertainty"]
     agreement = evidence.frames["published"]
-    # Values published for real stations say nothing about generated ones.
-    shown = agreement.iloc[:0] if content.synthetic else agreement
+    shown = _comparable(agreement, content)
     return Section(
         name="uncertainty",
         label="Uncertainty",
         title="How sure is it?",
         sentences=tuple(
-            map(typographic, (*_differences(table), *_effective(table), *_published(shown)))
+            map(with_minuses, (*_differences(table), *_effective(table), *_published(shown)))
         ),
         remarks=_REMARKS,
         tables=tuple(_tables(table, shown, content.synthetic)),
         drawings=tuple(_drawings(table, content)),
     )
+
+
+def _comparable(agreement: pd.DataFrame, content: Content) -> pd.DataFrame:
+    """Return the published values that this run has something to set beside."""
+    # What was published for real stations says nothing about generated ones.
+    if content.synthetic:
+        return agreement.iloc[:0]
+    ours = agreement["ours"].notna()
+    if {"cams", "deepcams"} <= set(content.products):
+        ours |= agreement["baseline"] != ""
+    return agreement[ours]
 
 
 def _differences(table: pd.DataFrame) -> Iterator[str]:
@@ -67,16 +77,19 @@ def _differences(table: pd.DataFrame) -> Iterator[str]:
             f"{row['product']} less {row['baseline']}, {_NAMES[metric]}: "
             f"{number(row['estimate'], decimals, sign=True)}"
             f"{'' if metric == 'r' else ' ' + UNIT}; by stations {bounds['station']}, by blocks "
-            f"of {row['block_days']} days {bounds['block']}: {_verdict(row)}."
+            f"of {plural(row['block_days'], 'day')} {bounds['block']}: {_verdict(row)}."
         )
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
     kinds = ("station", "block")
+    if not np.isfinite(row["estimate"]):
+        return "undefined, since one of the two does not vary"
     known = [kind for kind in kinds if np.isfinite(row[f"{kind}_lo"])]
     apart = [kind for kind in known if excludes_zero(row[f"{kind}_lo"], row[f"{kind}_hi"])]
     if not known:
-        return f"too few stations ({row['stations']}) and days ({row['days']}) for an interval"
+        behind = f"{plural(row['stations'], 'station')}, {plural(row['days'], 'day')}"
+        return f"too small a sample for an interval ({behind})"
     if len(known) == 1:
         other = "days" if known == ["station"] else "stations"
         says = "excludes zero" if apart else "does not exclude zero"
@@ -178,11 +191,13 @@ def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
     figure = style.new_figure(_WIDTH, 1.6 + 0.26 * len(lines))
     grid = figure.subplots(1, 3, sharey=True)
     for axes, metric in zip(grid, ("r", "rmse", "mae"), strict=True):
-        mine = drawn[drawn["metric"] == metric].set_index(["product", "value"])
+        mine = chosen[chosen["metric"] == metric].set_index(["product", "value"])
         for place, line in enumerate(lines):
             row = mine.loc[line]
             for shift, (kind, look) in zip((-0.13, 0.13), looks.items(), strict=True):
                 ends = row[f"{kind}_lo"], row[f"{kind}_hi"]
+                if not np.isfinite(ends).all():
+                    continue
                 axes.plot(ends, [place + shift] * 2, color=look.colour, linewidth=1.2)
                 axes.plot(
                     row["estimate"], place + shift, color=look.colour, marker=look.marker,

@@ -75,6 +75,16 @@ def typographic(text: str) -> str:
     return text.replace("-", "−")
 
 
+def with_minuses(text: str) -> str:
+    """Return a sentence whose negative numbers carry a true minus; hyphens in names stay."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count and its noun, such as ``1 day`` and ``1,200 days``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def with_interval(row: Mapping[str, Any], key: str, *, sign: bool = False) -> str:
     """Return the score `key` of a row with its interval, for reading: ``0.613 [0.590, 0.634]``."""
     decimals = DECIMALS[key.removeprefix("d_")]
