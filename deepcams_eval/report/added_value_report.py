@@ -211,7 +211,7 @@ def _draw_differences(table: pd.DataFrame, source: str, synthetic: bool) -> styl
         axes.tick_params(labelleft=False)
     for axes, product in zip(grid, products, strict=True):
         mine = table[table["product"] == product].set_index(["reference", "stratum", "value"])
-        for shift, reference in zip(_spread(len(references)), references, strict=True):
+        for shift, reference in zip(style.spread(len(references), 0.25), references, strict=True):
             for place, (stratum, value) in enumerate(rows):
                 key = (reference, stratum, value)
                 if value and key in mine.index:
@@ -340,7 +340,7 @@ def _draw_spectra(table: pd.DataFrame, source: str, synthetic: bool) -> style.Dr
     grid = figure.subplots(1, 2)
     panels = (("ratio", "Variance over that of the stations"), ("r", "R within the band"))
     for axes, (key, label) in zip(grid, panels, strict=True):
-        for shift, product in zip(_spread(len(products), 0.1), products, strict=True):
+        for shift, product in zip(style.spread(len(products), 0.1), products, strict=True):
             mine = table[table["product"] == product]
             look, x = looks[product], np.arange(len(mine)) + shift
             around = np.stack([mine[key] - mine[f"{key}_lo"], mine[f"{key}_hi"] - mine[key]])
@@ -393,10 +393,6 @@ def _bar(axes: Axes, row: pd.Series[Any], key: str, y: float, look: style.Look) 
         return
     axes.plot([low, high], [y, y], color=look.colour, linewidth=1.2, zorder=3)
     axes.plot(row[key], y, marker=look.marker, color=look.colour, **_DOT)
-
-
-def _spread(count: int, reach: float = 0.25) -> list[float]:
-    return [0.0] if count == 1 else [float(one) for one in np.linspace(-reach, reach, count)]
 
 
 def _legend(axes: Axes, looks: Mapping[str, style.Look]) -> None:

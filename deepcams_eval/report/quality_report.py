@@ -225,7 +225,7 @@ def _draw_exceedances(
     grid = figure.subplots(1, 2, sharex=True)
     panels = (("hit_rate", "Hit rate"), ("false_alarm_ratio", "False alarm ratio"))
     for axes, (key, label) in zip(grid, panels, strict=True):
-        for shift, product in zip(_spread(len(products)), products, strict=True):
+        for shift, product in zip(style.spread(len(products), 0.15), products, strict=True):
             mine = table[table["product"] == product].set_index("limit").loc[limits]
             look = looks[product]
             x = np.arange(len(limits)) + shift
@@ -383,7 +383,3 @@ def _draw_cycles(
         "in cycles.csv.",
         figure=figure,
     )
-
-
-def _spread(count: int, reach: float = 0.15) -> list[float]:
-    return [0.0] if count == 1 else [float(one) for one in np.linspace(-reach, reach, count)]

@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -132,6 +133,11 @@ def panels(
         ((width - right + 0.12) / width, low / height, 0.1 / width, 0.7 * stack / height)
     )
     return figure, made, side
+
+
+def spread(count: int, reach: float) -> list[float]:
+    """Return places side by side around 0 for `count` marks, within ± `reach`."""
+    return [0.0] if count == 1 else [float(one) for one in np.linspace(-reach, reach, count)]
 
 
 def dress(axes: Axes, *, x: str = "", y: str = "", grid: bool = True) -> None:
