@@ -12,7 +12,8 @@ doi:10.1109/ICCV48922.2021.01422, for one channel, in two forms that share the f
   heads begin at zero, so that an untrained network is the interpolation by the given flows; at
   t = 0 and t = 1 it returns the given maps, whatever its weights. It sees the maps relative to
   their local mean, and what is small among them (details, differences between ways to
-  interpolate) enlarged: what is left to correct is some percent of the maps.
+  interpolate) enlarged: what is left to correct is some percent of the maps. Maps times a factor
+  give the result times the factor, so that clean air is as well served as smoke.
 
 Any size is padded inside to multiples of `XvfiSettings.total_stride`: see `grid.Padding`.
 """
@@ -51,12 +52,10 @@ FEATURE_STRIDE = 4
 """Grid steps between the features of the published form, at each scale."""
 
 _UNET_STRIDE = 4
-_KNOWN = 17  # maps that the U-Net of the corrections sees
+_KNOWN = 16  # maps that the U-Net of the corrections sees
 _FLOW_UNIT = 4.0  # grid steps: flows enter the U-Net of the corrections near unit size
 _LEVEL_NODES = 17  # edge of the box whose mean is the local level
-_LEVEL_FLOOR = (
-    0.05  # normalised units, 1 µg m⁻³ with the usual scale: clean air is no division by 0
-)
+_LEVEL_FLOOR = 1e-5  # normalised units: far below any air, but an empty map is no division by 0
 _DETAIL_GAIN = 15.0
 _DETAIL_NODES = 3
 _FLOW_STEP, _LOGIT_STEP, _RESIDUAL_STEP = 0.2, 0.3, 0.04
@@ -449,7 +448,7 @@ class CorrectionNetwork(nn.Module):
             found = torch.cat([2 * found[:, :4], found[:, 4:]], dim=1)  # (B, 5, H, W)
         level = _local_level(first, last, cyclic)  # (B, 1, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
-        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 17, H, W)
+        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 16, H, W)
         raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
         found = found + raw[:, :5]  # (B, 5, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
@@ -470,19 +469,20 @@ class CorrectionNetwork(nn.Module):
         t: Tensor,
         cyclic: bool,
     ) -> Tensor:
-        """Return what the U-Net sees: (B, 17, H, W)."""
+        """Return what the U-Net sees, the same for maps times any factor: (B, 16, H, W)."""
         from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
         linear = (1 - t) * first + t * last  # (B, 1, H, W)
         moved = (1 - t) * from_first + t * from_last - linear  # (B, 1, H, W)
         sharp = torch.cat([from_first, from_last, first, last, moved], dim=1)  # (B, 5, H, W)
         details = sharp - box_mean(sharp, _DETAIL_NODES, cyclic=cyclic)  # (B, 5, H, W)
         small = torch.cat([details, moved, from_first - from_last], dim=1)  # (B, 7, H, W)
-        change = (first - last) / level  # (B, 1, H, W)
         return torch.cat(
             [
-                *(first / level - 1, last / level - 1, torch.asinh(3 * change)),
+                torch.asinh(first / level - 1),
+                torch.asinh(last / level - 1),
+                torch.asinh(3 * (first - last) / level),
                 torch.asinh(_DETAIL_GAIN * small / level),
-                *(flows / _FLOW_UNIT, found[:, 4:], torch.log(level) / 3, t.expand_as(first) - 0.5),
+                *(flows / _FLOW_UNIT, found[:, 4:], t.expand_as(first) - 0.5),
             ],
             dim=1,
         )
