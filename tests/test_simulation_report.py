@@ -115,6 +115,7 @@ def make_skill(task: str, months: pd.DataFrame, methods: Sequence[str], days: in
                                 "difference_hi": score - other + half,
                                 **{"skill": skill, "skill_lo": skill - half},
                                 **{"skill_hi": skill + half, "days": days, "samples": 16 * days},
+                                **{"resampled": "days", "tiles": 0},
                             }
                         )
     assert len(months)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from deepcams_eval import published
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.simulation.frame_scores import FrameScorer
-from deepcams_eval.simulation.tables import common, month_table, skill, summary
+from deepcams_eval.simulation.skill import skill
+from deepcams_eval.simulation.tables import common, month_table, summary
 
 TEMPORAL = {"temporal": ["linear"]}
 

@@ -25,6 +25,9 @@ METRICS = ("r", "rmse", "mae")
 ALL_HOURS = "all"
 AVERAGE = "average"
 
+TILE_DEG = 15.0
+"""Edge of the tiles of the map that are resampled where there are few days, about."""
+
 
 @dataclass(frozen=True, eq=False)
 class Case:

@@ -36,6 +36,7 @@ from deepcams_eval.report.simulation_tables import (
     METRIC_NAMES,
     UNITS,
     published_name,
+    resampled_in_words,
     weights_in_words,
 )
 from deepcams_eval.report.tables import excludes_zero
@@ -434,7 +435,8 @@ def interval_note(table: pd.DataFrame) -> str:
     """Return what the intervals of rows of skill are, or why there are none."""
     absent = table["skill_lo"].isna() & table["skill"].notna()
     if not absent.all():
-        text = "Bars: 95 % intervals from resampling whole days; filled where they exclude zero."
+        text = f"Bars: 95 % intervals from resampling {resampled_in_words(table)}; filled where"
+        text += " they exclude zero."
         return f"{text} Some are undefined." if absent.any() else text
     days = int(table["days"].max())
     return (

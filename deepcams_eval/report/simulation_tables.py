@@ -15,6 +15,7 @@ from deepcams_eval.report.simulation_content import (
     AVERAGE,
     METRICS,
     TASK_NAMES,
+    TILE_DEG,
     SimulationContent,
 )
 from deepcams_eval.report.tables import (
@@ -147,6 +148,7 @@ def skill_table(content: SimulationContent, task: str) -> Table:
         Column("skill", "Skill", "", 3, interval=True, signed=True),
         Column("days", "Days", decimals=0),
         Column("samples", "Samples", decimals=0),
+        *([Column("tiles", "Tiles", decimals=0)] if frame["tiles"].any() else []),
     )
     bold = frozenset(
         (place, key)
@@ -162,11 +164,19 @@ def skill_table(content: SimulationContent, task: str) -> Table:
         bold=bold,
         notes=_notes(
             frame,
-            "Skill is 1 − score / score of the baseline: positive is better. Whole days are "
-            "resampled, the same for both. Bold: the 95 % interval excludes zero.",
+            "Skill is 1 − score / score of the baseline: positive is better. Resampled, the same "
+            f"for both: {resampled_in_words(frame)}. Bold: the 95 % interval excludes zero.",
         ),
         synthetic=content.synthetic,
     )
+
+
+def resampled_in_words(table: pd.DataFrame) -> str:
+    """Return what was resampled for the intervals of rows of skill."""
+    tiles = int(table["tiles"].max())
+    if not tiles:
+        return "whole days"
+    return f"{tiles} tiles of the map, about {TILE_DEG:g}° wide (these hours, no other days)"
 
 
 def counts_table(content: SimulationContent) -> Table:

@@ -24,6 +24,7 @@ from deepcams_eval.simulation.calling import call, halo_of
 from deepcams_eval.simulation.frame_scores import FrameScorer
 from deepcams_eval.simulation.plan import Day, Interval, Plan
 from deepcams_eval.simulation.spectra import SpectralSums, ZonalSpectrum
+from deepcams_eval.simulation.tiles import Tiles, TileSums
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Key = tuple[str, str]
@@ -46,11 +47,14 @@ class Work:
         In the order of the tables; a task that is absent is not run.
     shown : mapping of task to (str, str)
         Baseline and challenger, whose errors are mapped and whose largest difference is found.
+    by_tile : bool
+        Whether errors are summed over tiles too, for intervals where there are few days.
     """
 
     degradation: Degradation
     methods: Mapping[Task, tuple[Downscaler, ...]]
     shown: Mapping[Task, tuple[str, str]]
+    by_tile: bool = False
 
 
 @dataclass
@@ -78,6 +82,8 @@ class Part:
         Spectral power of truth and estimate.
     square_error : dict of (task, method) to ndarray, shape (2, latitude, longitude)
         Sum of squared errors, and how many there are, of the methods shown.
+    tiles : dict of (task, method) to TileSums
+        Errors by tile of the hours that all methods have, where they were asked for.
     largest : dict of task to Largest
         Of the methods shown.
     short : dict of method to int
@@ -87,6 +93,7 @@ class Part:
     samples: pd.DataFrame = field(default_factory=pd.DataFrame)
     power: dict[Key, SpectralSums] = field(default_factory=dict)
     square_error: dict[Key, FloatArray] = field(default_factory=dict)
+    tiles: dict[Key, TileSums] = field(default_factory=dict)
     largest: dict[str, Largest] = field(default_factory=dict)
     short: Counter[str] = field(default_factory=Counter)
 
@@ -258,6 +265,7 @@ class _Scoring:
         self.scorer = FrameScorer(latitude, longitude)
         self.spectrum = ZonalSpectrum(longitude)
         self.box = box_cells(latitude, longitude)
+        self.tiles = Tiles(latitude, longitude) if work.by_tile else None
         self.halo = max(
             (halo_of(method) for methods in work.methods.values() for method in methods), default=0
         )
@@ -355,6 +363,10 @@ class _Scoring:
             self.part.power[key] = self.part.power[key] + sums if key in self.part.power else sums
             if name in shown:
                 self._map_error(key, values - hour.truth)
+            if self.tiles is not None:
+                tiles = self.tiles.sums(hour.start, values - hour.truth)
+                known = self.part.tiles.get(key)
+                self.part.tiles[key] = tiles if known is None else known + tiles
         if len(set(shown) & set(shared)) == 2:
             self._look_for_largest(hour, shared)
 

@@ -18,9 +18,11 @@ import pandas as pd
 from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_eval.simulation.month import Largest, Part
 from deepcams_eval.simulation.spectra import SpectralSums
+from deepcams_eval.simulation.tiles import TileSums
 
 _SETTINGS = "settings.json"
 _ENDINGS = ("json", "npz", "parquet")
+_ERROR, _TILES, _HOURS = "error", "tiles", "hours"
 _ANEW = "run without --resume to start anew"
 
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile)
@@ -117,7 +119,12 @@ class Parts:
         part.samples.to_parquet(work, index=False)
         work.rename(self.folder / f"{month}.parquet")
         with work.open("wb") as stream:
-            arrays: dict[str, Any] = {"/".join(k): maps for k, maps in part.square_error.items()}
+            arrays: dict[str, Any] = {
+                "/".join([_ERROR, *key]): maps for key, maps in part.square_error.items()
+            }
+            for key, tiles in part.tiles.items():
+                arrays["/".join([_HOURS, *key])] = tiles.hours
+                arrays["/".join([_TILES, *key])] = tiles.sums
             np.savez(stream, **arrays)
         work.rename(self.folder / f"{month}.npz")
         counts = {
@@ -149,7 +156,12 @@ class Parts:
             },
         )
         with (self.folder / f"{month}.npz").open("rb") as stream, np.load(stream) as arrays:
-            part.square_error.update((_key(name), arrays[name]) for name in arrays.files)
+            for path in arrays.files:
+                kind, _, name = path.partition("/")
+                if kind == _ERROR:
+                    part.square_error[_key(name)] = arrays[path]
+                elif kind == _TILES:
+                    part.tiles[_key(name)] = TileSums(arrays[f"{_HOURS}/{name}"], arrays[path])
         return part
 
     def remove(self) -> None:

@@ -19,6 +19,7 @@ from deepcams_eval.downscale import TASKS, Task, registry
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.errors import NoDataError
+from deepcams_eval.intervals import MIN_STATIONS
 from deepcams_eval.report.simulation_content import Case
 from deepcams_eval.schema import FloatArray, Product
 from deepcams_eval.simulation import tables
@@ -29,6 +30,7 @@ from deepcams_eval.simulation.month import Key, Part, Work, replay, score_month
 from deepcams_eval.simulation.notes import notes_of
 from deepcams_eval.simulation.parts import Parts
 from deepcams_eval.simulation.plan import Plan, fitted_to, with_empty
+from deepcams_eval.simulation.skill import skill
 from deepcams_eval.simulation.spectra import ZonalSpectrum
 from deepcams_eval.simulation.training import train
 from deepcams_eval.sources.product import ProductSpec, open_product
@@ -174,7 +176,7 @@ def simulate(
         asked=settings.train_years,
         progress=progress,
     )
-    work = Work(operator, learnt.methods, shown_of(learnt.methods))
+    work = Work(operator, learnt.methods, shown_of(learnt.methods), by_tile=_few_days(plan))
     _score_all(plan, truth, work, parts, settings.workers, compute, progress)
     merged = merge(parts.read(month) for month in plan.months)
     result = _tabulate(merged, plan, truth, product, learnt, work, settings, inputs)
@@ -192,6 +194,7 @@ def merge(parts: Iterator[Part]) -> Part:
         samples.append(part.samples)
         _add(total.power, part.power)
         _add(total.square_error, part.square_error)
+        _add(total.tiles, part.tiles)
         total.short += part.short
         for task, one in part.largest.items():
             if task not in total.largest or one.difference > total.largest[task].difference:
@@ -199,6 +202,10 @@ def merge(parts: Iterator[Part]) -> Part:
     filled = [table for table in samples if len(table)]
     total.samples = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
     return total
+
+
+def _few_days(plan: Plan) -> bool:
+    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_STATIONS
 
 
 def _add(total: dict[Key, Any], part: Mapping[Key, Any]) -> None:
@@ -334,11 +341,12 @@ def _tabulate(
         },
         summary=_ordered(tables.summary(common), names),
         skill=_ordered(
-            tables.skill(
+            skill(
                 common,
                 BASELINES,
                 rng=np.random.default_rng(settings.seed),
                 resamples=settings.resamples,
+                tiles=merged.tiles,
             ),
             names,
         ),

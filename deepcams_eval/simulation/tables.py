@@ -1,4 +1,4 @@
-"""From the samples of a simulation to its tables: months, summaries, skill.
+"""From the samples of a simulation to its tables: months and summaries.
 
 A sample is one method at one hour with one weighting, as `FrameScorer` gives it, with the columns
 ``task``, ``method``, ``hour_start`` (datetime64, the beginning of its hour, to whose month and day
@@ -8,7 +8,7 @@ between). It counts where its RMSE is finite.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from deepcams_eval import scores
-from deepcams_eval.downscale import Task
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.intervals import draw_stations, percentile_interval
 from deepcams_eval.moments import Moments
 
 Array = npt.NDArray[np.float64]
@@ -28,11 +26,11 @@ TABLE_SCORES = ("r", "rmse", "mae")
 """Scores of Tables 2 and 3, in their order."""
 
 SUMMARY_SCORES = (*TABLE_SCORES, "mb", "p99_error")
-SKILL_SCORES = ("rmse", "mae")
 HOUR_CLASSES = ("all", "kept", "inserted")
 AVERAGE = "average"
 
-_SPLIT_BY_HOURS = "joint"
+SPLIT_BY_HOURS = "joint"
+"""The task whose tables tell the two classes of hours apart."""
 
 
 def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
@@ -61,13 +59,13 @@ def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], i
     keep = np.zeros(len(samples), dtype=bool)
     left_out: dict[tuple[str, str], int] = {}
     task_of = samples["task"].to_numpy()
-    for task in _names(samples["task"]):
+    for task in names_in(samples["task"]):
         rows = np.flatnonzero(task_of == task)
         part = samples.iloc[rows]
         # Of the two weightings of an hour both stay, or neither.
-        finite = _wide(part, "rmse", ["method", "weights"]).notna()
+        finite = by_hour(part, "rmse", ["method", "weights"]).notna()
         shared = finite.all(axis=1)
-        for method in _names(part["method"]):
+        for method in names_in(part["method"]):
             missing = int((~finite.loc[:, [method]].all(axis=1)).sum())
             if missing:
                 left_out[task, method] = missing
@@ -121,7 +119,7 @@ def month_table(
     InputError
         If a method has no sample, two differ in their hours, or a sample lies outside `year`.
     """
-    chosen = _scored(samples)
+    chosen = scored_samples(samples)
     chosen = chosen[(chosen["task"] == task) & (chosen["weights"] == weights)]
     chosen = chosen[chosen["method"].isin(list(methods))]
     chosen = chosen.assign(month=_month(chosen))
@@ -133,10 +131,10 @@ def month_table(
         raise InputError(
             f"a {task} sample of {outside[0]} lies outside {year}", hint="score one year at a time"
         )
-    if task == _SPLIT_BY_HOURS:
+    if task == SPLIT_BY_HOURS:
         blocks = [
             _months_of(part, methods, months).assign(hours=hours)
-            for hours, part in _hour_classes(chosen, always=True)
+            for hours, part in hour_classes(chosen, always=True)
         ]
         table = pd.concat(blocks, ignore_index=True)
         return table[["hours", *table.columns.drop("hours")]]
@@ -170,15 +168,15 @@ def summary(samples: pd.DataFrame) -> pd.DataFrame:
     NoDataError
         If no sample has a score.
     """
-    scored = _scored(samples)
+    scored = scored_samples(samples)
     if scored.empty:
         raise NoDataError("no sample of the simulation has a score", hint="check the truth")
     scored = scored.assign(month=_month(scored))
     keys = ["task", "method", "weights"]
     tables = []
-    for task in _names(scored["task"]):
+    for task in names_in(scored["task"]):
         of_task = scored[scored["task"] == task]
-        for hours, part in _hour_classes(of_task, always=task == _SPLIT_BY_HOURS):
+        for hours, part in hour_classes(of_task, always=task == SPLIT_BY_HOURS):
             grouped = part.groupby(keys, observed=True)
             monthly = part.groupby([*keys, "month"], observed=True)[list(SUMMARY_SCORES)].mean()
             by_month = monthly.groupby(level=keys, observed=True).mean()
@@ -191,177 +189,6 @@ def summary(samples: pd.DataFrame) -> pd.DataFrame:
     joined = pd.concat(tables).reset_index()
     columns = ["task", "method", "hours", "weights", "aggregate", "n_samples", *SUMMARY_SCORES]
     return joined[columns].sort_values(columns[:5], ignore_index=True)
-
-
-def skill(
-    samples: pd.DataFrame,
-    baselines: Mapping[Task, Sequence[str]],
-    *,
-    rng: np.random.Generator,
-    resamples: int = 1000,
-) -> pd.DataFrame:
-    """Compare each method with each baseline, with paired intervals by resampling days.
-
-    The score is that of `month_table`: the mean over months of the mean over samples. A resample
-    takes as many whole UTC days as the task has, with replacement over the year; a month of which
-    no day is drawn drops out of it. The same draws serve every method and baseline of a task.
-
-    Parameters
-    ----------
-    samples : pandas.DataFrame
-        A method and a baseline are compared at the hours for which both have a score.
-    baselines : mapping of str to sequence of str
-        By task; a task or a baseline without samples is passed over.
-    rng : numpy.random.Generator
-        Draws the days; the same seed gives the same intervals.
-    resamples : int
-        Number of bootstrap resamples.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a task × hours × weights × baseline × other method × metric (rmse, mae):
-        ``task, method, baseline, hours, weights, metric, score, baseline_score, difference``
-        (method − baseline, negative where the method is better, µg m⁻³), ``difference_lo,
-        difference_hi, skill`` (1 − score/baseline_score), ``skill_lo, skill_hi`` (95 %
-        percentiles), ``days, samples`` (behind the comparison). Intervals are NaN for fewer days
-        than `deepcams_eval.intervals.MIN_STATIONS`; everything is NaN without a shared hour.
-    """
-    scored = _scored(samples)
-    rows: list[pd.DataFrame] = []
-    # In the order of names, so that neither the order of rows nor that of tasks moves a draw.
-    for task in sorted(baselines):
-        of_task = scored[scored["task"] == task]
-        if of_task.empty:
-            continue
-        days = np.unique(of_task["hour_start"].to_numpy().astype("datetime64[D]"))
-        draws = draw_stations(len(days), resamples, rng)
-        for hours, part in _hour_classes(of_task, always=task == _SPLIT_BY_HOURS):
-            for weights in _names(part["weights"]):
-                weighted = part[part["weights"] == weights]
-                wide = {name: _wide(weighted, name, ["method"]) for name in SKILL_SCORES}
-                rows += [
-                    _against(wide, baseline, days, draws).assign(
-                        task=task, hours=hours, weights=weights
-                    )
-                    for baseline in baselines[task]
-                    if baseline in wide["rmse"]
-                ]
-    if not rows:
-        return pd.DataFrame(columns=_SKILL_COLUMNS)
-    return pd.concat(rows, ignore_index=True)[_SKILL_COLUMNS]
-
-
-_SKILL_COLUMNS = [
-    *("task", "method", "baseline", "hours", "weights", "metric"),
-    *("score", "baseline_score", "difference", "difference_lo", "difference_hi"),
-    *("skill", "skill_lo", "skill_hi", "days", "samples"),
-]
-
-
-def _against(
-    wide: Mapping[str, pd.DataFrame],
-    baseline: str,
-    days: npt.NDArray[np.datetime64],
-    draws: Array,
-) -> pd.DataFrame:
-    """Compare all methods with one baseline; the columns of `wide` are methods."""
-    others = [name for name in wide["rmse"].columns if name != baseline]
-    tables = []
-    for metric, values in wide.items():
-        reference = values[[baseline]].to_numpy()
-        # The differences themselves are averaged, so that what both share cancels exactly.
-        difference = values[others].to_numpy() - reference
-        paired = np.isfinite(difference)
-        year = _Year(values.index.to_numpy(), days, paired)
-        # The first of the draws takes each day once: the scores themselves.
-        taken = np.vstack([np.ones((1, len(days))), draws])
-        base = year.mean(taken, np.where(paired, reference, 0.0))
-        step = year.mean(taken, np.where(paired, difference, 0.0))
-        gain = _skill(step, base)
-        behind = year.days()
-        low, high = percentile_interval(step[1:], behind)
-        skill_low, skill_high = percentile_interval(gain[1:], behind)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "method": others,
-                    "baseline": baseline,
-                    "metric": metric,
-                    "score": base[0] + step[0],
-                    "baseline_score": base[0],
-                    "difference": step[0],
-                    "difference_lo": low,
-                    "difference_hi": high,
-                    "skill": gain[0],
-                    "skill_lo": skill_low,
-                    "skill_hi": skill_high,
-                    "days": behind.astype(int),
-                    "samples": paired.sum(axis=0),
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
-
-
-class _Year:
-    """Means over months of means over samples, with days counted any number of times.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64, shape (hours,)
-        Beginnings of the hours of the samples.
-    days : ndarray of datetime64, shape (days,)
-        Sorted; all that may be drawn.
-    counted : ndarray of bool, shape (hours, methods)
-        Whether a sample counts.
-    """
-
-    def __init__(
-        self,
-        times: npt.NDArray[np.datetime64],
-        days: npt.NDArray[np.datetime64],
-        counted: npt.NDArray[np.bool_],
-    ) -> None:
-        self._size = len(days)
-        self._day = np.searchsorted(days, times.astype("datetime64[D]"))
-        months = days.astype("datetime64[M]")
-        self._months = [np.flatnonzero(months == month) for month in np.unique(months)]
-        self._counts = self._by_day(counted.astype(np.float64))
-
-    def days(self) -> Array:
-        """Return the number of days with a sample, shape (methods,)."""
-        return np.asarray((self._counts > 0).sum(axis=0), dtype=np.float64)
-
-    def mean(self, draws: Array, values: Array) -> Array:
-        """Return the mean of `values` (hours, methods), zero where not counted, of each draw.
-
-        Shape (draws, methods); NaN where a draw has no sample.
-        """
-        sums = self._by_day(values)
-        total = np.zeros((len(draws), values.shape[1]))
-        occurring = np.zeros_like(total)
-        for days in self._months:
-            count = draws[:, days] @ self._counts[days]
-            total += _divide(draws[:, days] @ sums[days], count, 0.0)
-            occurring += count > 0
-        return _divide(total, occurring, np.nan)
-
-    def _by_day(self, values: Array) -> Array:
-        sums = np.zeros((self._size, values.shape[1]))
-        np.add.at(sums, self._day, values)
-        return sums
-
-
-def _skill(difference: Array, baseline: Array) -> Array:
-    # Not minus the ratio: that would print -0 for a method that is its own baseline.
-    return _divide(0.0 - difference, baseline, np.nan)
-
-
-def _divide(numerator: Array, denominator: Array, otherwise: float) -> Array:
-    result = np.full(numerator.shape, otherwise)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
 
 
 def _months_of(
@@ -423,9 +250,9 @@ def _frame_moments(samples: pd.DataFrame) -> Moments:
     return means.scaled(stored("weight"))
 
 
-def _hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+def hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the samples of each class of hours; all at once, unless `always` split."""
-    present = _names(samples["hours"])
+    present = names_in(samples["hours"])
     if always:
         for name in HOUR_CLASSES:
             part = samples if name == "all" else samples[samples["hours"] == name]
@@ -435,8 +262,14 @@ def _hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str,
         yield (present[0] if len(present) == 1 else "all"), samples
 
 
-def _wide(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return `value` by hour and `columns`, both sorted; NaN where there is no row."""
+def by_hour(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return `value` by hour and `columns`, both sorted; NaN where there is no row.
+
+    Raises
+    ------
+    InputError
+        If a sample stands there twice.
+    """
     keys = ["hour_start", *columns]
     repeated = samples.duplicated(keys)
     if repeated.any():
@@ -454,7 +287,8 @@ def _wide(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataF
     )
 
 
-def _scored(samples: pd.DataFrame) -> pd.DataFrame:
+def scored_samples(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples that count."""
     _require_columns(samples, ("task", "method", "hour_start", "hours", "weights", *TABLE_SCORES))
     finite = np.isfinite(samples["rmse"].to_numpy(dtype=np.float64))
     return samples.iloc[np.flatnonzero(finite)]
@@ -483,5 +317,6 @@ def _month(samples: pd.DataFrame) -> npt.NDArray[np.str_]:
     return np.datetime_as_string(samples["hour_start"].to_numpy().astype("datetime64[M]"))
 
 
-def _names(column: pd.Series[Any]) -> list[str]:
+def names_in(column: pd.Series[Any]) -> list[str]:
+    """Return the values of a column, each once, sorted."""
     return sorted(str(name) for name in column.unique())
