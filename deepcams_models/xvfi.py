@@ -169,12 +169,17 @@ class _Level:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """What does not depend on t: a list entry a scale, finest first."""
+    """What does not depend on t: a list entry a scale, finest first.
+
+    `features` and `reliability` are those of the published form, `levels` the local levels of the
+    other.
+    """
 
     maps: list[tuple[Tensor, Tensor]]
     flows: list[Flows]
     features: list[tuple[Tensor, Tensor]]
     reliability: list[Flows]
+    levels: list[Tensor]
 
 
 def pyramid(maps: Tensor, scales: int, *, cyclic: bool) -> list[Tensor]:
@@ -346,7 +351,7 @@ class MotionNetwork(nn.Module):
             estimate, weight = self._flows(features[scale], estimate, cyclic)
             found.insert(0, (estimate[:, :2], estimate[:, 2:]))  # 2 × (B, 2, H/4, W/4)
             reliability.insert(0, (weight[:, :1], weight[:, 1:]))  # 2 × (B, 1, H/4, W/4)
-        return _Pair(maps, found, [_halves(one) for one in features], reliability)
+        return _Pair(maps, found, [_halves(one) for one in features], reliability, [])
 
     def _flows(
         self, features: Tensor, coarser: Tensor | None, cyclic: bool
@@ -426,7 +431,8 @@ class CorrectionNetwork(nn.Module):
         reduced = [given] + [
             functional.avg_pool2d(given, 2**scale) / 2**scale for scale in range(1, scales + 1)
         ]  # (2B, 2, H/2^s, W/2^s)
-        return _Pair(maps, [_halves(one) for one in reduced], [], [])
+        levels = [_local_level(*one, cyclic) for one in maps]  # (B, 1, H/2^s, W/2^s)
+        return _Pair(maps, [_halves(one) for one in reduced], [], [], levels)
 
     def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
         """Return the map at t at the finest scale, or at every one, finest first."""
@@ -446,7 +452,7 @@ class CorrectionNetwork(nn.Module):
         if coarser is not None:
             found = enlarge(coarser, 2, "bilinear", cyclic=cyclic)  # (B, 5, H, W)
             found = torch.cat([2 * found[:, :4], found[:, 4:]], dim=1)  # (B, 5, H, W)
-        level = _local_level(first, last, cyclic)  # (B, 1, H, W)
+        level = pair.levels[scale]  # (B, 1, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
         known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 16, H, W)
         raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
