@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = DemoSettings.small(
         years=(2019,), months=(1, 3, 7, 10), days_per_month=3, stations=60
     )
-    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"))
+    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
 def settings_of(root: Path, *more: str, added_value: bool = True) -> InsituSettings:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -39,11 +37,10 @@ from deepcams_eval.audit import (
     sample_counts,
     unequal_samples,
 )
-from deepcams_eval.cli.bench import app
+from deepcams_eval.cli.bench import app, main
 from deepcams_eval.errors import InputError
 from deepcams_eval.report.audit_page import Finding, as_json, render_html, render_markdown
-
-COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.bench import main; main()"]
+from tests.commands import call
 
 
 def cells(name: str) -> list[dict[str, str]]:
@@ -398,15 +395,7 @@ def test_altered_tables_reach_the_page(printed: Printed) -> None:
 
 
 def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "audit", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    return call(main, ["audit", *arguments], cwd=cwd)
 
 
 def test_command_without_frames(tmp_path: Path) -> None:

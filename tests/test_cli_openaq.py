@@ -1,4 +1,4 @@
-"""The command as a user runs it: real processes, real files, faults on purpose."""
+"""The command as a user runs it: real files, faults on purpose, and processes where they matter."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import pytest
 import xarray as xr
 from distributed import LocalCluster
 
+from deepcams_eval.cli.evaluate import main
+from tests.commands import call
 from tests.openaq_files import archive_row, write_archive
 
 LATITUDE, LONGITUDE = [51.75, 51.0, 50.25], [3.75, 4.5, 5.25]
@@ -42,9 +44,15 @@ FILES = {
 }
 
 
-def run(
+def run(arguments: Sequence[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return call(main, ["openaq", *arguments], cwd=cwd)
+
+
+def run_apart(
     arguments: Sequence[str | Path], *, cwd: Path, limit_bytes: int | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+
     def before() -> None:
         if limit_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
@@ -123,7 +131,8 @@ def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of two products, one of them derived."""
     cwd = tmp_path_factory.mktemp("whole")
     products = f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
-    result = run([*options(archive, *products), "--sensitivity", "--resamples", "200"], cwd=cwd)
+    arguments = [*options(archive, *products), "--sensitivity", "--resamples", "200"]
+    result = run_apart(arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return cwd / "out"
 
@@ -276,7 +285,7 @@ def test_a_cluster_writes_the_same_tables(whole: Path, archive: Path, tmp_path: 
     with LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
     ) as cluster:
-        result = run(
+        result = run_apart(
             [
                 *options(archive, *products),
                 *("--resamples", "200", "--scheduler", cluster.scheduler_address),
@@ -289,7 +298,7 @@ def test_a_cluster_writes_the_same_tables(whole: Path, archive: Path, tmp_path: 
 
 
 def test_a_scheduler_that_does_not_answer(archive: Path, tmp_path: Path) -> None:
-    result = run([*options(archive), "--scheduler", "tcp://127.0.0.1:9"], cwd=tmp_path)
+    result = run_apart([*options(archive), "--scheduler", "tcp://127.0.0.1:9"], cwd=tmp_path)
     refused(result, tmp_path, "tcp://127.0.0.1:9", "dask scheduler")
 
 
@@ -442,7 +451,7 @@ def test_one_damaged_file_is_reported_and_none_of_its_rows_used(
 
 @pytest.mark.parametrize("limit_bytes", [2_000, 60_000])
 def test_a_full_disk_leaves_nothing_behind(limit_bytes: int, archive: Path, tmp_path: Path) -> None:
-    result = run(options(archive), cwd=tmp_path, limit_bytes=limit_bytes)
+    result = run_apart(options(archive), cwd=tmp_path, limit_bytes=limit_bytes)
     refused(result, tmp_path, "--out")
 
 

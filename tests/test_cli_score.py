@@ -42,7 +42,7 @@ def refused(arguments: Sequence[str | Path], *parts: str) -> None:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Enough stations that the late provider has the eight that a verdict needs.
     settings = DemoSettings.small(stations=80, years=(2019,), days_per_month=3)
-    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"))
+    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
 @pytest.fixture(scope="module")

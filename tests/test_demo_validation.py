@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +9,13 @@ import pandas as pd
 import pytest
 
 from deepcams_eval import scores
+from deepcams_eval.cli.evaluate import main
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
 from deepcams_eval.moments import Moments
 from deepcams_eval.qc import RULES, QcSettings
 from deepcams_eval.sources.layout import find_data
+from tests.commands import call
 
 RULE_OF = {
     "sentinel": "sentinel",
@@ -37,7 +37,7 @@ LEFT_IN = ("small_negative", "late")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Longer than the smallest archive: a share of 0.1 % of clean rows needs some rows.
     settings = DemoSettings.small(months=(1, 3, 7, 10), days_per_month=3, stations=20)
-    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"))
+    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +126,12 @@ def test_scores_equal_those_of_the_truth(root: Path, result: InsituResult) -> No
 
 def test_a_part_of_the_archive_is_known_to_be_synthetic(root: Path, tmp_path: Path) -> None:
     station = sorted((root / "openaq").glob("locationid=*"))[0]
-    command = [
-        *(sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()", "openaq"),
-        *("--years", "2019", "--observations", str(station), "--product"),
+    arguments = [
+        *("openaq", "--years", "2019", "--observations", station, "--product"),
         *(f"cams={root / 'cams'}", "--product", "hourly=linear:cams", "--out", "out"),
     ]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed = call(main, arguments, cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
     assert "SYNTHETIC" in printed.stdout
     assert "SYNTHETIC" in (tmp_path / "out" / "report.html").read_text()
     for path in [*(tmp_path / "out").glob("*.csv"), *(tmp_path / "out" / "tables").iterdir()]:

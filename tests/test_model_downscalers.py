@@ -24,6 +24,7 @@ from deepcams_eval.downscale.spatial import BackProjection
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_eval.schema import make_field
+from deepcams_eval.simulation.choice import choose
 from deepcams_eval.simulation.parts import Parts
 from deepcams_eval.simulation.run import CheckpointSpec, SimulationSettings, simulate
 from deepcams_eval.sources.product import ProductSpec
@@ -83,6 +84,15 @@ def fine(rows: int, columns: int, south: float, west: float, *, cyclic: bool) ->
         longitude=west + step * np.arange(columns),
         stamp="point",
     )
+
+
+def test_a_checkpoint_whose_task_is_not_run_is_refused(tmp_path: Path) -> None:
+    network = registry.checkpoint("mine", checkpoint(tmp_path, "abpn"))
+    with pytest.raises(InputError, match="'mine' is one of the task spatial, which is not run"):
+        choose(("temporal",), None, (), (network,))
+    assert "linear+mine" in [
+        one.name for one in choose(("joint",), ("linear+mine",), (), (network,)).methods["joint"]
+    ]
 
 
 class TestXvfi:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,23 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepcams_eval.cli.evaluate import main
 from deepcams_eval.demo import DemoSettings, demo_archive
+from tests.commands import call
 
-COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()", "paper"]
 TABLES = ("table1", "table2", "table3")
 FIGURES = ("fig1", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8")
 
 
 def run(arguments: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    return call(main, ["paper", *arguments], cwd=cwd)
 
 
 def captions(page: str) -> dict[str, str]:
@@ -41,7 +32,7 @@ def captions(page: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = DemoSettings.small(stations=12, days_per_month=1)
-    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"))
+    return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
 @pytest.fixture(scope="module")

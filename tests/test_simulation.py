@@ -450,6 +450,22 @@ class TestGapsInValues:
         assert kept["spatial", "bicubic", field["time"].values[12], "none"] < 30 * 35
         assert kept["temporal", "linear", field["time"].values[13], "none"] == 30 * 35
 
+    def test_what_is_wrong_with_the_files_of_a_prediction_is_said(
+        self, truth_file: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        write(moving(), folder / "a.nc")
+        (folder / "b.nc").write_bytes(b"CDF\x01 cut off")
+        given = PredictionSpec(ProductSpec("mine", str(folder)), "temporal")
+        chosen = settings(
+            truth_file, tasks=("temporal",), methods=("linear",), predictions=(given,)
+        )
+        result = simulate(chosen, Parts(tmp_path / "months"))
+        said = [note for note in result.notes if "b.nc is damaged" in note]
+        assert len(said) == 1
+        assert said[0].startswith("mine: ")
+
     def test_hours_that_no_two_methods_share_are_refused(
         self, truth_file: Path, tmp_path: Path
     ) -> None:

@@ -24,6 +24,8 @@ from matplotlib.ticker import (
 )
 
 from deepcams_eval.report import credit, style, wording
+from deepcams_eval.report.coastlines import SOURCE as COASTLINES
+from deepcams_eval.report.coastlines import draw_coastlines
 from deepcams_eval.report.simulation_content import (
     AVERAGE,
     METRICS,
@@ -128,7 +130,7 @@ def _draw_case(content: SimulationContent, case: Case) -> style.Drawing:
         "absolute errors, in the box."
     )
     title = f"{TASK_NAMES[case.task]}: where {challenger} and {baseline} differ most"
-    _frame(content, figure, title, note)
+    _frame(content, figure, title, note, maps=True)
     return style.Drawing(
         name=f"case_{case.task}",
         kind="case",
@@ -327,7 +329,7 @@ def _draw_error_maps(content: SimulationContent, task: str, pair: tuple[str, str
     )
     if not np.isfinite(difference).all():
         note += " Grey: no sample."
-    _frame(content, figure, title, note)
+    _frame(content, figure, title, note, maps=True)
     return style.Drawing(
         name=f"error_maps_{task}",
         kind="error_maps",
@@ -486,6 +488,7 @@ def _show(
     )
     west, east, south, north = extent
     axes.set(xlim=(west, east), ylim=(max(south, -90.0), min(north, 90.0)))
+    draw_coastlines(axes, extent)
 
 
 def _dress_map(axes: Axes, *, bottom: bool) -> None:
@@ -593,11 +596,14 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _frame(content: SimulationContent, figure: Figure, title: str, note: str) -> None:
+def _frame(
+    content: SimulationContent, figure: Figure, title: str, note: str, *, maps: bool = False
+) -> None:
+    source = credit.truth_source_line(content.truth_kind, synthetic=content.synthetic)
     style.frame(
         figure,
         title=title,
-        source=credit.truth_source_line(content.truth_kind, synthetic=content.synthetic),
+        source=f"{source} {COASTLINES}." if maps else source,
         synthetic=content.synthetic,
         note=f"{note} Degradation: {content.degradation}." if content.degradation else note,
     )

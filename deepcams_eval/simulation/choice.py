@@ -135,7 +135,7 @@ def choose(
     ------
     InputError
         If a name is unknown, its method cannot run, two methods of a task share a name, or the
-        task of a prediction is not among `tasks`.
+        task of a prediction or of a checkpoint is not among `tasks`.
     NoDataError
         If no task has a method.
     """
@@ -144,6 +144,14 @@ def choose(
             raise InputError(
                 f"the prediction {one.name!r} is one of the task {one.task}, which is not run",
                 hint=f"add the task, or give it another: task={tasks[0]}",
+            )
+    for network in checkpoints:
+        # Every network is a step of joint methods.
+        if network.task not in tasks and "joint" not in tasks:
+            raise InputError(
+                f"the checkpoint {network.name!r} is one of the task {network.task}, which is not"
+                " run",
+                hint="add the task, or leave the checkpoint out",
             )
     wanted = None
     if names is not None:

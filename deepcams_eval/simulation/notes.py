@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ from deepcams_eval.simulation.month import Part
 
 def notes_of(
     product: Product,
+    predictions: Sequence[Product],
     chosen: Chosen,
     merged: Part,
     counts: pd.DataFrame,
@@ -25,6 +26,8 @@ def notes_of(
     ----------
     product : Product
         The truth.
+    predictions : sequence of Product
+        Methods that exist as files.
     chosen : Chosen
         The methods.
     merged : Part
@@ -35,9 +38,10 @@ def notes_of(
         Frames of the truth whose hour begins between two full ones.
     """
     yield from chosen.notes
-    yield from (f"truth: {note}" for note in product.notes)
-    for damaged in product.damaged:
-        yield f"{damaged.path} is damaged ({damaged.reason}); its hours are absent."
+    for name, files in (("truth", product), *((one.name, one) for one in predictions)):
+        yield from (f"{name}: {note}" for note in files.notes)
+        for damaged in files.damaged:
+            yield f"{name}: {damaged.path} is damaged ({damaged.reason}); its hours are absent."
     if between:
         yield f"truth: {_number(between, 'frame')} of hours between two full ones left out."
     yield from _gaps(counts)

@@ -179,7 +179,7 @@ def simulate(
     work = Work(operator, learnt.methods, shown_of(learnt.methods), by_tile=_few_days(plan))
     _score_all(plan, truth, work, parts, settings.workers, compute, progress)
     merged = merge(parts.read(month) for month in plan.months)
-    result = _tabulate(merged, plan, truth, product, learnt, work, settings, inputs)
+    result = _tabulate(merged, plan, truth, product, predictions, learnt, work, settings, inputs)
     result.notes.extend(learnt.said(truth))
     if left_out is not None:
         result.notes.append(f"{left_out}.")
@@ -312,6 +312,7 @@ def _tabulate(
     plan: Plan,
     truth: xr.DataArray,
     product: Product,
+    predictions: Sequence[Product],
     chosen: Chosen,
     work: Work,
     settings: SimulationSettings,
@@ -361,7 +362,9 @@ def _tabulate(
         cases=tuple(_cases(merged, plan, truth, work)),
         inputs=inputs,
     )
-    result.notes.extend(notes_of(product, chosen, merged, result.counts, between=plan.between))
+    result.notes.extend(
+        notes_of(product, predictions, chosen, merged, result.counts, between=plan.between)
+    )
     return result
 
 
