@@ -115,7 +115,7 @@ def box_mean(maps: Tensor, size: int, *, cyclic: bool) -> Tensor:
     # Along columns, then along rows: 2 · size additions a node instead of size²; without the
     # dimension of the batch, for one channel in the channels-last layout is slow.
     along = functional.avg_pool2d(source.flatten(0, 1), (1, size), stride=1)
-    return functional.avg_pool2d(along, (size, 1), stride=1).unflatten(0, maps.shape[:2])
+    return functional.avg_pool2d(along, (size, 1), stride=1).view(maps.shape)
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> GridConv2d:
