@@ -2,8 +2,9 @@
 
 Each function or module here takes a network of `deepcams_models` and computes the same with the
 same weights: every map at t from the start, frames one after the other, grids made anew for each
-warp, splatting by masked put, maps doubled and joined before a convolution, attention by two
-products about a softmax, the default layout.
+warp, splatting by masked put, columns of the other side joined to the maps before each convolution,
+maps doubled and joined before a convolution, means over boxes in one go, attention by two products
+about a softmax, the default layout.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepcams_models.abpn import SpatialAttention
-from deepcams_models.grid import Padding, box_mean, enlarge, wrap_columns
+from deepcams_models.grid import (
+    GridConv2d,
+    GridConvTranspose2d,
+    Padding,
+    enlarge,
+    wrap_columns,
+)
 from deepcams_models.warping import Kernel
 from deepcams_models.xvfi import (
     FEATURE_STRIDE,
@@ -34,6 +41,40 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _HALO = 2
 _EPSILON = 1e-5
+
+
+class PlainConv2d(nn.Module):
+    """`GridConv2d` on maps with columns of the other side."""
+
+    def __init__(self, source: GridConv2d) -> None:
+        super().__init__()
+        self.source = source
+
+    def forward(self, maps: Tensor, cyclic: bool = False) -> Tensor:
+        """As `GridConv2d`."""
+        net = self.source
+        rows, columns = net.padding
+        if cyclic and columns:
+            maps = functional.pad(maps, (columns, columns, 0, 0), mode="circular")
+            columns = 0
+        return functional.conv2d(maps, net.weight, net.bias, net.stride, (rows, columns))
+
+
+class PlainConvTranspose2d(nn.Module):
+    """`GridConvTranspose2d` on maps with a column of the other side at either side."""
+
+    def __init__(self, source: GridConvTranspose2d) -> None:
+        super().__init__()
+        self.source = source
+
+    def forward(self, maps: Tensor, cyclic: bool = False) -> Tensor:
+        """As `GridConvTranspose2d`."""
+        net = self.source
+        rows, columns = net.padding
+        if cyclic:
+            maps = functional.pad(maps, (1, 1, 0, 0), mode="circular")
+            columns += net.stride[1]
+        return functional.conv_transpose2d(maps, net.weight, net.bias, net.stride, (rows, columns))
 
 
 class PlainAttention(nn.Module):
@@ -119,6 +160,8 @@ class PlainCorrection(nn.Module):
 
 
 PLAIN: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    GridConv2d: PlainConv2d,
+    GridConvTranspose2d: PlainConvTranspose2d,
     SpatialAttention: PlainAttention,
     Hourglass: PlainHourglass,
     RefinementUNet: PlainRefinement,
@@ -134,6 +177,15 @@ def plain_copy(network: Network) -> Network:
             if type(child) in PLAIN:
                 setattr(parent, name, PLAIN[type(child)](child))
     return plain
+
+
+def plain_box_mean(maps: Tensor, size: int, cyclic: bool) -> Tensor:
+    """As `deepcams_models.grid.box_mean`."""
+    half = size // 2
+    columns = functional.pad(maps, (half, half, 0, 0), mode="circular" if cyclic else "replicate")
+    return functional.avg_pool2d(
+        functional.pad(columns, (0, 0, half, half), mode="replicate"), size, stride=1
+    )
 
 
 def double(maps: Tensor) -> Tensor:
@@ -260,15 +312,15 @@ class PlainXvfi(nn.Module):
                 larger = enlarge(found, 2, "bilinear", cyclic=cyclic)
                 found = torch.cat([2 * larger[:, :4], larger[:, 4:]], 1)
             warped, flows = self._warped(first, last, starts, found, t, cyclic)
-            level = box_mean((first.abs() + last.abs()) / 2, 17, cyclic=cyclic) + 0.05
+            level = plain_box_mean((first.abs() + last.abs()) / 2, 17, cyclic) + 1e-5
             moved = (1 - t) * warped[0] + t * warped[1] - (1 - t) * first - t * last
             sharp = [*warped, first, last, moved]
-            details = [one - box_mean(one, 3, cyclic=cyclic) for one in sharp]
-            known = [first / level - 1, last / level - 1]
+            details = [one - plain_box_mean(one, 3, cyclic) for one in sharp]
+            known = [torch.asinh(one / level - 1) for one in (first, last)]
             known.append(torch.asinh(3 * (first - last) / level))
             small = [*details, moved, warped[0] - warped[1]]
             known += [torch.asinh(15 * one / level) for one in small]
-            known += [torch.cat(flows, 1) / 4, found[:, 4:], torch.log(level) / 3]
+            known += [torch.cat(flows, 1) / 4, found[:, 4:]]
             known.append(torch.full_like(first, t - 0.5))
             raw = self.network.correct(torch.cat(known, 1), cyclic) * self.network.steps
             found = found + raw[:, :5]

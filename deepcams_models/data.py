@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
+from scipy import ndimage
 from torch import Tensor
 
 from deepcams_eval.degrade import FACTOR, Degradation, hours_of
@@ -48,6 +49,7 @@ STEP_H = 3
 
 _TRUTH = "geoscf"
 _FLOW_BYTES_PER_VALUE = 3  # two flows of two components in half precision, per float32 map
+_GROWTH_NODES = 1.5, 15.0  # shortest and longest scale of growth, grid steps
 _NATURE_SEED = 7_000_000  # apart from any seed that an archive is likely to have
 
 
@@ -368,6 +370,27 @@ class Interval:
         """Return a part; flows may lead out of it."""
         return self._with(lambda one: one[window], lambda flow: flow[window])
 
+    def grown(self, rng: np.random.Generator, most: float, *, cyclic: bool) -> Interval:
+        """Return the interval with growth and decay that stay in their place.
+
+        Values at t are multiplied by exp(a (t + c t (1 − t))): a is smooth noise of any scale, with
+        a standard deviation of up to `most`, and c is between −1/2 and 1/2. The flows are those
+        that are found between the maps so changed: what grows in its place looks like motion.
+        """
+        scale = np.exp(rng.uniform(*np.log(_GROWTH_NODES)))
+        noise = ndimage.gaussian_filter(
+            rng.standard_normal(self.first.shape), scale, mode=("reflect", "wrap")
+        )
+        pattern = rng.uniform(0, most) * (noise / noise.std() + rng.normal())
+        bend = rng.uniform(-0.5, 0.5)
+        growth = self.t + bend * self.t * (1 - self.t)
+        truth, last = (
+            (one * np.exp(pattern * share)).astype(np.float32)
+            for one, share in ((self.truth, growth), (self.last, 1.0))
+        )
+        flows = dis_flows(self.first, last, cyclic=cyclic)
+        return Interval(self.first, last, truth, *flows, self.t)
+
     def _with(self, of_map: Any, of_flow: Any) -> Interval:
         return Interval(
             of_map(self.first),
@@ -419,12 +442,17 @@ class Intervals:
         return self.truth.values[start], self.truth.values[start + STEP_H]
 
     def draw(self, rng: np.random.Generator, settings: TrainSettings) -> Interval:
-        """Return one sample: any interval, hour, window, orientation, direction and amplitude."""
+        """Return one sample: any interval, hour, window, orientation, direction and amplitude.
+
+        Half of them with growth, if the settings have it.
+        """
         start = self.starts[int(rng.integers(len(self.starts)))]
         hour = int(rng.integers(1, STEP_H))
         whole = Interval(
             *self.ends(start), self.truth.values[start + hour], *self.flows(start), hour / STEP_H
         )
+        if settings.growth and rng.random() < 0.5:
+            whole = whole.grown(rng, settings.growth, cyclic=self.truth.cyclic)
         sample = whole.cut(_window(rng, whole.first.shape, settings.crop))
         if rng.random() < 0.5:
             sample = sample.reversed_in_time()

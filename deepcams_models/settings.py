@@ -64,6 +64,9 @@ class TrainSettings(BaseModel):
         Weight of the smoothness in the ``published`` loss.
     amplitude : float
         Maps are multiplied by exp(u), u uniform within ±amplitude.
+    growth : float
+        Highest standard deviation of the growth and decay in place, e-folds in an interval, that
+        half of the samples get; see `Interval.grown`. Only ``xvfi``.
     ema : float
         Decay of the running mean of the weights; 0 for none.
     amp : bool
@@ -108,6 +111,7 @@ class TrainSettings(BaseModel):
     floor: float = Field(default=0.05, gt=0)
     smoothness: float = Field(default=0.5, ge=0)
     amplitude: float = Field(default=0.5, ge=0)
+    growth: float = Field(default=0.0, ge=0)
     ema: float = Field(default=0.995, ge=0, lt=1)
     amp: bool = False
     accumulate: int = Field(default=1, ge=1)

@@ -12,7 +12,8 @@ doi:10.1109/ICCV48922.2021.01422, for one channel, in two forms that share the f
   heads begin at zero, so that an untrained network is the interpolation by the given flows; at
   t = 0 and t = 1 it returns the given maps, whatever its weights. It sees the maps relative to
   their local mean, and what is small among them (details, differences between ways to
-  interpolate) enlarged: what is left to correct is some percent of the maps.
+  interpolate) enlarged: what is left to correct is some percent of the maps. Maps times a factor
+  give the result times the factor, so that clean air is as well served as smoke.
 
 Any size is padded inside to multiples of `XvfiSettings.total_stride`: see `grid.Padding`.
 """
@@ -51,12 +52,10 @@ FEATURE_STRIDE = 4
 """Grid steps between the features of the published form, at each scale."""
 
 _UNET_STRIDE = 4
-_KNOWN = 17  # maps that the U-Net of the corrections sees
+_KNOWN = 16  # maps that the U-Net of the corrections sees
 _FLOW_UNIT = 4.0  # grid steps: flows enter the U-Net of the corrections near unit size
 _LEVEL_NODES = 17  # edge of the box whose mean is the local level
-_LEVEL_FLOOR = (
-    0.05  # normalised units, 1 µg m⁻³ with the usual scale: clean air is no division by 0
-)
+_LEVEL_FLOOR = 1e-5  # normalised units: far below any air, but an empty map is no division by 0
 _DETAIL_GAIN = 15.0
 _DETAIL_NODES = 3
 _FLOW_STEP, _LOGIT_STEP, _RESIDUAL_STEP = 0.2, 0.3, 0.04
@@ -170,12 +169,17 @@ class _Level:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """What does not depend on t: a list entry a scale, finest first."""
+    """What does not depend on t: a list entry a scale, finest first.
+
+    `features` and `reliability` are those of the published form, `levels` the local levels of the
+    other.
+    """
 
     maps: list[tuple[Tensor, Tensor]]
     flows: list[Flows]
     features: list[tuple[Tensor, Tensor]]
     reliability: list[Flows]
+    levels: list[Tensor]
 
 
 def pyramid(maps: Tensor, scales: int, *, cyclic: bool) -> list[Tensor]:
@@ -347,7 +351,7 @@ class MotionNetwork(nn.Module):
             estimate, weight = self._flows(features[scale], estimate, cyclic)
             found.insert(0, (estimate[:, :2], estimate[:, 2:]))  # 2 × (B, 2, H/4, W/4)
             reliability.insert(0, (weight[:, :1], weight[:, 1:]))  # 2 × (B, 1, H/4, W/4)
-        return _Pair(maps, found, [_halves(one) for one in features], reliability)
+        return _Pair(maps, found, [_halves(one) for one in features], reliability, [])
 
     def _flows(
         self, features: Tensor, coarser: Tensor | None, cyclic: bool
@@ -427,7 +431,8 @@ class CorrectionNetwork(nn.Module):
         reduced = [given] + [
             functional.avg_pool2d(given, 2**scale) / 2**scale for scale in range(1, scales + 1)
         ]  # (2B, 2, H/2^s, W/2^s)
-        return _Pair(maps, [_halves(one) for one in reduced], [], [])
+        levels = [_local_level(*one, cyclic) for one in maps]  # (B, 1, H/2^s, W/2^s)
+        return _Pair(maps, [_halves(one) for one in reduced], [], [], levels)
 
     def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
         """Return the map at t at the finest scale, or at every one, finest first."""
@@ -447,9 +452,9 @@ class CorrectionNetwork(nn.Module):
         if coarser is not None:
             found = enlarge(coarser, 2, "bilinear", cyclic=cyclic)  # (B, 5, H, W)
             found = torch.cat([2 * found[:, :4], found[:, 4:]], dim=1)  # (B, 5, H, W)
-        level = _local_level(first, last, cyclic)  # (B, 1, H, W)
+        level = pair.levels[scale]  # (B, 1, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
-        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 17, H, W)
+        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 16, H, W)
         raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
         found = found + raw[:, :5]  # (B, 5, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
@@ -470,19 +475,20 @@ class CorrectionNetwork(nn.Module):
         t: Tensor,
         cyclic: bool,
     ) -> Tensor:
-        """Return what the U-Net sees: (B, 17, H, W)."""
+        """Return what the U-Net sees, the same for maps times any factor: (B, 16, H, W)."""
         from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
         linear = (1 - t) * first + t * last  # (B, 1, H, W)
         moved = (1 - t) * from_first + t * from_last - linear  # (B, 1, H, W)
         sharp = torch.cat([from_first, from_last, first, last, moved], dim=1)  # (B, 5, H, W)
         details = sharp - box_mean(sharp, _DETAIL_NODES, cyclic=cyclic)  # (B, 5, H, W)
         small = torch.cat([details, moved, from_first - from_last], dim=1)  # (B, 7, H, W)
-        change = (first - last) / level  # (B, 1, H, W)
         return torch.cat(
             [
-                *(first / level - 1, last / level - 1, torch.asinh(3 * change)),
+                torch.asinh(first / level - 1),
+                torch.asinh(last / level - 1),
+                torch.asinh(3 * (first - last) / level),
                 torch.asinh(_DETAIL_GAIN * small / level),
-                *(flows / _FLOW_UNIT, found[:, 4:], torch.log(level) / 3, t.expand_as(first) - 0.5),
+                *(flows / _FLOW_UNIT, found[:, 4:], t.expand_as(first) - 0.5),
             ],
             dim=1,
         )

@@ -87,6 +87,42 @@ def test_flows_found_in_a_changed_pair_are_the_changed_flows() -> None:
         assert np.abs(found + changed.forward)[where].mean() > 2  # and not the opposite
 
 
+def test_growth_in_place_is_the_same_pattern_at_both_hours() -> None:
+    sample = _interval(3)
+    shares = []
+    for seed in range(12):
+        grown = sample.grown(np.random.default_rng(seed), 0.6, cyclic=False)
+        np.testing.assert_array_equal(grown.first, sample.first)
+        pattern = np.log(grown.last / sample.last)
+        assert 0 < pattern.std() <= 0.61
+        share = np.log(grown.truth / sample.truth) / pattern
+        assert np.median(np.abs(share - np.median(share))) < 1e-3
+        shares.append(float(np.median(share)))
+        found = dis_flows(grown.first, grown.last, cyclic=False)
+        np.testing.assert_array_equal(grown.forward, found[0])
+        np.testing.assert_array_equal(grown.backward, found[1])
+    # Of t = 1/3, bent by up to a half: not what linear growth would be.
+    assert min(shares) > 1 / 3 - 0.12
+    assert max(shares) < 1 / 3 + 0.12
+    assert np.std(shares) > 0.02
+    same = sample.grown(np.random.default_rng(0), 0.0, cyclic=False)
+    np.testing.assert_array_equal(same.truth, sample.truth)
+
+
+def test_half_of_the_samples_grow() -> None:
+    truth = moving_blob(days=(0, 1), shape=(30, 40))
+    drawn = {}
+    for growth in (0.0, 0.5):
+        settings = _settings(crop=24, margin=0, amplitude=0.0, growth=growth)
+        intervals = Intervals(truth, kept_only=False)
+        rng = np.random.default_rng(6)
+        drawn[growth] = [intervals.draw(rng, settings) for _ in range(40)]
+    highest = float(truth.values.max())
+    assert all(one.last.max() <= highest for one in drawn[0.0])
+    above = sum(max(one.last.max(), one.first.max()) > 1.02 * highest for one in drawn[0.5])
+    assert 3 <= above <= 25
+
+
 def test_samples_keep_to_four_consecutive_hours_and_to_their_block() -> None:
     truth = moving_blob(days=(0, 1, 2, 4, 5), shape=(24, 24))
     starts = truth.intervals(kept_only=False)

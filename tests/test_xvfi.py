@@ -121,6 +121,22 @@ def test_the_ends_in_time_are_the_given_maps(settings):
     assert (half - first).abs().mean() > 0.1
 
 
+@pytest.mark.parametrize("factor", [0.02, 40.0])
+def test_maps_times_a_factor_give_the_result_times_the_factor(factor):
+    settings = XvfiSettings.preset("recommended")
+    network = trained(settings).double()
+    first, last, flows = (
+        one.double() if isinstance(one, torch.Tensor) else tuple(flow.double() for flow in one)
+        for one in pair(32, 48, settings)
+    )
+    with torch.no_grad():
+        made = network(first, last, 0.4, flows=flows).frame
+        times = network(factor * first, factor * last, 0.4, flows=flows).frame
+        corrected = made - XVFI(settings).double()(first, last, 0.4, flows=flows).frame
+    # The floor of the local level is all that keeps it from being exact.
+    assert (times / factor - made).abs().max() < 0.02 * corrected.abs().max()
+
+
 @pytest.mark.parametrize("form", TINY)
 def test_a_roll_by_the_total_stride_rolls_the_result(form):
     settings = TINY[form]
