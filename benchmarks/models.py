@@ -32,7 +32,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepcams_models.abpn import ABPN, FACTOR, AbpnSettings, SpatialAttention
 from deepcams_models.xvfi import XVFI, XvfiSettings
 
-NETWORKS = ["xvfi-released", "xvfi-recommended", "abpn-released", "abpn-recommended"]
+NETWORKS = [
+    *("xvfi-released", "xvfi-paper", "xvfi-recommended"),
+    *("abpn-released", "abpn-recommended"),
+]
 TIMES = (1 / 3, 2 / 3)
 REPEATS = 2
 
