@@ -132,19 +132,7 @@ class InsituRun:
         >>> result.save("out/demo").name
         'report.html'
         """
-        target = Path(folder)
-        check_target(target)
-        with whole_folder(target) as work:
-            insitu_files.write_files(
-                work,
-                self.result,
-                self.settings,
-                command=self.command,
-                clock_start=self.clock_start,
-                synthetic=self.synthetic,
-                progress=progress,
-            )
-        return target / "report.html"
+        return _written(Path(folder), insitu_files.write_files, self, progress)
 
     def __repr__(self) -> str:
         products = ", ".join(self.result.colocation.pairs.products)
@@ -350,19 +338,7 @@ class SimulationRun:
         >>> result.save("out/simulation").name
         'report.html'
         """
-        target = Path(folder)
-        check_target(target)
-        with whole_folder(target) as work:
-            simulation_files.write_files(
-                work,
-                self.result,
-                self.settings,
-                command=self.command,
-                clock_start=self.clock_start,
-                synthetic=self.synthetic,
-                progress=progress,
-            )
-        return target / "report.html"
+        return _written(Path(folder), simulation_files.write_files, self, progress)
 
     def __repr__(self) -> str:
         methods = "; ".join(
@@ -386,6 +362,27 @@ class SimulationRun:
                 f"the {task} task was not scored", hint=f"there is {', '.join(tables)}"
             )
         return tables[task]
+
+
+def _written(
+    target: Path,
+    write_files: Callable[..., None],
+    run: InsituRun | SimulationRun,
+    progress: Callable[[int, int], None] | None,
+) -> Path:
+    """Write a report whole, and return its page."""
+    check_target(target)
+    with whole_folder(target) as work:
+        write_files(
+            work,
+            run.result,
+            run.settings,
+            command=run.command,
+            clock_start=run.clock_start,
+            synthetic=run.synthetic,
+            progress=progress,
+        )
+    return target / "report.html"
 
 
 def _as_html(table: pd.DataFrame, caption: str, notes: Sequence[str], *, synthetic: bool) -> str:

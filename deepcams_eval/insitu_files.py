@@ -85,24 +85,8 @@ def write_files(
     run = describe(result, settings, command=command, synthetic=synthetic)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    write_report(
-        folder,
-        scores=result.tables.scores,
-        differences=result.tables.differences,
-        pairs=result.scored,
-        rows=result.tables.rows[settings.sample],
-        stations=result.stations,
-        qc=result.qc,
-        coverage=result.colocation.coverage,
-        notes=result.notes,
-        run=run,
-        sample=settings.sample,
-        baseline=result.baseline,
-        synthetic=synthetic,
-        lags=result.lags,
-        evidence=result.evidence,
-        progress=progress,
-    )
+    content = content_of(result, settings, run=run, synthetic=synthetic)
+    write_report(folder, content, progress=progress)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
     write_run(folder, run)

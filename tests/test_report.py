@@ -194,7 +194,7 @@ def inputs() -> dict[str, Any]:
 def report(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     steps: list[tuple[int, int]] = []
-    written = write_report(folder, **inputs, progress=lambda *step: steps.append(step))
+    written = write_report(folder, Content(**inputs), progress=lambda *step: steps.append(step))
     assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
     assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
     assert {total for _, total in steps} == {len(steps)}
@@ -204,7 +204,7 @@ def report(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def synthetic_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    write_report(folder, **make_inputs(600, ("cams",), synthetic=True))
+    write_report(folder, Content(**make_inputs(600, ("cams",), synthetic=True)))
     return folder
 
 
@@ -497,7 +497,7 @@ def test_synthetic_is_said_nowhere_else(report: Path) -> None:
 def test_undefined_scores_are_dashes_with_a_reason(tmp_path: Path) -> None:
     inputs = make_inputs(1, ("cams",))
     inputs["stations"]["r_cams"] = np.nan
-    write_report(tmp_path, **inputs)
+    write_report(tmp_path, Content(**inputs))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "R — [—]" in text
     assert "R is undefined: it needs at least two pairs in which both vary" in text

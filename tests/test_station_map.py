@@ -397,7 +397,7 @@ document.querySelector("#said").textContent = JSON.stringify(
 @in_browser
 def test_the_whole_page_in_a_browser(tmp_path: Path) -> None:
     inputs = make_inputs(400, ("cams",))
-    write_report(tmp_path, **inputs)
+    write_report(tmp_path, Content(**inputs))
     page = tmp_path / "report.html"
     text = page.read_text(encoding="utf-8")
     assert 'class="station-map"' in text

@@ -28,6 +28,7 @@ from deepcams_eval.insitu_files import (
 )
 from deepcams_eval.outputs import check_target, whole_folder, write_run
 from deepcams_eval.report import write_report
+from deepcams_eval.report.content import Content
 from deepcams_eval.score_tables import Sample, baseline_of
 
 _DEFAULTS: dict[str, Any] = {
@@ -166,8 +167,7 @@ def _write(
     write_tables(folder, written, synthetic=saved.synthetic)
     found.stations.to_parquet(folder / STATIONS_FILE, index=False)
     _stamp(run, clock)
-    write_report(
-        folder,
+    content = Content(
         scores=found.tables.scores,
         differences=found.tables.differences,
         pairs=found.scored,
@@ -182,8 +182,8 @@ def _write(
         synthetic=saved.synthetic,
         lags=found.lags,
         evidence=found.evidence,
-        progress=progress,
     )
+    write_report(folder, content, progress=progress)
     _stamp(run, clock)
     write_run(folder, run)
 

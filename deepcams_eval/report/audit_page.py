@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from deepcams_eval import published
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import records
+from deepcams_eval.report.rendering import template
 from deepcams_eval.report.tables import Table, to_markdown
 
 TITLE = "Audit of the published DeepCAMS numbers"
@@ -117,15 +116,7 @@ def render_html(
     findings, inputs, command, notes
         As in `render_markdown`.
     """
-    environment = Environment(
-        loader=PackageLoader("deepcams_eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typographic"] = wording.typographic
-    return environment.get_template("audit.html.j2").render(
+    return template("audit.html.j2").render(
         title=TITLE,
         lead=LEAD,
         source=_source(),

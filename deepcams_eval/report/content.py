@@ -33,10 +33,40 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that a report shows; see `deepcams_eval.report.write_report`.
+    """Everything that a report shows.
 
     No number in a table, a figure or a sentence is computed here or in the modules that use it:
     all are rows of `scores` and `differences`. `pairs` gives the shape of the scatter alone.
+
+    Attributes
+    ----------
+    scores, differences : pandas.DataFrame
+        The rows of ``scores.csv`` and ``differences.csv``.
+    pairs : Pairs
+        Pairs of observation and products, for the shape of the scatters.
+    rows : mapping of str to ndarray of bool, shape (pairs,)
+        By product the pairs of the sample shown; as many by year as `scores` says.
+    stations : geopandas.GeoDataFrame
+        The station table with a column ``r_<product>`` each.
+    qc : pandas.DataFrame
+        ``rule, flagged, flagged_first, stage``.
+    coverage : pandas.DataFrame
+        ``product, year, steps, paired, stations, stations_outside``.
+    notes : sequence of str
+        Assumptions and omissions that a reader must know.
+    run : mapping
+        The content of ``run.json``. ``inputs`` holds ``path``, ``bytes`` and ``sha256`` of each
+        file; ``products``, by name, the ``kind`` that decides whom the data are owed to.
+    sample : {"common", "own"}
+        The sample that tables and figures show.
+    baseline : str
+        The product that `differences` are taken from.
+    synthetic : bool
+        Whether the data are generated; then every table, figure and the page say so.
+    lags : pandas.DataFrame, optional
+        The rows of ``lags.csv``; without any the report has no section on lags.
+    evidence : sequence of Evidence
+        Each gets a section of the page, with its tables and figures.
     """
 
     scores: pd.DataFrame

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deepcams_eval import published
 from deepcams_eval.report import credit, findings, tables, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report.rendering import template
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.station_map import station_map
 from deepcams_eval.report.style import Drawing
@@ -103,20 +103,12 @@ def render_page(
     sections : sequence of Section
         What further evidence says, each with its tables and figures.
     """
-    environment = Environment(
-        loader=PackageLoader("deepcams_eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typographic"] = wording.typographic
     qc = content.qc
     images = embed(pictures)
     inputs, more = input_rows(content.run)
     years = ", ".join(map(str, content.years))
     placed = {drawing.name for one in sections for drawing in one.drawings}
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         station_map=station_map(content),
         title=f"PM2.5 against stations, {_span(content)}",
         mark=f"{SYNTHETIC} data" if content.synthetic else "",

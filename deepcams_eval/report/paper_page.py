@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from deepcams_eval import published
-from deepcams_eval.report import wording
 from deepcams_eval.report.content import SYNTHETIC
 from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
+from deepcams_eval.report.rendering import template
 from deepcams_eval.report.tables import Table
 
 PLACES = (
@@ -55,16 +53,8 @@ def render_page(
     synthetic : bool
         Whether the data are made up.
     """
-    environment = Environment(
-        loader=PackageLoader("deepcams_eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typographic"] = wording.typographic
     inputs, more = input_rows(run)
-    return environment.get_template("paper.html.j2").render(
+    return template("paper.html.j2").render(
         title="The tables and figures of Xiao et al. (2022), from these data",
         mark=f"{SYNTHETIC} data" if synthetic else "",
         asked=list(_asked(run)),

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from deepcams_eval import published
 from deepcams_eval.report import credit, simulation_tables, wording
 from deepcams_eval.report.content import SYNTHETIC, records
 from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
+from deepcams_eval.report.rendering import template
 from deepcams_eval.report.simulation_content import (
     METRICS,
     TASK_NAMES,
@@ -58,17 +57,9 @@ def render_page(content: SimulationContent, pictures: Sequence[Picture]) -> str:
     pictures : sequence of Picture
         The figures in order.
     """
-    environment = Environment(
-        loader=PackageLoader("deepcams_eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typographic"] = wording.typographic
     images = embed(pictures)
     inputs, more = input_rows(content.run)
-    return environment.get_template("simulation.html.j2").render(
+    return template("simulation.html.j2").render(
         title=f"Simulation of {content.year}: downscaling against the hourly truth",
         mark=f"{SYNTHETIC} data" if content.synthetic else "",
         asked=list(_asked(content)),

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from shapely.geometry import LineString
@@ -22,6 +21,7 @@ from shapely.geometry import LineString
 from deepcams_eval.errors import InputError
 from deepcams_eval.report import coastlines
 from deepcams_eval.report.content import SYNTHETIC, Content
+from deepcams_eval.report.rendering import template
 from deepcams_eval.report.tables import HEADLINE
 from deepcams_eval.report.wording import DECIMALS, UNIT
 
@@ -68,15 +68,8 @@ def station_map(content: Content) -> str:
     stations = content.stations
     placed = stations["longitude"].notna() & stations["latitude"].notna()
     located = stations[placed]
-    environment = Environment(
-        loader=PackageLoader("deepcams_eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     data = map_data(content, located) if len(located) else None
-    return environment.get_template("station_map.html.j2").render(
+    return template("station_map.html.j2").render(
         mark=f"{SYNTHETIC} data" if content.synthetic else "",
         sample=content.sample,
         shown=len(located),

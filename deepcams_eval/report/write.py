@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import geopandas as gpd
-import pandas as pd
 
 from deepcams_eval.evidence import Evidence
 from deepcams_eval.report import (
@@ -21,9 +17,8 @@ from deepcams_eval.report import (
     tables,
     uncertainty_report,
 )
-from deepcams_eval.report.content import BoolArray, Content, Sample
+from deepcams_eval.report.content import Content
 from deepcams_eval.report.section import Section
-from deepcams_eval.schema import Pairs
 
 _MAKERS: Mapping[str, Callable[[Evidence, Content], Section]] = {
     "added_value": added_value_report.section,
@@ -35,60 +30,19 @@ _MAKERS: Mapping[str, Callable[[Evidence, Content], Section]] = {
 
 
 def write_report(
-    folder: Path,
-    *,
-    scores: pd.DataFrame,
-    differences: pd.DataFrame,
-    pairs: Pairs,
-    rows: Mapping[str, BoolArray],
-    stations: gpd.GeoDataFrame,
-    qc: pd.DataFrame,
-    coverage: pd.DataFrame,
-    notes: Sequence[str],
-    run: Mapping[str, Any],
-    sample: Sample,
-    baseline: str,
-    synthetic: bool,
-    lags: pd.DataFrame | None = None,
-    evidence: Sequence[Evidence] = (),
-    progress: Callable[[int, int], None] | None = None,
+    folder: Path, content: Content, *, progress: Callable[[int, int], None] | None = None
 ) -> list[Path]:
     """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
 
-    Every number shown is a number of `scores`, `differences`, `qc` or `coverage`; none is
-    computed again. Errors are in µg m⁻³, NaN is undefined and shown as a dash.
+    Every number shown is one of the tables of `content`; none is computed again. Errors are in
+    µg m⁻³, NaN is undefined and shown as a dash.
 
     Parameters
     ----------
     folder : Path
         A folder that the caller renames when all is done: files are written in place.
-    scores, differences : pandas.DataFrame
-        The rows of ``scores.csv`` and ``differences.csv``.
-    pairs : Pairs
-        Pairs of observation and products, for the shape of the scatters.
-    rows : mapping of str to ndarray of bool, shape (pairs,)
-        By product the pairs of the sample shown; as many by year as `scores` says.
-    stations : geopandas.GeoDataFrame
-        The station table with a column ``r_<product>`` each.
-    qc : pandas.DataFrame
-        ``rule, flagged, flagged_first, stage``.
-    coverage : pandas.DataFrame
-        ``product, year, steps, paired, stations, stations_outside``.
-    notes : sequence of str
-        Assumptions and omissions that a reader must know.
-    run : mapping
-        The content of ``run.json``. ``inputs`` holds ``path``, ``bytes`` and ``sha256`` of each
-        file; ``products``, by name, the ``kind`` that decides whom the data are owed to.
-    sample : {"common", "own"}
-        The sample that tables and figures show.
-    baseline : str
-        The product that `differences` are taken from.
-    synthetic : bool
-        Whether the data are generated; then every table, figure and the page say so.
-    lags : pandas.DataFrame, optional
-        The rows of ``lags.csv``; without any the report has no section on lags.
-    evidence : sequence of Evidence
-        Each gets a section of the page, with its tables and figures.
+    content : Content
+        What the report shows.
     progress : callable, optional
         Called with the number of pieces done and of all pieces.
 
@@ -100,25 +54,9 @@ def write_report(
     Raises
     ------
     ValueError
-        If `rows` selects another number of pairs than `scores` says.
+        If `content.rows` selects another number of pairs than `content.scores` says.
     """
-    content = Content(
-        scores=scores,
-        differences=differences,
-        pairs=pairs,
-        rows=rows,
-        stations=stations,
-        qc=qc,
-        coverage=coverage,
-        notes=notes,
-        run=run,
-        sample=sample,
-        baseline=baseline,
-        synthetic=synthetic,
-        lags=lags,
-        evidence=evidence,
-    )
-    sections = [_MAKERS[one.name](one, content) for one in evidence]
+    sections = [_MAKERS[one.name](one, content) for one in content.evidence]
     total = figures.count_figures(content) + sum(len(one.drawings) for one in sections) + 2
     tell = progress or (lambda _done, _total: None)
     (folder / "tables").mkdir(exist_ok=True)
