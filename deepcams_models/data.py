@@ -373,9 +373,10 @@ class Interval:
     def grown(self, rng: np.random.Generator, most: float, *, cyclic: bool) -> Interval:
         """Return the interval with growth and decay that stay in their place.
 
-        Values at t are multiplied by exp(a (t + c t (1 − t))): a is smooth noise of any scale, with
-        a standard deviation of up to `most`, and c is between −1/2 and 1/2. The flows are those
-        that are found between the maps so changed: what grows in its place looks like motion.
+        Values at t are multiplied by exp(a (t + c t (1 − t))): a is smooth noise of any scale about
+        a value for the whole map, both with a standard deviation of up to `most`, and c is between
+        −1/2 and 1/2. The flows are those that are found between the maps so changed: what grows in
+        its place looks like motion.
         """
         scale = np.exp(rng.uniform(*np.log(_GROWTH_NODES)))
         noise = ndimage.gaussian_filter(
