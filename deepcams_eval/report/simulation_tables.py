@@ -42,7 +42,7 @@ DECIMALS: Mapping[str, int] = {"r": 4, "rmse": 3, "mae": 3, "mb": 3, "p99_error"
 
 UNDEFINED = (
     f"{wording.DASH} is undefined: a month without samples, a sample that does not vary (R), or "
-    "fewer than two days to resample (intervals)."
+    "too few days and tiles to resample (intervals)."
 )
 
 _OURS = "This run"
