@@ -2,7 +2,8 @@
 
 Run ``python benchmarks/nature_run.py``. Where the folder of real files is present
 (``$DEEPCAMS_REAL_DATA``, else ``../shared/real``), the same figures of the real frames stand
-beside those of the archive. The methods compared are written out here on their own, so that
+beside those of the archive, and of blocks of the nature run in climates that are drawn, which
+``--data nature`` learns from. The methods compared are written out here on their own, so that
 the archive is judged by nothing that is judged on it.
 """
 
@@ -24,6 +25,9 @@ import numpy.typing as npt
 import scipy.io
 
 from deepcams_eval.demo import DemoSettings, demo_archive
+from deepcams_eval.demo.climate import Climate
+from deepcams_eval.demo.nature import NatureRun
+from deepcams_eval.demo.settings import Block
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -77,8 +81,11 @@ def bicubic_and_backprojection(truth: Array) -> tuple[Array, Array]:
 
 def flow_frames(
     first: Array, last: Array, fractions: Iterable[float], *, wrap: bool
-) -> list[Array]:
-    """Insert frames by optical flow (DIS) on square roots with cubic backward warping."""
+) -> tuple[list[Array], Array]:
+    """Insert frames by optical flow (DIS) on square roots with cubic backward warping.
+
+    Also return how far the flow from the first map reaches, grid steps.
+    """
     mode = "wrap" if wrap else "edge"
 
     def extend(image: Array) -> Array:
@@ -112,7 +119,7 @@ def flow_frames(
         to_last = (1 - t) ** 2 * forward - t * (1 - t) * backward
         blend = (1 - t) * warp(maps[0], to_first) + t * warp(maps[1], to_last)
         frames.append(blend[inner])
-    return frames
+    return frames, np.hypot(forward[..., 0], forward[..., 1])[inner]
 
 
 @dataclass
@@ -127,7 +134,9 @@ class Resemblance:
         """Take four maps (4, rows, columns) an hour apart, µg m⁻³, north first."""
         first, last = frames[0], frames[3]
         fractions = (1 / 3, 2 / 3)
-        by_flow = flow_frames(first, last, fractions, wrap=wrap)
+        by_flow, motion = flow_frames(first, last, fractions, wrap=wrap)
+        self._add("median motion", np.median(motion))
+        self._add("90th percentile of motion", np.quantile(motion, 0.9))
         for t, target, flowed in zip(fractions, frames[1:3], by_flow, strict=True):
             self._add("linear", np.abs((1 - t) * first + t * last - target).mean())
             self._add("reversed", np.abs(t * first + (1 - t) * last - target).mean())
@@ -154,6 +163,8 @@ class Resemblance:
             "reversed / linear MAE": mean["reversed"] / mean["linear"],
             "flow / linear MAE": mean["flow"] / mean["linear"],
             "back-projection / bicubic RMSE": mean["backprojection"] / mean["bicubic"],
+            "median motion, steps in 3 h": mean["median motion"],
+            "its 90th percentile": mean["90th percentile of motion"],
             "linear MAE / mean": mean["linear"] / float(everything.mean()),
             "bicubic RMSE / mean": mean["bicubic"] / float(everything.mean()),
             "median": quantiles[0.5],
@@ -173,6 +184,15 @@ def demo_cases(root: Path, *, every: int = 12) -> Iterator[Array]:
         chosen = files[start : start + 4]
         if len({month for month, _ in groupby(chosen, key=lambda path: path.name[-18:-12])}) == 1:
             yield np.stack([_read_frame(path) for path in chosen])
+
+
+def climate_cases(count: int) -> Iterator[Array]:
+    """Yield four consecutive hourly means of each of `count` blocks in climates of their own."""
+    for seed in range(count):
+        settings = DemoSettings(seed=seed, noise=False)
+        climate = Climate.draw(np.random.default_rng(seed))
+        maps = NatureRun(settings, Block(2001, seed % 12 + 1, 1), climate).run().mean
+        yield maps[12:16, ::-1].astype(np.float64)
 
 
 def _read_frame(path: Path) -> Array:
@@ -198,11 +218,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", type=Path, help="an archive that exists already")
     parser.add_argument("--every", type=int, default=12, help="hours between cases (default 12)")
+    parser.add_argument("--climates", type=int, default=24, help="blocks drawn (default 24)")
     options = parser.parse_args()
     began = time.perf_counter()
     root = options.archive or demo_archive(DemoSettings())
     print(f"archive {root} ({time.perf_counter() - began:.1f} s)")
-    tables = {"demo": measure_demo(root, every=options.every)}
+    climates = Resemblance()
+    for frames in climate_cases(options.climates):
+        climates.add_case(frames)
+    tables = {"demo": measure_demo(root, every=options.every), "climates": climates.table()}
     beside = Path(__file__).resolve().parents[2] / "shared" / "real"
     real = Path(os.environ.get("DEEPCAMS_REAL_DATA", beside)) / "geoscf"
     if real.is_dir():

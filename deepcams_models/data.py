@@ -21,6 +21,7 @@ from torch import Tensor
 
 from deepcams_eval.degrade import FACTOR, Degradation, hours_of
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
+from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
 from deepcams_eval.demo.settings import Block
 from deepcams_eval.downscale.flow import dis_flows
@@ -317,11 +318,12 @@ def nature_truth(settings: TrainSettings) -> Truth:
 
 def _nature_block(number: int, month: int, noise: bool) -> Map:
     settings = DemoSettings(seed=_NATURE_SEED + number, noise=noise)
-    path = cache_folder() / "nature" / f"{settings.key}-{month:02d}.npz"
+    climate = Climate.draw(settings.rng("nature"))
+    path = cache_folder() / "nature" / f"{settings.key}-{month:02d}-{climate.key}.npz"
     if path.is_file():
         with np.load(path) as stored:
             return np.asarray(stored["mean"])
-    made = NatureRun(settings, Block(2001, month, BLOCK_DAYS)).run().mean
+    made = NatureRun(settings, Block(2001, month, BLOCK_DAYS), climate).run().mean
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}-{np.random.default_rng().integers(2**32):08x}.npz")
     np.savez_compressed(part, mean=made)

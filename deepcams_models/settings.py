@@ -54,8 +54,9 @@ class TrainSettings(BaseModel):
     degrade : str
         Operator that makes coarse maps; of no meaning for ``xvfi``.
     loss : {"relative", "published"}
-        ``relative``: errors divided by those of linear (bicubic) interpolation of the same
-        sample. ``published``: L1 at every scale and smoothness of the flow (only ``xvfi``).
+        ``relative``: errors divided by those that the same sample has without learning: of the
+        interpolation that an XVFI begins with (along given flows, else linear), or of bicubic
+        enlargement. ``published``: L1 at every scale and smoothness of the flow (only ``xvfi``).
     squared_share : float
         Share of the relative squared error in the ``relative`` loss.
     floor : float

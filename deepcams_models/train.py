@@ -1,9 +1,9 @@
 """Training: steps, validation, a state to go on from, several processes.
 
 The same settings give the same weights on a CPU, bit by bit, whether a run was interrupted or not,
-unless its length is given in minutes. All random numbers come from one generator, which every
-process draws the whole batch from and takes its own share: the number of processes changes
-nothing but rounding.
+unless its length is given in minutes. All random numbers come from one generator, from which every
+process draws the seeds of the whole batch and makes its own share: the number of processes
+changes nothing but rounding.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -47,6 +48,7 @@ from deepcams_models.data import (
 from deepcams_models.normalise import Normalisation
 from deepcams_models.settings import CHANGEABLE, TrainSettings
 from deepcams_models.validate import EnlargementValidation, IntervalValidation, Validation
+from deepcams_models.warping import backward_warp, intermediate_flows
 from deepcams_models.xvfi import XVFI, XvfiOutput, XvfiSettings, pyramid
 
 STATE, BEST, LOG = "state.safetensors", "best", "log.csv"
@@ -108,8 +110,14 @@ class IntervalJob:
         if published:
             return published_loss(made, truth, self.settings.smoothness)
         weight = t.view(-1, 1, 1, 1)
-        linear = (1 - weight) * first + weight * last  # (B, 1, H, W)
-        return relative_loss(made.frame, linear, truth, self.settings, self.normalisation.scale)
+        from_first, from_last = first, last
+        if flows is not None:  # as the network begins, so that fast motion counts no less
+            flow_t0, flow_t1 = intermediate_flows(*flows, weight)  # 2 × (B, 2, H, W)
+            kernel = network.settings.kernel
+            from_first = backward_warp(first, flow_t0, kernel=kernel)  # (B, 1, H, W)
+            from_last = backward_warp(last, flow_t1, kernel=kernel)  # (B, 1, H, W)
+        plain = (1 - weight) * from_first + weight * from_last  # (B, 1, H, W)
+        return relative_loss(made.frame, plain, truth, self.settings, self.normalisation.scale)
 
     def validate(self, network: XVFI, device: torch.device) -> Validation:
         """Return the scores on held-out maps."""
@@ -256,6 +264,7 @@ class Trainer:
         self.settings, self.out, self.command = settings, out, command
         if settings.threads:
             torch.set_num_threads(settings.threads)
+            cv2.setNumThreads(settings.threads)
         self.rank, self.world = _place()
         if settings.batch % (self.world * settings.accumulate):
             raise InputError(
@@ -341,8 +350,9 @@ class Trainer:
 
     def _step(self, rate: float) -> float:
         settings = self.settings
-        batch = [self.job.draw(self.rng) for _ in range(settings.batch)]
-        mine = batch[self.rank :: self.world]
+        # A generator for each sample: a process draws its own only, the same however many share.
+        seeds = self.rng.integers(2**63, size=settings.batch)[self.rank :: self.world]
+        mine = [self.job.draw(np.random.default_rng(seed)) for seed in seeds]
         part = len(mine) // settings.accumulate
         total = 0.0
         self.optimiser.zero_grad(set_to_none=True)

@@ -52,7 +52,7 @@ FEATURE_STRIDE = 4
 """Grid steps between the features of the published form, at each scale."""
 
 _UNET_STRIDE = 4
-_KNOWN = 16  # maps that the U-Net of the corrections sees
+_KNOWN = 18  # maps that the U-Net of the corrections sees
 _FLOW_UNIT = 4.0  # grid steps: flows enter the U-Net of the corrections near unit size
 _LEVEL_NODES = 17  # edge of the box whose mean is the local level
 _LEVEL_FLOOR = 1e-5  # normalised units: far below any air, but an empty map is no division by 0
@@ -454,7 +454,7 @@ class CorrectionNetwork(nn.Module):
             found = torch.cat([2 * found[:, :4], found[:, 4:]], dim=1)  # (B, 5, H, W)
         level = pair.levels[scale]  # (B, 1, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
-        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 16, H, W)
+        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 18, H, W)
         raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
         found = found + raw[:, :5]  # (B, 5, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
@@ -475,7 +475,7 @@ class CorrectionNetwork(nn.Module):
         t: Tensor,
         cyclic: bool,
     ) -> Tensor:
-        """Return what the U-Net sees, the same for maps times any factor: (B, 16, H, W)."""
+        """Return what the U-Net sees, the same for maps times any factor: (B, 18, H, W)."""
         from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
         linear = (1 - t) * first + t * last  # (B, 1, H, W)
         moved = (1 - t) * from_first + t * from_last - linear  # (B, 1, H, W)
@@ -484,8 +484,7 @@ class CorrectionNetwork(nn.Module):
         small = torch.cat([details, moved, from_first - from_last], dim=1)  # (B, 7, H, W)
         return torch.cat(
             [
-                torch.asinh(first / level - 1),
-                torch.asinh(last / level - 1),
+                *(torch.asinh(one / level - 1) for one in (first, last, from_first, from_last)),
                 torch.asinh(3 * (first - last) / level),
                 torch.asinh(_DETAIL_GAIN * small / level),
                 *(flows / _FLOW_UNIT, found[:, 4:], t.expand_as(first) - 0.5),

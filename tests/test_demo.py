@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
+from deepcams_eval.demo.climate import EUROPE, Climate
 from deepcams_eval.demo.faults import make_records
 from deepcams_eval.demo.nature import (
     MARGIN,
@@ -281,6 +282,48 @@ class TestNature:
         assert growth(1, seasonal_cycle=False) == pytest.approx(
             growth(7, seasonal_cycle=False), rel=0.01
         )
+
+    @staticmethod
+    def in_climate(climate, **changes):
+        settings = dataclasses.replace(
+            ONE_BLOCK, faults=False, **{**STILL, "wind": False, **changes}
+        )
+        return NatureRun(settings, settings.blocks[0], climate).run().instant
+
+    def test_a_climate_multiplies_the_terms_of_the_nature_run(self):
+        plain = self.in_climate(EUROPE)
+        contrast = np.log(self.in_climate(Climate(contrast=2.0))[0])
+        assert np.ptp(contrast) > 1.5 * np.ptp(np.log(plain[0]))
+        emitted = self.in_climate(EUROPE, emissions=True) - plain
+        twice = self.in_climate(Climate(emissions=2.0), emissions=True) - plain
+        inner = np.s_[:, 6:-6, 6:-6]
+        assert twice[inner] == pytest.approx(2 * emitted[inner], rel=1e-3, abs=1e-3)
+        pattern = self.in_climate(EUROPE, static_pattern=True) / plain
+        half = self.in_climate(Climate(pattern=0.5), static_pattern=True) / plain
+        assert np.allclose(half[0], np.sqrt(pattern[0]), rtol=1e-4)
+        aired = self.in_climate(Climate(ventilation=4.0), mixing=True)[-1]
+        assert aired.sum() < 0.98 * self.in_climate(EUROPE, mixing=True)[-1].sum()
+        moved = [
+            self.in_climate(Climate(wind=factor), wind=True)[1] - plain[0] for factor in (0.5, 1.0)
+        ]
+        assert 1.5 < np.abs(moved[1]).mean() / np.abs(moved[0]).mean() < 2.2
+
+    def test_over_the_sea_nothing_is_emitted_and_nothing_keeps_its_place(self):
+        terms = {"emissions": True, "plumes": True, "mixing": True, "static_pattern": True}
+        sea, land = (
+            self.in_climate(Climate(sea=share, diffusion=0.0), **terms) for share in (1.0, 0.0)
+        )
+        still = self.in_climate(EUROPE)
+        assert np.allclose(sea, still, rtol=0.02)
+        assert not np.allclose(land, still, rtol=0.2)
+        half = self.in_climate(Climate(sea=0.5, diffusion=0.0), **terms)
+        alike = [np.isclose(half[-1], one[-1], rtol=0.02).mean() for one in (still, land)]
+        assert min(alike) > 0.2
+
+    def test_drawn_climates_differ_and_repeat(self):
+        drawn = [Climate.draw(np.random.default_rng(seed)) for seed in (0, 1, 0)]
+        assert drawn[0] == drawn[2] != drawn[1]
+        assert len({one.key for one in (*drawn, EUROPE)}) == 3
 
     def test_wind_has_no_divergence(self):
         settings = DemoSettings()

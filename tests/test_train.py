@@ -260,6 +260,15 @@ def test_the_relative_loss_is_one_for_plain_interpolation_whatever_the_amplitude
     assert torch.isfinite(relative_loss(made, truth, truth, settings, 1.0))
 
 
+def test_the_relative_loss_of_an_xvfi_that_has_not_learned_is_one(tmp_path: Path) -> None:
+    trainer = Trainer(TrainSettings.make({**BASE, "steps": 1, "floor": 1e-4}), tmp_path, TRUTH)
+    drawn = [trainer.job.draw(np.random.default_rng(seed)) for seed in range(12)]
+    samples = [one for one in drawn if one.first.std() > 1]
+    assert len(samples) > 3
+    loss = trainer.job.loss(trainer.network, samples, torch.device("cpu"))
+    assert float(loss.detach()) == pytest.approx(1, abs=1e-4)
+
+
 def test_the_published_loss_of_a_perfect_map_is_the_smoothness_alone() -> None:
     truth = torch.full((1, 1, 16, 16), 0.5)
     with torch.no_grad():

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
+from deepcams_eval.demo.climate import EUROPE, Climate
 from deepcams_eval.demo.places import CITIES
 from deepcams_eval.demo.settings import SPACING_DEG, Block, DemoSettings
 from deepcams_eval.demo.waves import TravellingWaves
@@ -54,22 +55,34 @@ class NatureRun:
     block : Block
         Random numbers depend on the seed and on its year and month only, so that a block is the
         same whichever others are made.
+    climate : Climate, optional
+        How it differs from the archive.
     """
 
-    def __init__(self, settings: DemoSettings, block: Block) -> None:
+    def __init__(self, settings: DemoSettings, block: Block, climate: Climate = EUROPE) -> None:
         self.settings = settings
         self.block = block
+        self.climate = climate
         pad: FloatArray = SPACING_DEG * np.arange(1.0, MARGIN + 1)
         self.latitude = _extend(settings.latitude, pad)
         self.longitude = _extend(settings.longitude, pad)
-        wind, air, fires, noise = (
-            settings.rng("nature", block.year, block.month, part) for part in range(4)
+        wind, air, fires, noise, coast, showers, dust = (
+            settings.rng("nature", block.year, block.month, part) for part in range(7)
         )
+        shape = len(self.latitude), len(self.longitude)
+        self._land = _draw_land(coast, shape, climate.sea)
+        self._showers = TravellingWaves(
+            self.latitude, self.longitude, showers, length_deg=(1, 6), count=40
+        )
+        self._dust = np.maximum(_smooth_noise(dust, shape, 5) - 1.5, 0.0)
         self.wind = Wind(settings, block, self.latitude, self.longitude, wind)
-        self._air = AirMasses(settings, block, self.latitude, self.longitude, air)
-        self._sources = Sources(settings, block, self.latitude, self.longitude, fires)
-        self._noise = Noise((len(self.latitude), len(self.longitude)), noise)
-        self._pattern = static_pattern(settings, self.latitude, self.longitude)
+        self._air = AirMasses(settings, block, self.latitude, self.longitude, air, climate.contrast)
+        self._sources = Sources(
+            settings, block, self.latitude, self.longitude, fires, climate, self._land
+        )
+        self._noise = Noise(shape, noise)
+        pattern = static_pattern(settings, self.latitude, self.longitude)
+        self._pattern = climate.pattern * self._land * pattern
         self._sponge = _sponge(len(self.latitude), len(self.longitude))
         self._winds: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._start_hour = int(block.start.astype("datetime64[h]").astype(int)) % 24
@@ -109,7 +122,7 @@ class NatureRun:
                 tracer = carry(tracer) if self.settings.wind else tracer
                 tracer = rest + (tracer - rest) * loss + gain
                 if self.settings.mixing:
-                    tracer = diffuse(tracer, self.latitude)
+                    tracer = diffuse(tracer, self.latitude, self.climate.diffusion)
                 tracer += self._sponge * (inflow - tracer)
                 step = hour * STEPS_PER_HOUR + part
                 if step >= 0:
@@ -119,7 +132,8 @@ class NatureRun:
         """Return the wind at a full hour; it is asked for by both hours that meet there."""
         if hour not in self._winds:
             self._winds = {past: wind for past, wind in self._winds.items() if past >= hour - 1}
-            self._winds[hour] = self.wind.at(hour)
+            u, v = self.wind.at(hour)
+            self._winds[hour] = self.climate.wind * u, self.climate.wind * v
         return self._winds[hour]
 
     def _carrier(self, hour: int) -> Advection:
@@ -135,12 +149,22 @@ class NatureRun:
         towards_free_air = np.zeros(shape)
         if self.settings.deposition:
             rate += 1 / 70.0 + 0.12 * self.wind.rain(hour)
+            if self.climate.showers:
+                rate += self.climate.showers * np.maximum(self._showers.at(hour) - 1.2, 0.0)
         if self.settings.mixing:
-            towards_free_air = np.broadcast_to(self._ventilation(hour), shape)
+            towards_free_air = self.climate.ventilation * self._land * self._ventilation(hour)
         total = rate + towards_free_air
         share = towards_free_air / np.maximum(total, 1e-12)
         step_h = 1.0 / STEPS_PER_HOUR
-        return self._sources.at(hour) * step_h, np.exp(-total * step_h), FREE_AIR * share
+        gain = self._sources.at(hour)
+        if self.climate.dust:
+            gain += self.climate.dust * self._land * self._dust * self._gusts(hour)
+        return gain * step_h, np.exp(-total * step_h), FREE_AIR * share
+
+    def _gusts(self, hour: float) -> FloatArray:
+        """Return how much dust the wind lifts: the square of what it has above 6 m s⁻¹, over 16."""
+        u, v = self._wind_at(int(np.floor(hour)))
+        return np.asarray((np.maximum(np.hypot(u, v) - 6.0, 0.0) / 4.0) ** 2)
 
     def _ventilation(self, hour: float) -> FloatArray:
         """Return the rate at which the growing boundary layer takes in free air, h⁻¹, (nx,)."""
@@ -226,11 +250,14 @@ DIFFUSIVITY = 1000.0
 """Horizontal mixing, m² s⁻¹."""
 
 
-def diffuse(tracer: FloatArray, latitude: FloatArray) -> FloatArray:
-    """Return the tracer after one step of horizontal diffusion; mass is conserved inside."""
+def diffuse(tracer: FloatArray, latitude: FloatArray, factor: float = 1.0) -> FloatArray:
+    """Return the tracer after one step of horizontal diffusion; mass is conserved inside.
+
+    `factor` is on the diffusivity.
+    """
     cell_m = EARTH_RADIUS_M * np.radians(SPACING_DEG)
     cosine = np.cos(np.radians(latitude))[:, None]
-    number = DIFFUSIVITY * STEP_S / cell_m**2
+    number = factor * DIFFUSIVITY * STEP_S / cell_m**2
     northward = np.diff(tracer, axis=0) * (cosine[1:] + cosine[:-1]) / 2
     eastward = np.diff(tracer, axis=1)
     result = tracer.copy()
@@ -255,8 +282,10 @@ class AirMasses:
         latitude: FloatArray,
         longitude: FloatArray,
         rng: np.random.Generator,
+        contrast: float = 1.0,
     ) -> None:
         winter = seasonal(block.month) if settings.seasonal_cycle else 0.0
+        self._spread = 1.2 * contrast
         # Places are counted from the middle of Europe, so that a smaller region has its own level.
         south = (46.5 - latitude)[:, None] / 13.5
         east = (longitude - 12.0) / 24.0
@@ -265,7 +294,7 @@ class AirMasses:
 
     def at(self, hour: float) -> FloatArray:
         """Return the field at `hour` since the start of the block, shape (ny, nx)."""
-        return np.asarray(np.exp(self._level + 1.2 * np.tanh(1.8 * self._waves.at(hour))))
+        return np.asarray(np.exp(self._level + self._spread * np.tanh(1.8 * self._waves.at(hour))))
 
 
 class Sources:
@@ -278,12 +307,15 @@ class Sources:
         latitude: FloatArray,
         longitude: FloatArray,
         rng: np.random.Generator,
+        climate: Climate,
+        land: FloatArray,
     ) -> None:
         self._settings = settings
         self._longitude = longitude
         self._winter = seasonal(block.month) if settings.seasonal_cycle else 0.0
         self._start_hour = int(block.start.astype("datetime64[h]").astype(int)) % 24
-        self._surface = emission_map(settings, latitude, longitude)
+        self._surface = climate.emissions * land * emission_map(settings, latitude, longitude)
+        self._plumes = climate.plumes * land
         self._fires = _draw_fires(settings, block, latitude, longitude, rng, self._winter)
 
     def at(self, hour: float) -> FloatArray:
@@ -299,7 +331,7 @@ class Sources:
                     if self._settings.daily_cycle:
                         clock = local[fire.column]
                         afternoon = 1 + 0.8 * np.cos(2 * np.pi * (clock - 15) / 24)
-                    rate[fire.window] += fire.rate * afternoon
+                    rate[fire.window] += self._plumes[fire.window] * fire.rate * afternoon
         return rate
 
     def _daily(self, local: FloatArray) -> FloatArray:
@@ -422,6 +454,14 @@ def static_pattern(
     relief = _smooth_noise(rng, shape, 2.5)
     coast = np.tanh(6 * _smooth_noise(rng, shape, 12))
     return 0.06 * fine + 0.08 * relief + 0.15 * coast
+
+
+def _draw_land(rng: np.random.Generator, shape: tuple[int, int], sea: float) -> FloatArray:
+    """Return 1 over land and 0 over the sea, with coasts a few cells wide, shape (ny, nx)."""
+    if sea in (0.0, 1.0):
+        return np.full(shape, 1.0 - sea)
+    height = _smooth_noise(rng, shape, 20)
+    return np.asarray(0.5 + 0.5 * np.tanh(10 * (height - np.quantile(height, sea))))
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: float) -> FloatArray:
