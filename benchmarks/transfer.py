@@ -2,12 +2,12 @@
 
     python benchmarks/transfer.py [CHECKPOINT ...] [--maps 8]
 
-Held-out days of the synthetic archive, with noise, and blocks of the nature run, without, each in a
-climate of its own and none of those that ``--seed 0`` learns from: as they are, times 0.1 and 10
+Held-out days of the synthetic archive, with noise, and blocks of the nature run, without, each in
+a climate of its own and none of those that ``--seed 0`` learns from: as they are, times 0.1 and 10
 (the air of an ocean, and smoke), and, in time, stretched along longitude as maps near a pole are,
-and with a daily cycle that stays in its place. Each row gives RMSE and MAE as shares of those of the
-best method without learning on the same maps: below 1 is better. Without a checkpoint, those that
-come with the package are scored.
+and with a daily cycle that stays in its place. Each row gives RMSE and MAE as shares of those of
+the best method without learning on the same maps: below 1 is better. Without a checkpoint, those
+that come with the package are scored.
 """
 
 from __future__ import annotations

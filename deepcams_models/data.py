@@ -289,7 +289,7 @@ def _within_memory(
 
 
 def nature_truth(settings: TrainSettings) -> Truth:
-    """Return blocks of the nature run, each with a seed of its own, made once and kept.
+    """Return blocks of the nature run, each with a climate of its own, made once and kept.
 
     None is a block of the synthetic archive: seeds differ.
     """
@@ -311,7 +311,7 @@ def nature_truth(settings: TrainSettings) -> Truth:
         longitude=np.asarray(grid.longitude),
         stamp="mean",
         years=(2001,),
-        source=f"{settings.nature_blocks} blocks of the nature run",
+        source=f"{settings.nature_blocks} blocks of the nature run in climates of their own",
         synthetic=True,
     )
 

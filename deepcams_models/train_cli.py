@@ -32,7 +32,7 @@ def train(
         str,
         typer.Option(
             help="Folder with geoscf/, 'demo' for the synthetic archive, 'nature' for more "
-            "blocks of its nature run, or 'demo+nature'."
+            "blocks of its nature run, each in a climate of its own, or 'demo+nature'."
         ),
     ] = "demo",
     train_years: Annotated[
