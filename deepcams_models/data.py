@@ -382,7 +382,9 @@ class Interval:
         """
         scale = np.exp(rng.uniform(*np.log(_GROWTH_NODES)))
         noise = ndimage.gaussian_filter(
-            rng.standard_normal(self.first.shape), scale, mode=("reflect", "wrap")
+            rng.standard_normal(self.first.shape),
+            scale,
+            mode=("reflect", "wrap" if cyclic else "reflect"),
         )
         pattern = rng.uniform(0, most) * (noise / noise.std() + rng.normal())
         bend = rng.uniform(-0.5, 0.5)

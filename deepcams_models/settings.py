@@ -20,6 +20,10 @@ CHANGEABLE = ("steps", "minutes", "valid_every", "valid_maps", "threads", "memor
 """What may differ when a run goes on: how long, how often and on what, never what is learned."""
 
 
+ONLY: Mapping[str, Network] = {"growth": "xvfi", "smoothness": "xvfi", "degrade": "abpn"}
+"""What has a meaning for one network alone."""
+
+
 class TrainSettings(BaseModel):
     """Settings of one training; unknown keys are refused.
 
@@ -52,7 +56,7 @@ class TrainSettings(BaseModel):
     scale : float
         Of the normalisation, µg m⁻³.
     degrade : str
-        Operator that makes coarse maps; of no meaning for ``xvfi``.
+        Operator that makes coarse maps. Only ``abpn``.
     loss : {"relative", "published"}
         ``relative``: errors divided by those that the same sample has without learning: of the
         interpolation that an XVFI begins with (along given flows, else linear), or of bicubic
@@ -148,12 +152,15 @@ class TrainSettings(BaseModel):
         Raises
         ------
         InputError
-            Naming the first key that is unknown or has no valid value.
+            Naming the first key that is unknown, has no valid value, or no meaning for the network.
         """
         key = str(values.get("network")), str(values.get("preset"))
         base = dict(PRESET_DEFAULTS.get(key[0], {})) | dict(PRESET_DEFAULTS.get("-".join(key), {}))
         if values.get("minutes") is not None:
             base.pop("steps", None)
+        for name, network in ONLY.items():
+            if name in values and key[0] != network:
+                raise InputError(f"{name} has no meaning for {key[0]}", hint="leave it out")
         try:
             return cls.model_validate(base | dict(values))
         except ValidationError as error:

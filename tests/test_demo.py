@@ -308,6 +308,20 @@ class TestNature:
         ]
         assert 1.5 < np.abs(moved[1]).mean() / np.abs(moved[0]).mean() < 2.2
 
+    def test_showers_wash_out_where_they_are_and_strong_wind_lifts_dust(self):
+        dry = self.in_climate(EUROPE, deposition=True)[6]
+        wet = self.in_climate(Climate(showers=2.0), deposition=True)[6]
+        share = (wet / dry)[6:-6, 6:-6]
+        assert share.min() < 0.5
+        assert np.quantile(share, 0.9) > 0.99
+        calm, windy = (
+            self.in_climate(Climate(dust=10.0), wind=blows) - self.in_climate(EUROPE, wind=blows)
+            for blows in (False, True)
+        )
+        assert not calm.any()
+        assert windy[-1].max() > 1
+        assert windy[-1].min() > -0.5
+
     def test_over_the_sea_nothing_is_emitted_and_nothing_keeps_its_place(self):
         terms = {"emissions": True, "plumes": True, "mixing": True, "static_pattern": True}
         sea, land = (
