@@ -316,7 +316,7 @@ class PlainXvfi(nn.Module):
             moved = (1 - t) * warped[0] + t * warped[1] - (1 - t) * first - t * last
             sharp = [*warped, first, last, moved]
             details = [one - plain_box_mean(one, 3, cyclic) for one in sharp]
-            known = [torch.asinh(one / level - 1) for one in (first, last)]
+            known = [torch.asinh(one / level - 1) for one in (first, last, *warped)]
             known.append(torch.asinh(3 * (first - last) / level))
             small = [*details, moved, warped[0] - warped[1]]
             known += [torch.asinh(15 * one / level) for one in small]
