@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deepcams_eval.fairmode import (
@@ -73,10 +73,13 @@ def test_an_error_of_amplitude_stands_on_the_right() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), min_size=2, max_size=60))
+@example([(0.0, 0.0), (1.6272997268863492, 1.6272997268863492)])  # both 0 but for rounding
 def test_the_distance_from_the_origin_is_the_indicator(values: list[tuple[float, float]]) -> None:
     observed, estimate = ([one[i] for one in values] for i in (0, 1))
     row = station_indicators(daily({"a": observed}, {"a": estimate})).iloc[0]
-    assert math.hypot(row["target_x"], row["target_y"]) == pytest.approx(row["mqi"], rel=1e-6)
+    assert math.hypot(row["target_x"], row["target_y"]) == pytest.approx(
+        row["mqi"], rel=1e-6, abs=1e-6
+    )
     u = [0.36 * math.sqrt(0.75 * one**2 + 0.25 * 25**2) for one in observed]
     error = [(float(np.float32(m)) - o) ** 2 for o, m in zip(observed, estimate, strict=True)]
     expected = math.sqrt(sum(error) / sum(one**2 for one in u)) / 2
