@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from deepcams_eval.demo.settings import as_json, digest
+
 
 @dataclass(frozen=True)
 class Climate:
-    """Factors on the terms of the nature run; those of 1 leave it as it is.
+    """Factors on the terms of the nature run, and terms that the archive has not.
+
+    The defaults leave it as it is.
 
     Attributes
     ----------
@@ -30,9 +31,9 @@ class Climate:
     diffusion : float
         On the horizontal diffusivity: how smooth the smallest scales are.
     dust : float
-        What the wind lifts from deserts at 10 m s⁻¹, µg m⁻³ h⁻¹; the archive has none.
+        What the wind lifts from deserts at 10 m s⁻¹, µg m⁻³ h⁻¹.
     showers : float
-        Rate of removal in showers of 1° to 3°, h⁻¹; the archive has none.
+        Rate of removal in showers of 1° to 3°, h⁻¹.
     sea : float
         Share of the region, 0 to 1, in which nothing is emitted, nothing has a daily cycle, and
         nothing keeps its place.
@@ -72,8 +73,7 @@ class Climate:
     @property
     def key(self) -> str:
         """Hash of the factors."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest(as_json(self))
 
 
 EUROPE = Climate()

@@ -6,12 +6,15 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from deepcams_eval.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 GENERATOR_VERSION = "1"
 """Changes whenever a file would differ for the same settings; it stands in the files."""
@@ -136,7 +139,7 @@ class DemoSettings:
 
     def to_json(self) -> str:
         """Return the settings as one JSON object."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return as_json(self)
 
     def rng(self, purpose: str, *numbers: int) -> np.random.Generator:
         """Return a generator of its own for each purpose, so that none disturbs another."""
@@ -146,8 +149,7 @@ class DemoSettings:
     @property
     def key(self) -> str:
         """Name of the archive in the cache: its version and a hash of the settings."""
-        digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
-        return f"demo-v{ARCHIVE_VERSION}-{digest}"
+        return f"demo-v{ARCHIVE_VERSION}-{digest(self.to_json())}"
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -206,6 +208,16 @@ class Block:
     def frame_times(self) -> npt.NDArray[np.datetime64]:
         """Hourly instants, both ends included, shape (hours + 1,), datetime64[s]."""
         return np.asarray(self.start + np.arange(self.hours + 1) * np.timedelta64(3600, "s"))
+
+
+def as_json(settings: DataclassInstance) -> str:
+    """Return the fields of a dataclass as one JSON object, sorted by name."""
+    return json.dumps(dataclasses.asdict(settings), sort_keys=True)
+
+
+def digest(text: str) -> str:
+    """Return a short hash, as names in the cache have."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def last_sunday(year: int, month: int) -> Instant:
