@@ -68,7 +68,7 @@ def inputs(name: str, rows: int, columns: int, device: str) -> list[Tensor]:
     if kind == "xvfi":
         maps = [smooth(1, 1, 1.0), smooth(1, 1, 1.0)]
         given = XvfiSettings.preset(preset).initial_flow == "dis"
-        return maps + ([smooth(2, 1, 3.0), smooth(2, 1, 3.0)] if given else [])
+        return maps + ([smooth(2, 1, 3.0), smooth(2, 1, 3.0), smooth(2, 1, 0.3)] if given else [])
     given = AbpnSettings.preset(preset).start == "given"
     return [smooth(1, 1, 1.0)] + ([smooth(1, FACTOR, 1.0)] if given else [])
 
@@ -78,8 +78,9 @@ def call(network: nn.Module, name: str) -> Callable[[list[Tensor]], Tensor]:
 
     def interpolate(given: list[Tensor]) -> Tensor:
         flows = (given[2], given[3]) if len(given) > 2 else None
+        sun = given[4] if len(given) > 2 else None
         result: Tensor = network.interpolate(  # type: ignore[operator]  # both kinds have it
-            given[0], given[1], TIMES, flows=flows, cyclic=True
+            given[0], given[1], TIMES, flows=flows, sun=sun, cyclic=True
         )
         return result
 

@@ -209,6 +209,7 @@ class PlainXvfi(nn.Module):
         times: Sequence[float],
         *,
         flows: Flows | None = None,
+        sun: Tensor | None = None,
         cyclic: bool = False,
     ) -> Tensor:
         """As `XVFI.interpolate`, each time from the start."""
@@ -223,7 +224,8 @@ class PlainXvfi(nn.Module):
                 frame = self._by_motion(maps, t, cyclic)
             else:
                 given = [padding.pad(one) for one in flows]
-                frame = self._by_corrections(maps, given, t, cyclic)
+                shines = None if sun is None else padding.pad(sun)
+                frame = self._by_corrections(maps, given, shines, t, cyclic)
             frames.append(padding.crop(frame))
         return torch.cat(frames, dim=1)
 
@@ -295,7 +297,12 @@ class PlainXvfi(nn.Module):
         return blended / ((1 - t) * mask + t * (1 - mask)) + refined[:, 1:]
 
     def _by_corrections(
-        self, maps: list[list[Tensor]], given: list[Tensor], t: float, cyclic: bool
+        self,
+        maps: list[list[Tensor]],
+        given: list[Tensor],
+        sun: Tensor | None,
+        t: float,
+        cyclic: bool,
     ) -> Tensor:
         found = None
         for scale in range(self.settings.scales, -1, -1):
@@ -322,6 +329,8 @@ class PlainXvfi(nn.Module):
             known += [torch.asinh(15 * one / level) for one in small]
             known += [torch.cat(flows, 1) / 4, found[:, 4:]]
             known.append(torch.full_like(first, t - 0.5))
+            if sun is not None:
+                known.append(functional.avg_pool2d(sun, 2**scale))
             raw = self.network.correct(torch.cat(known, 1), cyclic) * self.network.steps
             found = found + raw[:, :5]
         warped, _ = self._warped(first, last, starts, found, t, cyclic)

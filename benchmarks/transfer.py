@@ -54,7 +54,7 @@ def stretched(truth: Truth) -> Truth:
     """Return the western part, `STRETCH` times as wide."""
     columns = truth.values.shape[2] // STRETCH
     wide = ndimage.zoom(truth.values[:, :, :columns], (1, 1, STRETCH), order=3)
-    longitude = truth.longitude[0] + 0.25 * np.arange(wide.shape[2])
+    longitude = truth.longitude[0] + 0.25 / STRETCH * np.arange(wide.shape[2])  # as the sun sees
     return replace(truth, values=np.maximum(wide, 0).astype(np.float32), longitude=longitude)
 
 

@@ -250,6 +250,14 @@ def stamp_of(field: xr.DataArray) -> Stamp:
     )
 
 
+def middles_of(field: xr.DataArray) -> npt.NDArray[np.datetime64]:
+    """Return the instants of points, or the middles of the intervals of means."""
+    if stamp_of(field) == "point":
+        return field["time"].values.astype(TIME_DTYPE)
+    start, end = (field[name].values.astype(TIME_DTYPE) for name in ("time_start", "time_end"))
+    return np.asarray(start + (end - start) // 2)
+
+
 def spacing_deg(coordinate: FloatArray) -> float:
     """Return the median spacing of a coordinate in degrees; NaN for a single value."""
     if len(coordinate) < 2:

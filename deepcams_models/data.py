@@ -30,6 +30,7 @@ from deepcams_eval.downscale.spatial import BackProjection, Bicubic
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
 from deepcams_eval.schema import Stamp, make_field, spans_globe, stamp_of
 from deepcams_eval.simulation.plan import fitted_to
+from deepcams_eval.solar import cosine_of_zenith
 from deepcams_eval.sources.layout import find_data
 from deepcams_eval.sources.product import open_product
 from deepcams_models.settings import TrainSettings
@@ -90,6 +91,12 @@ class Truth:
     def at(self, chosen: npt.NDArray[np.bool_]) -> Self:
         """Return some of the hours."""
         return replace(self, values=self.values[chosen], hours=self.hours[chosen])
+
+    @property
+    def instants(self) -> npt.NDArray[np.datetime64]:
+        """Instant of each map, or the middle of its hour, UTC."""
+        half = np.timedelta64(30 if self.stamp == "mean" else 0, "m")
+        return np.asarray(self.hours.astype("datetime64[h]").astype("datetime64[us]") + half)
 
     def target(self, index: int) -> Target:
         """Return the time and the grid of one hour, as a method of downscaling gets them."""
@@ -293,16 +300,18 @@ def nature_truth(settings: TrainSettings) -> Truth:
 
     None is a block of the synthetic archive: seeds differ.
     """
-    made = [
-        _nature_block(settings.seed * 1000 + number, number % 12 + 1, settings.nature_noise)
+    blocks = [
+        Block(2001 + number // 12, number % 12 + 1, BLOCK_DAYS)
         for number in range(settings.nature_blocks)
     ]
+    made = [
+        _nature_block(settings.seed * 1000 + number, block, settings.nature_noise)
+        for number, block in enumerate(blocks)
+    ]
     grid = DemoSettings()
-    # Blocks follow each other with a day between, so that none continues another.
     hours = [
-        (number * (BLOCK_DAYS + 1) + int(np.datetime64("2001-01-01", "D").astype(int))) * 24
-        + np.arange(len(values))
-        for number, values in enumerate(made)
+        block.start.astype("datetime64[h]").astype(np.int64) + np.arange(block.hours)
+        for block in blocks
     ]
     return Truth(
         values=np.concatenate(made),
@@ -310,20 +319,20 @@ def nature_truth(settings: TrainSettings) -> Truth:
         latitude=np.asarray(grid.latitude),
         longitude=np.asarray(grid.longitude),
         stamp="mean",
-        years=(2001,),
+        years=tuple(sorted({block.year for block in blocks})),
         source=f"{settings.nature_blocks} blocks of the nature run in climates of their own",
         synthetic=True,
     )
 
 
-def _nature_block(number: int, month: int, noise: bool) -> Map:
+def _nature_block(number: int, block: Block, noise: bool) -> Map:
     settings = DemoSettings(seed=_NATURE_SEED + number, noise=noise)
     climate = Climate.draw(settings.rng("nature"))
-    path = cache_folder() / "nature" / f"{settings.key}-{month:02d}-{climate.key}.npz"
+    path = cache_folder() / "nature" / f"{settings.key}-{block.name}-{climate.key}.npz"
     if path.is_file():
         with np.load(path) as stored:
             return np.asarray(stored["mean"])
-    made = NatureRun(settings, Block(2001, month, BLOCK_DAYS), climate).run().mean
+    made = NatureRun(settings, block, climate).run().mean
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}-{np.random.default_rng().integers(2**32):08x}.npz")
     np.savez_compressed(part, mean=made)
@@ -340,6 +349,8 @@ class Interval:
     first, last, truth : ndarray, shape (row, column)
     forward, backward : ndarray, shape (row, column, 2)
         F01 and F10.
+    sun : ndarray, shape (row, column, 2)
+        Cosine of the sun's angle from the zenith at both ends.
     t : float
     """
 
@@ -348,11 +359,14 @@ class Interval:
     truth: Map
     forward: Flow
     backward: Flow
+    sun: Map
     t: float
 
     def reversed_in_time(self) -> Interval:
         """Return the interval as it looks backwards."""
-        return Interval(self.last, self.first, self.truth, self.backward, self.forward, 1 - self.t)
+        sun = self.sun[..., ::-1]
+        flows = self.backward, self.forward
+        return Interval(self.last, self.first, self.truth, *flows, sun, 1 - self.t)
 
     def mirrored(self, axis: int) -> Interval:
         """Return the interval with its rows (0) or columns (1) in reverse."""
@@ -361,12 +375,13 @@ class Interval:
 
     def transposed(self) -> Interval:
         """Return the interval with rows and columns exchanged."""
-        return self._with(np.transpose, lambda flow: flow.transpose(1, 0, 2)[..., ::-1])
+        turned = self._with(np.transpose, lambda flow: flow.transpose(1, 0, 2)[..., ::-1])
+        return replace(turned, sun=self.sun.transpose(1, 0, 2))
 
     def scaled(self, factor: float) -> Interval:
         """Return the interval with every value times `factor`; motion stays."""
         scale = np.float32(factor)
-        return self._with(lambda one: one * scale, lambda flow: flow)
+        return replace(self._with(lambda one: one * scale, lambda flow: flow), sun=self.sun)
 
     def cut(self, window: tuple[slice, slice]) -> Interval:
         """Return a part; flows may lead out of it."""
@@ -394,7 +409,7 @@ class Interval:
             for one, share in ((self.truth, growth), (self.last, 1.0))
         )
         flows = dis_flows(self.first, last, cyclic=cyclic)
-        return Interval(self.first, last, truth, *flows, self.t)
+        return Interval(self.first, last, truth, *flows, self.sun, self.t)
 
     def _with(self, of_map: Any, of_flow: Any) -> Interval:
         return Interval(
@@ -403,6 +418,7 @@ class Interval:
             of_map(self.truth),
             of_flow(self.forward),
             of_flow(self.backward),
+            of_map(self.sun),
             self.t,
         )
 
@@ -415,6 +431,9 @@ class Intervals:
     truth : Truth
     kept_only : bool
         Whether intervals begin at 00, 03, … UTC only; else at any hour.
+    reverse : bool
+        Whether half of the samples are reversed in time. What sees the sun must not learn from
+        these: a day does not run backwards.
 
     Raises
     ------
@@ -422,8 +441,8 @@ class Intervals:
         If there are no four consecutive hours.
     """
 
-    def __init__(self, truth: Truth, *, kept_only: bool) -> None:
-        self.truth = truth
+    def __init__(self, truth: Truth, *, kept_only: bool, reverse: bool = True) -> None:
+        self.truth, self.reverse = truth, reverse
         self.starts = truth.intervals(kept_only=kept_only)
         if not self.starts:
             raise NoDataError(
@@ -446,6 +465,13 @@ class Intervals:
         """Return the first and the last map."""
         return self.truth.values[start], self.truth.values[start + STEP_H]
 
+    def sun(self, start: int) -> Map:
+        """Return the cosine of the sun's angle from the zenith at both ends, (row, column, 2)."""
+        truth = self.truth
+        ends = truth.instants[[start, start + STEP_H]]
+        sun = cosine_of_zenith(ends, truth.latitude, truth.longitude)
+        return np.moveaxis(sun, 0, -1).astype(np.float32)
+
     def draw(self, rng: np.random.Generator, settings: TrainSettings) -> Interval:
         """Return one sample: any interval, hour, window, orientation, direction and amplitude.
 
@@ -454,12 +480,16 @@ class Intervals:
         start = self.starts[int(rng.integers(len(self.starts)))]
         hour = int(rng.integers(1, STEP_H))
         whole = Interval(
-            *self.ends(start), self.truth.values[start + hour], *self.flows(start), hour / STEP_H
+            *self.ends(start),
+            self.truth.values[start + hour],
+            *self.flows(start),
+            self.sun(start),
+            hour / STEP_H,
         )
         if settings.growth and rng.random() < 0.5:
             whole = whole.grown(rng, settings.growth, cyclic=self.truth.cyclic)
         sample = whole.cut(_window(rng, whole.first.shape, settings.crop))
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self.reverse:
             sample = sample.reversed_in_time()
         for axis in (0, 1):
             if rng.random() < 0.5:

@@ -25,6 +25,7 @@ from deepcams_eval.downscale.spatial import BackProjection, enlarger, require_sa
 from deepcams_eval.downscale.temporal import Interval, IntervalMethod, linear
 from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_eval.schema import FloatArray, spans_globe, stamp_of
+from deepcams_eval.solar import cosine_of_zenith
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -214,14 +215,20 @@ class Xvfi(_Described, IntervalMethod):
         flows = None
         if trained.module.settings.initial_flow == "dis":
             flows = dis_flows(first, last, cyclic=cyclic)
+        given = sun = None
+        if flows is not None:
+            given = tuple(trained.plain_tensor(np.moveaxis(flow, -1, 0))[None] for flow in flows)
+        if trained.module.settings.sun:
+            ends = interval.stamps[[interval.before, interval.before + 1]]
+            cosine = cosine_of_zenith(ends, interval.latitude, interval.longitude)
+            sun = trained.plain_tensor(cosine)[None]  # (1, 2, H, W)
         with torch.inference_mode():
             made = trained.module.interpolate(
                 trained.tensor(_filled(first, last)),
                 trained.tensor(_filled(last, first)),
                 [float(t) for t in fractions],
-                flows=None
-                if flows is None
-                else tuple(trained.plain_tensor(np.moveaxis(flow, -1, 0))[None] for flow in flows),
+                flows=given,
+                sun=sun,
                 cyclic=cyclic,
             )  # (1, T, H, W)
             frames = trained.maps(made)[0]

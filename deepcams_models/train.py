@@ -85,7 +85,8 @@ class IntervalJob:
     def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
         self.settings = settings
         self.normalisation = Normalisation(settings.normalisation, settings.scale)
-        self.intervals = Intervals(train, kept_only=False)
+        sees_sun = bool(_network_settings(settings)["sun"])
+        self.intervals = Intervals(train, kept_only=False, reverse=not sees_sun)
         self.validation = IntervalValidation(Intervals(valid, kept_only=True), settings.valid_maps)
 
     def draw(self, rng: np.random.Generator) -> Interval:
@@ -105,8 +106,9 @@ class IntervalJob:
                 stacked([one.forward for one in samples], device),
                 stacked([one.backward for one in samples], device),
             )
+        sun = stacked([one.sun for one in samples], device) if network.settings.sun else None
         published = self.settings.loss == "published"
-        made = network(first, last, t, flows=flows, every_scale=published)
+        made = network(first, last, t, flows=flows, sun=sun, every_scale=published)
         if published:
             return published_loss(made, truth, self.settings.smoothness)
         weight = t.view(-1, 1, 1, 1)
@@ -535,11 +537,14 @@ class Trainer:
 
 
 def _build(settings: TrainSettings) -> XVFI | ABPN:
-    kind = XvfiSettings if settings.network == "xvfi" else AbpnSettings
-    preset = asdict(kind.preset(settings.preset))
-    network = checkpoint.build(settings.network, preset | settings.changes)
+    network = checkpoint.build(settings.network, _network_settings(settings))
     assert isinstance(network, XVFI | ABPN)
     return network
+
+
+def _network_settings(settings: TrainSettings) -> dict[str, Any]:
+    kind = XvfiSettings if settings.network == "xvfi" else AbpnSettings
+    return asdict(kind.preset(settings.preset)) | settings.changes
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -131,8 +131,8 @@ class IntervalValidation:
         errors: list[Map] = []
         for start in self.starts:
             frames = np.stack(self.intervals.ends(start))
-            stamps = truth.hours[[start, start + STEP_H]].astype("datetime64[h]")
-            between = temporal.Interval(frames, stamps, 0, truth.cyclic)
+            stamps = truth.instants[[start, start + STEP_H]]
+            between = temporal.Interval(frames, stamps, 0, truth.latitude, truth.longitude)
             errors.extend(method.inserted(between, _FRACTIONS) - self._truth(start))
         return Scores.mean(errors)
 
@@ -146,6 +146,7 @@ class IntervalValidation:
         """Return the scores of a network, which is in evaluation mode during the call."""
         errors: list[Map] = []
         motion: list[float] = []
+        cyclic = self.intervals.truth.cyclic
         with evaluated(network):
             for start in self.starts:
                 first, last = (
@@ -153,10 +154,11 @@ class IntervalValidation:
                     for one in self.intervals.ends(start)
                 )
                 flows = self._flows(network, start, device)
+                sun = None
+                if network.settings.sun:
+                    sun = stacked([self.intervals.sun(start)], device)
                 for index, t in enumerate(_FRACTIONS):
-                    made = network(
-                        first, last, float(t), flows=flows, cyclic=self.intervals.truth.cyclic
-                    )
+                    made = network(first, last, float(t), flows=flows, sun=sun, cyclic=cyclic)
                     estimate = normalisation.inverse(made.frame)[0, 0].cpu().numpy()
                     errors.append(estimate - self._truth(start)[index])
                     both = torch.cat([made.flow_t0, made.flow_t1])

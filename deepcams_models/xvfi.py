@@ -52,7 +52,7 @@ FEATURE_STRIDE = 4
 """Grid steps between the features of the published form, at each scale."""
 
 _UNET_STRIDE = 4
-_KNOWN = 18  # maps that the U-Net of the corrections sees
+_KNOWN = 18  # maps that the U-Net of the corrections sees, without those of the sun
 _FLOW_UNIT = 4.0  # grid steps: flows enter the U-Net of the corrections near unit size
 _LEVEL_NODES = 17  # edge of the box whose mean is the local level
 _LEVEL_FLOOR = 1e-5  # normalised units: far below any air, but an empty map is no division by 0
@@ -81,6 +81,9 @@ class XvfiSettings:
         Sampling of the warped maps. Features are always sampled bilinearly.
     residual : {"free", "gated", "none"}
         Whether something that is not motion is added: as it is, times 4t(1−t), or not at all.
+    sun : bool
+        Whether the network sees where the sun stands, which tells of changes in place between
+        the maps: the layer that surface air is mixed in grows after sunrise. Only with "dis".
     """
 
     channels: int
@@ -88,6 +91,7 @@ class XvfiSettings:
     initial_flow: Literal["none", "dis"]
     kernel: Kernel
     residual: Literal["free", "gated", "none"]
+    sun: bool
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.scales < 0:
@@ -98,6 +102,10 @@ class XvfiSettings:
         if self.initial_flow == "none" and self.channels * 4 % FEATURE_STRIDE**2:
             raise InputError(
                 f"{self.channels} channels do not shuffle into maps", hint="use a multiple of 4"
+            )
+        if self.initial_flow == "none" and self.sun:
+            raise InputError(
+                "the published form does not see the sun", hint="use sun=False, or 'dis'"
             )
 
     @classmethod
@@ -114,7 +122,7 @@ class XvfiSettings:
                 f"XVFI has no preset {name!r}", hint=f"choose from {', '.join(PRESETS)}"
             )
         channels, scales, initial_flow, kernel, residual = PRESETS[name]
-        return cls(channels, scales, initial_flow, kernel, residual)
+        return cls(channels, scales, initial_flow, kernel, residual, initial_flow == "dis")
 
     @property
     def total_stride(self) -> int:
@@ -132,7 +140,8 @@ PRESETS: dict[
     "recommended": (24, 2, "dis", "cubic", "gated"),
     "small": (12, 2, "dis", "cubic", "gated"),
 }
-"""Channels, scales, initial flow, kernel and residual of each preset."""
+"""Channels, scales, initial flow, kernel and residual of each preset; those that are given flows
+see the sun."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +181,7 @@ class _Pair:
     """What does not depend on t: a list entry a scale, finest first.
 
     `features` and `reliability` are those of the published form, `levels` the local levels of the
-    other.
+    other, `sun` what it sees of the sun.
     """
 
     maps: list[tuple[Tensor, Tensor]]
@@ -180,6 +189,7 @@ class _Pair:
     features: list[tuple[Tensor, Tensor]]
     reliability: list[Flows]
     levels: list[Tensor]
+    sun: list[Tensor]
 
 
 def pyramid(maps: Tensor, scales: int, *, cyclic: bool) -> list[Tensor]:
@@ -225,6 +235,7 @@ class XVFI(nn.Module):
         t: Tensor | float,
         *,
         flows: Flows | None = None,
+        sun: Tensor | None = None,
         cyclic: bool = False,
         every_scale: bool | None = None,
     ) -> XvfiOutput:
@@ -238,6 +249,9 @@ class XVFI(nn.Module):
             In (0, 1).
         flows : pair of Tensor, shape (batch, 2, row, column), optional
             F01 and F10 in grid steps, column component first; needed with ``initial_flow="dis"``.
+        sun : Tensor, shape (batch, 2, row, column), optional
+            Cosine of the sun's angle from the zenith at the times of both maps
+            (`deepcams_eval.solar`); needed where the settings say so.
         cyclic : bool
             Whether longitude closes on itself.
         every_scale : bool, optional
@@ -246,10 +260,10 @@ class XVFI(nn.Module):
         Raises
         ------
         InputError
-            If the shapes do not agree, or flows are absent or not wanted.
+            If the shapes do not agree, or flows or sun are absent or not wanted.
         """
-        self._check(first, last, flows)
-        padding, pair = self._prepare(first, last, flows, cyclic)
+        self._check(first, last, flows, sun)
+        padding, pair = self._prepare(first, last, flows, sun, cyclic)
         times = torch.as_tensor(t, dtype=first.dtype, device=first.device).reshape(-1, 1, 1, 1)
         wanted = self.training if every_scale is None else every_scale
         levels = self.network.at(pair, times, cyclic=cyclic, every_scale=wanted)
@@ -272,14 +286,15 @@ class XVFI(nn.Module):
         times: Sequence[float],
         *,
         flows: Flows | None = None,
+        sun: Tensor | None = None,
         cyclic: bool = False,
     ) -> Tensor:
         """Return the maps at several times, (batch, time, row, column), without gradients.
 
         What does not depend on t is done once. Parameters as in `forward`.
         """
-        self._check(first, last, flows)
-        padding, pair = self._prepare(first, last, flows, cyclic)
+        self._check(first, last, flows, sun)
+        padding, pair = self._prepare(first, last, flows, sun, cyclic)
         frames = []
         for t in times:
             at = first.new_full((1, 1, 1, 1), t)
@@ -288,17 +303,20 @@ class XVFI(nn.Module):
         return torch.cat(frames, dim=1)  # (B, T, H, W)
 
     def _prepare(
-        self, first: Tensor, last: Tensor, flows: Flows | None, cyclic: bool
+        self, first: Tensor, last: Tensor, flows: Flows | None, sun: Tensor | None, cyclic: bool
     ) -> tuple[Padding, _Pair]:
         settings = self.settings
         padding = Padding.to_multiple(
             first, settings.total_stride, align=2**settings.scales, cyclic=cyclic
         )
         padded = None if flows is None else (padding.pad(flows[0]), padding.pad(flows[1]))
-        pair = self.network.prepare(padding.pad(first), padding.pad(last), padded, cyclic=cyclic)
+        shines = None if sun is None else padding.pad(sun)
+        pair = self.network.prepare(
+            padding.pad(first), padding.pad(last), padded, shines, cyclic=cyclic
+        )
         return padding, pair
 
-    def _check(self, first: Tensor, last: Tensor, flows: Flows | None) -> None:
+    def _check(self, first: Tensor, last: Tensor, flows: Flows | None, sun: Tensor | None) -> None:
         if first.dim() != 4 or first.shape[1] != 1 or first.shape != last.shape:
             raise InputError(
                 f"maps of the shapes {tuple(first.shape)} and {tuple(last.shape)} were given",
@@ -310,7 +328,15 @@ class XVFI(nn.Module):
                 f"flows are {given} with initial_flow={self.settings.initial_flow!r}",
                 hint="give flows=(F01, F10) with 'dis' and only then",
             )
+        if (sun is not None) != self.settings.sun:
+            given = "absent" if sun is None else "given"
+            raise InputError(
+                f"where the sun stands is {given} with sun={self.settings.sun}",
+                hint="give sun=cosine_of_zenith(…) with sun=True and only then",
+            )
         wanted = (first.shape[0], 2, *first.shape[2:])
+        if sun is not None and tuple(sun.shape) != wanted:
+            raise InputError(f"sun has the shape {tuple(sun.shape)}", hint=f"give {wanted}")
         if flows is not None and any(tuple(flow.shape) != wanted for flow in flows):
             raise InputError(
                 f"flows of the shapes {[tuple(flow.shape) for flow in flows]} were given",
@@ -335,9 +361,17 @@ class MotionNetwork(nn.Module):
         self.flow_to_t = Hourglass(channels, channels, 4)
         self.refine = RefinementUNet(channels, residual=settings.residual != "none")
 
-    def prepare(self, first: Tensor, last: Tensor, flows: Flows | None, *, cyclic: bool) -> _Pair:
+    def prepare(
+        self,
+        first: Tensor,
+        last: Tensor,
+        flows: Flows | None,
+        sun: Tensor | None,
+        *,
+        cyclic: bool,
+    ) -> _Pair:
         """Return the features and the flows between the maps, at each scale."""
-        del flows  # found here
+        del flows, sun  # the first are found here, the other is not seen
         scales = self.settings.scales
         both = torch.cat([first, last])  # (2B, 1, H, W)
         maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
@@ -351,7 +385,7 @@ class MotionNetwork(nn.Module):
             estimate, weight = self._flows(features[scale], estimate, cyclic)
             found.insert(0, (estimate[:, :2], estimate[:, 2:]))  # 2 × (B, 2, H/4, W/4)
             reliability.insert(0, (weight[:, :1], weight[:, 1:]))  # 2 × (B, 1, H/4, W/4)
-        return _Pair(maps, found, [_halves(one) for one in features], reliability, [])
+        return _Pair(maps, found, [_halves(one) for one in features], reliability, [], [])
 
     def _flows(
         self, features: Tensor, coarser: Tensor | None, cyclic: bool
@@ -418,9 +452,17 @@ class CorrectionNetwork(nn.Module):
         self.register_buffer(
             "steps", torch.tensor(steps[:outputs]).view(1, -1, 1, 1), persistent=False
         )
-        self.correct = CorrectionUNet(_KNOWN, settings.channels, outputs)
+        self.correct = CorrectionUNet(_KNOWN + 2 * settings.sun, settings.channels, outputs)
 
-    def prepare(self, first: Tensor, last: Tensor, flows: Flows | None, *, cyclic: bool) -> _Pair:
+    def prepare(
+        self,
+        first: Tensor,
+        last: Tensor,
+        flows: Flows | None,
+        sun: Tensor | None,
+        *,
+        cyclic: bool,
+    ) -> _Pair:
         """Return the maps and the given flows at each scale."""
         if flows is None:
             raise InputError("flows are absent", hint="give flows=(F01, F10)")
@@ -432,7 +474,8 @@ class CorrectionNetwork(nn.Module):
             functional.avg_pool2d(given, 2**scale) / 2**scale for scale in range(1, scales + 1)
         ]  # (2B, 2, H/2^s, W/2^s)
         levels = [_local_level(*one, cyclic) for one in maps]  # (B, 1, H/2^s, W/2^s)
-        return _Pair(maps, [_halves(one) for one in reduced], [], [], levels)
+        seen = [] if sun is None else [functional.avg_pool2d(sun, 2**s) for s in range(scales + 1)]
+        return _Pair(maps, [_halves(one) for one in reduced], [], [], levels, seen)
 
     def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
         """Return the map at t at the finest scale, or at every one, finest first."""
@@ -455,6 +498,8 @@ class CorrectionNetwork(nn.Module):
         level = pair.levels[scale]  # (B, 1, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
         known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 18, H, W)
+        if pair.sun:
+            known = torch.cat([known, pair.sun[scale]], dim=1)  # (B, 20, H, W)
         raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
         found = found + raw[:, :5]  # (B, 5, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)

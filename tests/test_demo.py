@@ -20,6 +20,7 @@ import pytest
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
 from deepcams_eval.demo.climate import EUROPE, Climate
 from deepcams_eval.demo.faults import make_records
+from deepcams_eval.demo.layer import TOP_M, mixed
 from deepcams_eval.demo.nature import (
     MARGIN,
     STEP_S,
@@ -333,6 +334,44 @@ class TestNature:
         half = self.in_climate(Climate(sea=0.5, diffusion=0.0), **terms)
         alike = [np.isclose(half[-1], one[-1], rtol=0.02).mean() for one in (still, land)]
         assert min(alike) > 0.2
+
+    def test_a_layer_that_grows_and_shrinks_keeps_what_both_hold(self):
+        rng = np.random.default_rng(0)
+        surface, above = rng.gamma(2.0, 8.0, (2, 30, 40))
+        before, after = rng.uniform(100, 3000, (2, 30, 40))
+        lower, upper = mixed(surface, above, before, after)
+        held = surface * before + above * (TOP_M - before)
+        assert np.allclose(lower * after + upper * (TOP_M - after), held)
+        grows = after > before
+        assert np.array_equal(upper[grows], above[grows])
+        assert np.array_equal(lower[~grows], surface[~grows])
+        thin = np.minimum(surface, above)
+        assert (lower >= thin - 1e-9).all()
+        assert (upper >= thin - 1e-9).all()
+
+    def test_air_is_diluted_in_the_morning_and_keeps_at_night(self):
+        climate = Climate(night_m=100.0, day_m=1500.0)
+        maps = self.in_climate(climate, spin_up_hours=0, days_per_month=1)
+        hourly = maps[:, 10:-10, 10:-10].mean(axis=(1, 2))
+        night, morning, late = (
+            hourly[4] / hourly[0],
+            hourly[11] / hourly[5],
+            hourly[23] / hourly[21],
+        )
+        assert morning < 0.8
+        assert night == pytest.approx(1, abs=0.02)
+        assert late == pytest.approx(1, abs=0.02)
+        sea = self.in_climate(
+            dataclasses.replace(climate, sea=1.0), spin_up_hours=0, days_per_month=1
+        )
+        assert sea[11].mean() == pytest.approx(sea[5].mean(), rel=0.02)
+
+    def test_emissions_gather_in_a_thin_layer(self):
+        thin, thick = (
+            self.in_climate(Climate(night_m=depth, day_m=depth), emissions=True).max()
+            for depth in (100.0, 800.0)
+        )
+        assert thin > 3 * thick
 
     def test_drawn_climates_differ_and_repeat(self):
         drawn = [Climate.draw(np.random.default_rng(seed)) for seed in (0, 1, 0)]

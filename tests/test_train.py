@@ -286,7 +286,10 @@ def test_the_published_loss_of_a_perfect_map_is_the_smoothness_alone() -> None:
     truth = torch.full((1, 1, 16, 16), 0.5)
     with torch.no_grad():
         made = XVFI(XvfiSettings.preset("small"))(
-            truth, truth, 0.5, flows=(torch.zeros(1, 2, 16, 16),) * 2, every_scale=True
+            *(truth, truth, 0.5),
+            flows=(torch.zeros(1, 2, 16, 16),) * 2,
+            sun=torch.zeros(1, 2, 16, 16),
+            every_scale=True,
         )
     column = torch.arange(16.0).expand(1, 2, 16, 16)
     values = {name: getattr(made, name) for name in ("frame", "mask", "scales")}

@@ -10,6 +10,7 @@ from deepcams_eval.degrade import degradation
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+from deepcams_eval.solar import cosine_of_zenith
 from deepcams_models.data import (
     HELD_OUT,
     Enlargements,
@@ -38,7 +39,8 @@ def _interval(seed: int = 0) -> Interval:
     rng = np.random.default_rng(seed)
     maps = [rng.gamma(2.0, 8.0, (20, 26)).astype(np.float32) for _ in range(3)]
     flows = [rng.normal(0, 2, (20, 26, 2)).astype(np.float32) for _ in range(2)]
-    return Interval(maps[0], maps[1], maps[2], flows[0], flows[1], 1 / 3)
+    sun = rng.uniform(-1, 1, (20, 26, 2)).astype(np.float32)
+    return Interval(maps[0], maps[1], maps[2], flows[0], flows[1], sun, 1 / 3)
 
 
 def _warped(sample: Interval) -> np.ndarray:
@@ -69,7 +71,7 @@ def test_interpolating_a_changed_sample_is_changing_the_interpolation(changed, u
 def test_flows_found_in_a_changed_pair_are_the_changed_flows() -> None:
     first, last = blob(30.0, 34.0, (64, 72)), blob(34.0, 31.0, (64, 72))
     forward, backward = dis_flows(first, last, cyclic=False)
-    sample = Interval(first, last, first, forward, backward, 1 / 3)
+    sample = Interval(first, last, first, forward, backward, np.zeros_like(forward), 1 / 3)
     weight = np.minimum(first, last) > 10  # where there is something to follow
     backwards = sample.reversed_in_time()
     again = dis_flows(last, first, cyclic=False)
@@ -215,6 +217,24 @@ def test_samples_come_from_the_generator_alone() -> None:
         np.testing.assert_array_equal(one.truth, other.truth)
         np.testing.assert_array_equal(one.forward, other.forward)
     assert len({round(one.t, 6) for one in drawn[0]}) == 2
+
+
+def test_samples_know_where_the_sun_stands_and_a_day_need_not_run_backwards() -> None:
+    truth = moving_blob(days=(0,), shape=(30, 40))
+    morning = truth.at((truth.hours >= 6) & (truth.hours <= 9))
+    settings = _settings(crop=24, margin=0)
+    rising = {}
+    for reverse in (True, False):
+        intervals = Intervals(morning, kept_only=True, reverse=reverse)
+        sun = intervals.sun(0)
+        drawn = [intervals.draw(np.random.default_rng(seed), settings).sun for seed in range(12)]
+        assert all(np.isin(one, sun).all() for one in drawn)
+        rising[reverse] = {bool((one[..., 1] > one[..., 0]).all()) for one in drawn}
+    assert rising == {True: {True, False}, False: {True}}
+    # In the middle of the first hour, and not at its beginning: the maps are means.
+    middle = np.array(["1970-01-01T06:30", "1970-01-01T09:30"], "datetime64[m]")
+    expected = cosine_of_zenith(middle, truth.latitude, truth.longitude)
+    np.testing.assert_allclose(sun, np.moveaxis(expected, 0, -1), atol=1e-6)
 
 
 def test_tensors_have_the_component_of_the_columns_first() -> None:

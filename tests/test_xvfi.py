@@ -16,8 +16,8 @@ from deepcams_models.warping import backward_warp, blend  # noqa: E402
 from deepcams_models.xvfi import PRESETS, XVFI, XvfiSettings, pyramid  # noqa: E402
 
 TINY = {
-    "none": XvfiSettings(8, 1, "none", "bilinear", "free"),
-    "dis": XvfiSettings(8, 2, "dis", "cubic", "gated"),
+    "none": XvfiSettings(8, 1, "none", "bilinear", "free", sun=False),
+    "dis": XvfiSettings(8, 2, "dis", "cubic", "gated", sun=True),
 }
 
 
@@ -26,12 +26,21 @@ def random(*shape, seed=0, scale=1.0):
 
 
 def pair(rows, columns, settings, batch=1):
-    """Return two maps and, where the settings want them, two flows."""
+    """Return two maps and, where the settings want them, two flows and the sun, by name."""
     first, last = random(batch, 1, rows, columns), random(batch, 1, rows, columns, seed=1)
-    flows = None
+    given = {}
     if settings.initial_flow == "dis":
         flows = tuple(random(batch, 2, rows, columns, seed=seed, scale=2) for seed in (2, 3))
-    return first, last, flows
+        given = {"flows": flows, "sun": random(batch, 2, rows, columns, seed=4, scale=0.5)}
+    return first, last, given
+
+
+def each(change, given):
+    """Return what `pair` gives by name, each tensor changed."""
+    return {
+        name: change(one) if isinstance(one, torch.Tensor) else tuple(map(change, one))
+        for name, one in given.items()
+    }
 
 
 def trained(settings, seed=0):
@@ -54,8 +63,8 @@ def test_no_parameter_is_dead(name):
     settings = XvfiSettings.preset(name)
     settings = replace(settings, scales=min(settings.scales, 2), channels=8)
     network = trained(settings).train()
-    first, last, flows = pair(64, 64, settings)
-    output = network(first, last, 0.4, flows=flows)
+    first, last, given = pair(64, 64, settings)
+    output = network(first, last, 0.4, **given)
     assert len(output.scales) == settings.scales + 1
     truth = pyramid(random(1, 1, 64, 64, seed=9), settings.scales, cyclic=False)
     sum(
@@ -72,8 +81,8 @@ def test_no_parameter_is_dead(name):
 def test_untrained_is_the_interpolation_by_the_given_flows(name, cyclic):
     settings = XvfiSettings.preset(name)
     rows, columns, t = 33, 48, 1 / 3
-    first, last, flows = pair(rows, columns, settings)
-    forward, backward = (one[0].numpy().astype(float) for one in flows)
+    first, last, given = pair(rows, columns, settings)
+    forward, backward = (one[0].numpy().astype(float) for one in given["flows"])
     to_first = -(1 - t) * t * forward + t**2 * backward
     to_last = (1 - t) ** 2 * forward - t * (1 - t) * backward
     x, y = np.meshgrid(np.arange(columns), np.arange(rows))
@@ -85,11 +94,12 @@ def test_untrained_is_the_interpolation_by_the_given_flows(name, cyclic):
         expected += weight * cv2.remap(
             source, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-    result = XVFI(settings).interpolate(first, last, [t], flows=flows, cyclic=cyclic)[0, 0]
+    result = XVFI(settings).interpolate(first, last, [t], **given, cyclic=cyclic)[0, 0]
     difference = np.abs(result.numpy() - expected)
     assert difference.max() < 0.1  # some builds of OpenCV round places to 1/32
     assert np.median(difference) < 5e-3
-    swapped = XVFI(settings).interpolate(first, last, [t], flows=flows[::-1], cyclic=cyclic)
+    given["flows"] = given["flows"][::-1]
+    swapped = XVFI(settings).interpolate(first, last, [t], **given, cyclic=cyclic)
     assert np.median(np.abs(swapped[0, 0].numpy() - expected)) > 0.1
 
 
@@ -100,7 +110,7 @@ def test_untrained_follows_a_moving_plume_that_linear_interpolation_smears():
         for east in (24, 27, 33)
     ]
     velocity = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 48, 64)
-    network = XVFI(XvfiSettings.preset("small"))
+    network = XVFI(replace(XvfiSettings.preset("small"), sun=False))
     made = network.interpolate(plumes[0], plumes[2], [1 / 3], flows=(velocity, -velocity))
     linear = (2 * plumes[0] + plumes[2]) / 3
     assert (made - plumes[1]).abs().max() < 0.01
@@ -110,13 +120,13 @@ def test_untrained_follows_a_moving_plume_that_linear_interpolation_smears():
 @pytest.mark.parametrize("settings", [TINY["dis"], XvfiSettings.preset("recommended")])
 def test_the_ends_in_time_are_the_given_maps(settings):
     network = trained(settings)
-    first, last, flows = pair(37, 50, settings)
+    first, last, given = pair(37, 50, settings)
     with torch.no_grad():
         for t, expected in ((0.0, first), (1.0, last)):
-            frame = network(first, last, t, flows=flows).frame
+            frame = network(first, last, t, **given).frame
             torch.testing.assert_close(frame, expected, rtol=0, atol=1e-4)
-        near = network(first, last, 1e-6, flows=flows).frame
-        half = network(first, last, 0.5, flows=flows).frame
+        near = network(first, last, 1e-6, **given).frame
+        half = network(first, last, 0.5, **given).frame
     assert (near - first).abs().max() < 1e-2
     assert (half - first).abs().mean() > 0.1
 
@@ -125,14 +135,12 @@ def test_the_ends_in_time_are_the_given_maps(settings):
 def test_maps_times_a_factor_give_the_result_times_the_factor(factor):
     settings = XvfiSettings.preset("recommended")
     network = trained(settings).double()
-    first, last, flows = (
-        one.double() if isinstance(one, torch.Tensor) else tuple(flow.double() for flow in one)
-        for one in pair(32, 48, settings)
-    )
+    first, last, given = pair(32, 48, settings)
+    first, last, given = first.double(), last.double(), each(torch.Tensor.double, given)
     with torch.no_grad():
-        made = network(first, last, 0.4, flows=flows).frame
-        times = network(factor * first, factor * last, 0.4, flows=flows).frame
-        corrected = made - XVFI(settings).double()(first, last, 0.4, flows=flows).frame
+        made = network(first, last, 0.4, **given).frame
+        times = network(factor * first, factor * last, 0.4, **given).frame
+        corrected = made - XVFI(settings).double()(first, last, 0.4, **given).frame
     # The floor of the local level is all that keeps it from being exact.
     assert (times / factor - made).abs().max() < 0.02 * corrected.abs().max()
 
@@ -142,16 +150,15 @@ def test_a_roll_by_the_total_stride_rolls_the_result(form):
     settings = TINY[form]
     network = trained(settings).double()
     stride = settings.total_stride
-    first, last, flows = pair(stride, 3 * stride, settings)
-    first, last = first.double(), last.double()
-    flows = None if flows is None else tuple(one.double() for one in flows)
-    rolled = None if flows is None else tuple(one.roll(stride, -1) for one in flows)
+    first, last, given = pair(stride, 3 * stride, settings)
+    first, last, given = first.double(), last.double(), each(torch.Tensor.double, given)
+    rolled = each(lambda one: one.roll(stride, -1), given)
     with torch.no_grad():
-        made = network(first, last, 0.3, flows=flows, cyclic=True).frame
+        made = network(first, last, 0.3, **given, cyclic=True).frame
         moved = network(
-            first.roll(stride, -1), last.roll(stride, -1), 0.3, flows=rolled, cyclic=True
+            first.roll(stride, -1), last.roll(stride, -1), 0.3, **rolled, cyclic=True
         ).frame
-        bounded = network(first, last, 0.3, flows=flows).frame
+        bounded = network(first, last, 0.3, **given).frame
     torch.testing.assert_close(moved, made.roll(stride, -1), rtol=0, atol=1e-9)
     assert (bounded - made).abs().max() > 1e-4
 
@@ -161,11 +168,11 @@ def test_a_roll_by_the_total_stride_rolls_the_result(form):
 def test_any_size_and_any_time(form, size):
     settings = TINY[form]
     network = trained(settings)
-    first, last, flows = pair(*size, settings, batch=2)
+    first, last, given = pair(*size, settings, batch=2)
     times = torch.tensor([0.21, 0.83])
     with torch.no_grad():
-        output = network(first, last, times, flows=flows)
-        several = network.interpolate(first, last, times.tolist(), flows=flows)
+        output = network(first, last, times, **given)
+        several = network.interpolate(first, last, times.tolist(), **given)
     assert output.frame.shape == (2, 1, *size)
     assert output.flow_t0.shape == output.flow_t1.shape == (2, 2, *size)
     assert several.shape == (2, 2, *size)
@@ -178,9 +185,9 @@ def test_any_size_and_any_time(form, size):
 
 def test_the_frame_is_equation_3_of_the_maps_warped_by_the_flows_of_the_output():
     settings = replace(TINY["dis"], residual="none")
-    first, last, flows = pair(32, 48, settings)
+    first, last, given = pair(32, 48, settings)
     with torch.no_grad():
-        out = trained(settings)(first, last, 0.6, flows=flows)
+        out = trained(settings)(first, last, 0.6, **given)
         warped = [
             backward_warp(one, away, kernel="cubic")
             for one, away in ((first, out.flow_t0), (last, out.flow_t1))
@@ -191,7 +198,7 @@ def test_the_frame_is_equation_3_of_the_maps_warped_by_the_flows_of_the_output()
 
 
 def test_padding_of_a_cyclic_width_that_the_stride_does_not_divide_shows_little():
-    network = XVFI(XvfiSettings.preset("small"))
+    network = XVFI(replace(XvfiSettings.preset("small"), sun=False))
     first, last, _ = pair(16, 100, network.settings)
     east = torch.tensor([3.3, 0.0]).view(1, 2, 1, 1).expand(1, 2, 16, 100)
     made = network.interpolate(first, last, [0.5], flows=(east, -east), cyclic=True)
@@ -201,26 +208,25 @@ def test_padding_of_a_cyclic_width_that_the_stride_does_not_divide_shows_little(
     torch.testing.assert_close(moved, made.roll(37, -1), rtol=0, atol=1e-3)
 
 
+def call(settings, **changes):
+    first, last, given = pair(8, 8, settings)
+    XVFI(settings)(first, last, 0.5, **{**given, **changes})
+
+
 @pytest.mark.parametrize(
     ("problem", "hint"),
     [
         (lambda: XvfiSettings.preset("large"), "choose from paper"),
-        (lambda: XvfiSettings(0, 1, "none", "cubic", "free"), "at least 1 channel"),
-        (lambda: XvfiSettings(6, 1, "none", "cubic", "free"), "multiple of 4"),
+        (lambda: XvfiSettings(0, 1, "none", "cubic", "free", sun=False), "at least 1 channel"),
+        (lambda: XvfiSettings(6, 1, "none", "cubic", "free", sun=False), "multiple of 4"),
+        (lambda: XvfiSettings(8, 1, "none", "cubic", "free", sun=True), "use sun=False"),
         (lambda: XVFI(TINY["dis"])(*pair(8, 8, TINY["none"])[:2], 0.5), "flows are absent"),
-        (
-            lambda: XVFI(TINY["none"])(
-                *pair(8, 8, TINY["none"])[:2], 0.5, flows=pair(8, 8, TINY["dis"])[2]
-            ),
-            "only then",
-        ),
+        (lambda: call(TINY["none"], flows=(random(1, 2, 8, 8),) * 2), "only then"),
+        (lambda: call(TINY["dis"], sun=None), "is absent with sun=True; give sun=cosine"),
+        (lambda: call(TINY["none"], sun=random(1, 2, 8, 8)), "is given with sun=False"),
+        (lambda: call(TINY["dis"], sun=random(1, 1, 8, 8)), "sun has the shape"),
+        (lambda: call(TINY["dis"], flows=(random(1, 2, 8, 9),) * 2), "give two of"),
         (lambda: XVFI(TINY["none"])(random(1, 2, 8, 8), random(1, 2, 8, 8), 0.5), "batch, 1"),
-        (
-            lambda: XVFI(TINY["dis"])(
-                random(1, 1, 8, 8), random(1, 1, 8, 8), 0.5, flows=(random(1, 2, 8, 9),) * 2
-            ),
-            "give two of",
-        ),
     ],
 )
 def test_wrong_input_is_named(problem, hint):
@@ -244,6 +250,19 @@ def test_untrained_is_the_optical_flow_baseline(cyclic):
     maps = [torch.from_numpy(one / scale)[None, None] for one in (first, last)]
     flows = tuple(torch.from_numpy(one.transpose(2, 0, 1).copy())[None] for one in found)
     network = XVFI(XvfiSettings.preset("recommended"))
-    made = network.interpolate(maps[0], maps[1], [t], flows=flows, cyclic=cyclic)[0, 0]
+    sun = torch.zeros(1, 2, 60, 80)
+    made = network.interpolate(maps[0], maps[1], [t], flows=flows, sun=sun, cyclic=cyclic)[0, 0]
     np.testing.assert_allclose(scale * made.numpy(), expected, atol=5e-3)
     assert np.abs(found[0]).max() > 3
+
+
+def test_where_the_sun_stands_matters_between_the_maps_and_nowhere_else():
+    settings = XvfiSettings.preset("recommended")
+    network = trained(settings)
+    first, last, given = pair(32, 48, settings)
+    night = {**given, "sun": torch.full_like(given["sun"], -0.5)}
+    with torch.no_grad():
+        made, other = (network(first, last, 0.5, **one).frame for one in (given, night))
+        ends = [network(first, last, 1.0, **one).frame for one in (given, night)]
+    assert (made - other).abs().mean() > 1e-3
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-4)

@@ -37,6 +37,14 @@ class Climate:
     sea : float
         Share of the region, 0 to 1, in which nothing is emitted, nothing has a daily cycle, and
         nothing keeps its place.
+    night_m, day_m : float
+        Depth of the mixed layer over land at night and on a spring afternoon, m; see
+        `MixedLayer`. With a night of 0 there is one layer, whose exchange with the free air is
+        `ventilation`.
+    relief : float
+        Standard deviation of the logarithms of these depths from place to place.
+    shear : float
+        Wind above the mixed layer, over that within; it is turned by `TURN_DEG` as well.
     """
 
     wind: float = 1.0
@@ -49,6 +57,10 @@ class Climate:
     dust: float = 0.0
     showers: float = 0.0
     sea: float = 0.0
+    night_m: float = 0.0
+    day_m: float = 0.0
+    relief: float = 0.0
+    shear: float = 1.0
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
@@ -68,6 +80,10 @@ class Climate:
             dust=between(0.1, 20.0),
             showers=between(0.03, 2.0),
             sea=rng.uniform(0.0, 1.0),
+            night_m=between(60.0, 600.0) if rng.random() < 0.8 else 0.0,
+            day_m=between(500.0, 3000.0),
+            relief=rng.uniform(0.0, 0.6),
+            shear=rng.uniform(1.0, 2.0),
         )
 
     @property
@@ -75,6 +91,9 @@ class Climate:
         """Hash of the factors."""
         return digest(as_json(self))
 
+
+TURN_DEG = 25.0
+"""How far the wind turns clockwise from the mixed layer to the air above."""
 
 EUROPE = Climate()
 """That of the synthetic archive."""

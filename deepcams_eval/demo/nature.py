@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from deepcams_eval.demo.climate import EUROPE, Climate
+from deepcams_eval.demo.climate import EUROPE, TURN_DEG, Climate
+from deepcams_eval.demo.layer import EMISSION_DEPTH_M, MixedLayer, mixed
 from deepcams_eval.demo.places import CITIES
 from deepcams_eval.demo.settings import SPACING_DEG, Block, DemoSettings
 from deepcams_eval.demo.waves import TravellingWaves
@@ -24,6 +25,9 @@ MARGIN = 6
 
 FREE_AIR = 1.5
 """What the air above the boundary layer holds, µg m⁻³."""
+
+_ABOVE = 0.6  # what flows in above the mixed layer, as a share of what flows in below
+_ABOVE_MEMORY_H = 48.0  # time in which the air above turns into free air
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class NatureRun:
         pad: FloatArray = SPACING_DEG * np.arange(1.0, MARGIN + 1)
         self.latitude = _extend(settings.latitude, pad)
         self.longitude = _extend(settings.longitude, pad)
-        wind, air, fires, noise, coast, showers, dust = (
-            settings.rng("nature", block.year, block.month, part) for part in range(7)
+        wind, air, fires, noise, coast, showers, dust, depth = (
+            settings.rng("nature", block.year, block.month, part) for part in range(8)
         )
         shape = len(self.latitude), len(self.longitude)
         self._land = _draw_land(coast, shape, climate.sea)
@@ -86,6 +90,17 @@ class NatureRun:
         self._sponge = _sponge(len(self.latitude), len(self.longitude))
         self._winds: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._start_hour = int(block.start.astype("datetime64[h]").astype(int)) % 24
+        self._layer: MixedLayer | None = None
+        if climate.night_m:
+            rough = [_smooth_noise(depth, shape, 1) + _smooth_noise(depth, shape, 5) for _ in "ab"]
+            self._layer = MixedLayer(
+                climate,
+                block.start,
+                self.latitude,
+                self.longitude,
+                self._land,
+                (rough[0] / rough[0].std(), rough[1] / rough[1].std()),
+            )
 
     def run(self) -> HourlyMaps:
         """Simulate the block and return its maps without the margin."""
@@ -112,10 +127,11 @@ class NatureRun:
         """Yield (sub-steps since the start of the block, tracer) once the spin-up is over."""
         spin_up = self.settings.spin_up_hours
         tracer = self._air.at(-float(spin_up))
+        above = _ABOVE * tracer
         if spin_up == 0:
             yield 0, tracer
         for hour in range(-spin_up, self.block.hours):
-            carry = self._carrier(hour)
+            carry, carry_above = self._carriers(hour)
             gain, loss, rest = self._sources_and_sinks(hour + 0.5)
             inflow = self._air.at(hour + 0.5)
             for part in range(1, STEPS_PER_HOUR + 1):
@@ -124,6 +140,10 @@ class NatureRun:
                 if self.settings.mixing:
                     tracer = diffuse(tracer, self.latitude, self.climate.diffusion)
                 tracer += self._sponge * (inflow - tracer)
+                if carry_above is not None:
+                    middle = hour + (part - 0.5) / STEPS_PER_HOUR
+                    above = carry_above(above) if self.settings.wind else above
+                    tracer, above = self._mixed(tracer, above, inflow, middle)
                 step = hour * STEPS_PER_HOUR + part
                 if step >= 0:
                     yield step, tracer
@@ -136,11 +156,29 @@ class NatureRun:
             self._winds[hour] = self.climate.wind * u, self.climate.wind * v
         return self._winds[hour]
 
-    def _carrier(self, hour: int) -> Advection:
-        """Return the transport over each step of the hour that begins at `hour`."""
+    def _mixed(
+        self, tracer: FloatArray, above: FloatArray, inflow: FloatArray, hour: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return both layers after a step whose middle is at `hour`."""
+        assert self._layer is not None
+        above += self._sponge * (_ABOVE * inflow - above)
+        step_h = 1.0 / STEPS_PER_HOUR
+        above = FREE_AIR + (above - FREE_AIR) * np.exp(-step_h / _ABOVE_MEMORY_H)
+        before = self._layer.depth
+        self._layer.advance(hour, step_h)
+        return mixed(tracer, above, before, self._layer.depth)
+
+    def _carriers(self, hour: int) -> tuple[Advection, Advection | None]:
+        """Return the transport over each step of the hour that begins at `hour`, and above."""
         begin, end = self._wind_at(hour), self._wind_at(hour + 1)
         u, v = ((first + last) / 2 for first, last in zip(begin, end, strict=True))
-        return Advection(u, v, self.latitude, STEP_S)
+        below = Advection(u, v, self.latitude, STEP_S)
+        if self._layer is None:
+            return below, None
+        cosine, sine = np.cos(np.radians(TURN_DEG)), np.sin(np.radians(TURN_DEG))
+        east, north = cosine * u + sine * v, cosine * v - sine * u
+        shear = self.climate.shear
+        return below, Advection(shear * east, shear * north, self.latitude, STEP_S)
 
     def _sources_and_sinks(self, hour: float) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return emission of a step, factor of what remains, and the value that is aimed at."""
@@ -151,12 +189,14 @@ class NatureRun:
             rate += 1 / 70.0 + 0.12 * self.wind.rain(hour)
             if self.climate.showers:
                 rate += self.climate.showers * np.maximum(self._showers.at(hour) - 1.2, 0.0)
-        if self.settings.mixing:
+        if self.settings.mixing and self._layer is None:
             towards_free_air = self.climate.ventilation * self._land * self._ventilation(hour)
         total = rate + towards_free_air
         share = towards_free_air / np.maximum(total, 1e-12)
         step_h = 1.0 / STEPS_PER_HOUR
         gain = self._sources.at(hour)
+        if self._layer is not None:
+            gain *= EMISSION_DEPTH_M / self._layer.depth
         if self.climate.dust:
             gain += self.climate.dust * self._land * self._dust * self._gusts(hour)
         return gain * step_h, np.exp(-total * step_h), FREE_AIR * share

@@ -18,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import TIME_DTYPE, FloatArray, spans_globe
+from deepcams_eval.schema import FloatArray, middles_of, spans_globe
 
 Frames = npt.NDArray[np.float32]
 Times = npt.NDArray[np.datetime64]
@@ -36,17 +36,23 @@ class Interval:
     frames : ndarray, shape (time, latitude, longitude)
         µg m⁻³, south first.
     stamps : ndarray of datetime64, shape (time,)
-        Their times.
+        Their times; the middles of means.
     before : int
         Index of G0; G1 follows.
-    cyclic : bool
-        Whether longitude spans the globe.
+    latitude, longitude : ndarray
+        Degrees, ascending.
     """
 
     frames: Frames
     stamps: Times
     before: int
-    cyclic: bool
+    latitude: FloatArray
+    longitude: FloatArray
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether longitude spans the globe."""
+        return spans_globe(self.longitude)
 
     @property
     def first(self) -> Frames:
@@ -90,8 +96,7 @@ class IntervalMethod(ABC):
         require_same_grid(coarse.field, target)
         index, fraction = coarse.between(target.time)
         frames = coarse.field.values
-        stamps = coarse.field["time"].values.astype(TIME_DTYPE)
-        cyclic = spans_globe(target.longitude)
+        stamps = middles_of(coarse.field)
         result = np.empty((len(target.time), *frames.shape[1:]), dtype=np.float32)
         own = (fraction == 0) | (fraction == 1)
         result[own] = frames[(index + (fraction == 1))[own]]
@@ -99,7 +104,11 @@ class IntervalMethod(ABC):
             chosen = np.flatnonzero((index == before) & ~own)
             around = slice(max(0, before - self.halo), before + 2 + self.halo)
             interval = Interval(
-                frames[around], stamps[around], int(before) - around.start, cyclic=cyclic
+                frames[around],
+                stamps[around],
+                int(before) - around.start,
+                target.latitude,
+                target.longitude,
             )
             result[chosen] = self.inserted(interval, fraction[chosen])
         return target.field(result)
