@@ -16,7 +16,8 @@ def cosine_of_zenith(
     """Return the cosine of the angle between sun and zenith: 1 overhead, negative at night.
 
     Spencer (1971), "Fourier series representation of the position of the sun", Search 2, 172,
-    for declination and equation of time; without refraction. Within 0.01 of an almanac.
+    for declination and equation of time; without refraction. Within 0.01 of the algorithm of Reda
+    and Andreas (2004), doi:10.1016/j.solener.2003.12.003, from 2000 to 2020.
 
     Parameters
     ----------

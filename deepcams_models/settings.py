@@ -85,7 +85,8 @@ class TrainSettings(BaseModel):
     memory_gb : float
         Truth and what belongs to it is kept in memory up to this size; more is sampled.
     nature_blocks : int
-        Blocks of three days of ``nature``, each in a climate of its own; see `Climate`.
+        Blocks of three days of ``nature``, each in a climate of its own; see `Climate`. One a month
+        from 2001 on, so that 192 end before the archive begins.
     nature_noise : bool
         Whether they have unresolved noise.
     """
@@ -124,7 +125,7 @@ class TrainSettings(BaseModel):
     valid_every: int = Field(default=200, ge=1)
     valid_maps: int = Field(default=32, ge=1)
     memory_gb: float = Field(default=4.0, gt=0)
-    nature_blocks: int = Field(default=24, ge=2, le=1000)
+    nature_blocks: int = Field(default=24, ge=2, le=192)
     nature_noise: bool = False
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from deepcams_eval.degrade import degradation
+from deepcams_eval.demo import DemoSettings
+from deepcams_eval.demo.climate import Climate
+from deepcams_eval.demo.nature import NatureRun
 from deepcams_eval.downscale import Coarse, Downscaler, Target, registry
 from deepcams_eval.downscale.flow import OpticalFlow
 from deepcams_eval.downscale.spatial import BackProjection
@@ -140,6 +144,34 @@ class TestXvfi:
             method = Xvfi(checkpoint(tmp_path, "xvfi", noise=0.05, settings=settings))
             found, other = (method(Coarse(one), between(one)).values for one in (field, later))
             assert np.array_equal(found, other) is same
+
+    def test_the_shipped_network_knows_the_morning(self) -> None:
+        settings = DemoSettings.small(noise=False, seed=11)
+        block = settings.blocks[0]
+        climate = Climate(wind=0.4, emissions=3.0, night_m=120.0, day_m=1800.0, relief=0.3)
+        maps = NatureRun(settings, block, climate).run().instant
+        errors: dict[str, list[float]] = {"xvfi": [], "wrong clock": [], "dis": []}
+        for hour in (3, 6, 9, 15, 18):
+            kept = make_field(
+                maps[[hour, hour + 3]],
+                time=block.frame_times[[hour, hour + 3]],
+                latitude=settings.latitude,
+                longitude=settings.longitude,
+                stamp="point",
+            )
+            wrong = kept.assign_coords(time=kept["time"] + 12 * HOUR)
+            for name, method, field in (
+                ("xvfi", Xvfi(), kept),
+                ("wrong clock", Xvfi(), wrong),
+                ("dis", OpticalFlow(), kept),
+            ):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeepcamsWarning)  # trained on means
+                    made = method(Coarse(field), between(field))
+                errors[name].append(float(abs(made.values - maps[hour + 1 : hour + 3]).mean()))
+        right, wrong_clock, dis = (np.mean(errors[name]) for name in errors)
+        assert right < 0.95 * dis
+        assert right < 0.95 * wrong_clock
 
     def test_nan_as_dis_has_it(self, tmp_path: Path) -> None:
         field = pair()

@@ -117,7 +117,8 @@ def _draw_case(content: SimulationContent, case: Case) -> style.Drawing:
     low = min(float(np.nanmin(values, initial=0.0)) for _, _, values in maps)
     extend = "both" if low < -_NEGATIVE else "max"
     _bar(figure, left, scale, _SEQUENTIAL, f"PM2.5 ({UNIT})", extend, "bottom")
-    _bar(figure, right, spread, _DIVERGING, f"estimate − truth ({UNIT})", "both", "bottom")
+    difference = f"estimate − truth ({UNIT})"
+    _bar(figure, right, spread, _DIVERGING, difference, "both", "bottom", bins=3)
 
     baseline, challenger = case.methods
     rule = (
@@ -509,6 +510,7 @@ def _bar(
     label: str,
     extend: str,
     side: str,
+    bins: int = 5,
 ) -> None:
     bar = figure.colorbar(
         ScalarMappable(norm, colormaps[colours]),
@@ -521,7 +523,7 @@ def _bar(
     )
     bar.set_label(label, fontsize=style.TEXT - 0.5)
     bar.ax.tick_params(labelsize=style.SMALL, width=0.5, length=2)
-    bar.locator = MaxNLocator(5)
+    bar.locator = MaxNLocator(bins)
     bar.update_ticks()
 
 
