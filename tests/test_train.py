@@ -275,7 +275,7 @@ def test_the_relative_loss_is_one_for_plain_interpolation_whatever_the_amplitude
 
 def test_the_relative_loss_of_an_xvfi_that_has_not_learned_is_one(tmp_path: Path) -> None:
     trainer = Trainer(TrainSettings.make({**BASE, "steps": 1, "floor": 1e-4}), tmp_path, TRUTH)
-    drawn = [trainer.job.draw(np.random.default_rng(seed)) for seed in range(12)]
+    drawn = [trainer.job.draw(np.random.default_rng(seed)) for seed in range(24)]
     samples = [one for one in drawn if one.first.std() > 1]
     assert len(samples) > 3
     loss = trainer.job.loss(trainer.network, samples, torch.device("cpu"))
