@@ -309,12 +309,13 @@ class XVFI(nn.Module):
         padding = Padding.to_multiple(
             first, settings.total_stride, align=2**settings.scales, cyclic=cyclic
         )
-        padded = None if flows is None else (padding.pad(flows[0]), padding.pad(flows[1]))
+        maps = padding.pad(first), padding.pad(last)
+        if isinstance(self.network, MotionNetwork):
+            return padding, self.network.prepare(*maps, cyclic=cyclic)
+        assert flows is not None  # checked
+        padded = padding.pad(flows[0]), padding.pad(flows[1])
         shines = None if sun is None else padding.pad(sun)
-        pair = self.network.prepare(
-            padding.pad(first), padding.pad(last), padded, shines, cyclic=cyclic
-        )
-        return padding, pair
+        return padding, self.network.prepare(*maps, padded, shines, cyclic=cyclic)
 
     def _check(self, first: Tensor, last: Tensor, flows: Flows | None, sun: Tensor | None) -> None:
         if first.dim() != 4 or first.shape[1] != 1 or first.shape != last.shape:
@@ -361,17 +362,8 @@ class MotionNetwork(nn.Module):
         self.flow_to_t = Hourglass(channels, channels, 4)
         self.refine = RefinementUNet(channels, residual=settings.residual != "none")
 
-    def prepare(
-        self,
-        first: Tensor,
-        last: Tensor,
-        flows: Flows | None,
-        sun: Tensor | None,
-        *,
-        cyclic: bool,
-    ) -> _Pair:
+    def prepare(self, first: Tensor, last: Tensor, *, cyclic: bool) -> _Pair:
         """Return the features and the flows between the maps, at each scale."""
-        del flows, sun  # the first are found here, the other is not seen
         scales = self.settings.scales
         both = torch.cat([first, last])  # (2B, 1, H, W)
         maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
@@ -455,17 +447,9 @@ class CorrectionNetwork(nn.Module):
         self.correct = CorrectionUNet(_KNOWN + 2 * settings.sun, settings.channels, outputs)
 
     def prepare(
-        self,
-        first: Tensor,
-        last: Tensor,
-        flows: Flows | None,
-        sun: Tensor | None,
-        *,
-        cyclic: bool,
+        self, first: Tensor, last: Tensor, flows: Flows, sun: Tensor | None, *, cyclic: bool
     ) -> _Pair:
-        """Return the maps and the given flows at each scale."""
-        if flows is None:
-            raise InputError("flows are absent", hint="give flows=(F01, F10)")
+        """Return the maps, the given flows and where the sun stands at each scale."""
         both = torch.cat([first, last])  # (2B, 1, H, W)
         scales = self.settings.scales
         maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
