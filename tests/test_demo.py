@@ -20,7 +20,7 @@ import pytest
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
 from deepcams_eval.demo.climate import EUROPE, Climate
 from deepcams_eval.demo.faults import make_records
-from deepcams_eval.demo.layer import TOP_M, mixed
+from deepcams_eval.demo.mixed_layer import TOP_M, mixed
 from deepcams_eval.demo.nature import (
     MARGIN,
     STEP_S,

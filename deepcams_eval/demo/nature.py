@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage, sparse
 
 from deepcams_eval.demo.climate import EUROPE, TURN_DEG, Climate
-from deepcams_eval.demo.layer import EMISSION_DEPTH_M, MixedLayer, mixed
+from deepcams_eval.demo.mixed_layer import EMISSION_DEPTH_M, MixedLayer, mixed
 from deepcams_eval.demo.places import CITIES
 from deepcams_eval.demo.settings import SPACING_DEG, Block, DemoSettings
 from deepcams_eval.demo.waves import TravellingWaves
@@ -92,14 +92,13 @@ class NatureRun:
         self._start_hour = int(block.start.astype("datetime64[h]").astype(int)) % 24
         self._layer: MixedLayer | None = None
         if climate.night_m:
-            rough = [_smooth_noise(depth, shape, 1) + _smooth_noise(depth, shape, 5) for _ in "ab"]
             self._layer = MixedLayer(
                 climate,
                 block.start,
                 self.latitude,
                 self.longitude,
                 self._land,
-                (rough[0] / rough[0].std(), rough[1] / rough[1].std()),
+                (_rough_noise(depth, shape), _rough_noise(depth, shape)),
             )
 
     def run(self) -> HourlyMaps:
@@ -507,6 +506,12 @@ def _draw_land(rng: np.random.Generator, shape: tuple[int, int], sea: float) -> 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: float) -> FloatArray:
     smooth = ndimage.gaussian_filter(rng.standard_normal(shape), cells, mode="wrap")
     return np.asarray(smooth / smooth.std())
+
+
+def _rough_noise(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+    """Return noise of two scales, standard deviation 1."""
+    both = _smooth_noise(rng, shape, 1) + _smooth_noise(rng, shape, 5)
+    return np.asarray(both / both.std())
 
 
 def local_hour(hour_utc: float, longitude: FloatArray) -> FloatArray:
