@@ -61,6 +61,10 @@ _DETAIL_NODES = 3
 _FLOW_STEP, _LOGIT_STEP, _RESIDUAL_STEP = 0.2, 0.3, 0.04
 """What an output of 1 means: grid steps, logit, and share of the local level. Without these the
 noise of the first updates is larger than what there is to learn."""
+_IN_PLACE_STEP = 0.2  # share of the local level: seen by fewer, so that it learns faster
+_IN_PLACE_KNOWN = 12  # what a change in place is read from at each node
+_IN_PLACE_NODES = 5  # edge of a box that a change is averaged over
+_LEAST_SHARE = 0.02  # of the local level, below which logarithms end
 _LOGIT_BOUND = 6.0  # no map is left out altogether: alone at its own time, it would be 0/0
 _GATE_PEAK = 4.0  # 4 t (1 − t) is 1 half way
 
@@ -84,6 +88,9 @@ class XvfiSettings:
     sun : bool
         Whether the network sees where the sun stands, which tells of changes in place between
         the maps: the layer that surface air is mixed in grows after sunrise. Only with "dis".
+    in_place : int
+        Channels of what finds changes in place from each node alone, 0 for none; see `InPlace`.
+        Only with the sun and a gated residual.
     """
 
     channels: int
@@ -92,6 +99,7 @@ class XvfiSettings:
     kernel: Kernel
     residual: Literal["free", "gated", "none"]
     sun: bool
+    in_place: int
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.scales < 0:
@@ -107,6 +115,11 @@ class XvfiSettings:
             raise InputError(
                 "the published form does not see the sun", hint="use sun=False, or 'dis'"
             )
+        if self.in_place < 0 or (self.in_place and not (self.sun and self.residual == "gated")):
+            raise InputError(
+                f"{self.in_place} channels in place go with the sun and a gated residual alone",
+                hint="use in_place=0, or sun=True and residual='gated'",
+            )
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -121,8 +134,9 @@ class XvfiSettings:
             raise InputError(
                 f"XVFI has no preset {name!r}", hint=f"choose from {', '.join(PRESETS)}"
             )
-        channels, scales, initial_flow, kernel, residual = PRESETS[name]
-        return cls(channels, scales, initial_flow, kernel, residual, initial_flow == "dis")
+        channels, scales, initial_flow, kernel, residual, in_place = PRESETS[name]
+        sun = initial_flow == "dis"
+        return cls(channels, scales, initial_flow, kernel, residual, sun, in_place)
 
     @property
     def total_stride(self) -> int:
@@ -133,15 +147,15 @@ class XvfiSettings:
 
 PRESETS: dict[
     str,
-    tuple[int, int, Literal["none", "dis"], Kernel, Literal["free", "gated", "none"]],
+    tuple[int, int, Literal["none", "dis"], Kernel, Literal["free", "gated", "none"], int],
 ] = {
-    "paper": (32, 5, "none", "bilinear", "free"),
-    "released": (64, 1, "none", "bilinear", "free"),
-    "recommended": (24, 2, "dis", "cubic", "gated"),
-    "small": (12, 2, "dis", "cubic", "gated"),
+    "paper": (32, 5, "none", "bilinear", "free", 0),
+    "released": (64, 1, "none", "bilinear", "free", 0),
+    "recommended": (24, 2, "dis", "cubic", "gated", 48),
+    "small": (12, 2, "dis", "cubic", "gated", 48),
 }
-"""Channels, scales, initial flow, kernel and residual of each preset; those that are given flows
-see the sun."""
+"""Channels, scales, initial flow, kernel, residual and channels in place of each preset; those
+that are given flows see the sun."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -445,6 +459,7 @@ class CorrectionNetwork(nn.Module):
             "steps", torch.tensor(steps[:outputs]).view(1, -1, 1, 1), persistent=False
         )
         self.correct = CorrectionUNet(_KNOWN + 2 * settings.sun, settings.channels, outputs)
+        self.in_place = InPlace(settings.in_place) if settings.in_place else None
 
     def prepare(
         self, first: Tensor, last: Tensor, flows: Flows, sun: Tensor | None, *, cyclic: bool
@@ -466,12 +481,18 @@ class CorrectionNetwork(nn.Module):
         levels: list[_Level] = []
         found: Tensor | None = None  # corrections of both flows, and the logit of the mask
         for scale in range(len(pair.maps) - 1, -1, -1):
-            level, found = self._level(pair, scale, found, t, cyclic)
+            level, found = self._level(pair, scale, found, t, cyclic, every_scale)
             levels.insert(0, level)
         return levels if every_scale else levels[:1]
 
     def _level(
-        self, pair: _Pair, scale: int, coarser: Tensor | None, t: Tensor, cyclic: bool
+        self,
+        pair: _Pair,
+        scale: int,
+        coarser: Tensor | None,
+        t: Tensor,
+        cyclic: bool,
+        every_scale: bool,
     ) -> tuple[_Level, Tensor]:
         first, last = pair.maps[scale]  # 2 × (B, 1, H, W)
         start = torch.cat(intermediate_flows(*pair.flows[scale], t), dim=1)  # (B, 4, H, W)
@@ -491,7 +512,11 @@ class CorrectionNetwork(nn.Module):
         logit = _LOGIT_BOUND * torch.tanh(found[:, 4:] / _LOGIT_BOUND)  # (B, 1, H, W)
         mask = torch.sigmoid(logit)  # (B, 1, H, W)
         frame = blend(from_first, from_last, mask, t)  # (B, 1, H, W)
-        frame = _with_residual(frame, level * raw[:, 5:], t, self.settings)  # (B, 1, H, W)
+        residual = raw[:, 5:]  # (B, 1 or 0, H, W)
+        if self.in_place is not None and (scale == 0 or every_scale):
+            maps = first, last, from_first, from_last
+            residual = residual + self.in_place(maps, level, pair.sun[scale], t, cyclic)
+        frame = _with_residual(frame, level * residual, t, self.settings)  # (B, 1, H, W)
         return _Level(frame, flows[:, :2], flows[:, 2:], mask), found
 
     def _known(
@@ -639,6 +664,50 @@ class CorrectionUNet(nn.Module):
         x = torch.relu_(self.mix_full(x, cyclic))  # (B, C, H, W)
         result: Tensor = self.head(x, cyclic) + self.direct(known, cyclic)  # (B, outputs, H, W)
         return result
+
+
+class InPlace(nn.Module):
+    """Changes in place: a perceptron of each node, of the air there and where the sun stands.
+
+    Air is diluted while the mixed layer grows and gathers in the evening: between two maps that is
+    no straight line in time. It is a function of few numbers that hardly differ within a map, which
+    the U-Net, made for textures, does not find. The head begins at zero.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [GridConv2d(_IN_PLACE_KNOWN, channels, 1, 1, 0)]
+            + [GridConv2d(channels, channels, 1, 1, 0) for _ in range(2)]
+        )
+        self.head = GridConv2d(channels, 1, 1, 1, 0)
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, maps: Sequence[Tensor], level: Tensor, sun: Tensor, t: Tensor, cyclic: bool
+    ) -> Tensor:
+        """Return shares of the level (B, 1, H, W) of both maps and both moved to t."""
+        first, last, from_first, from_last = maps  # 4 × (B, 1, H, W)
+        change = from_last - from_first  # (B, 1, H, W)
+        moved = (1 - t) * (first - from_first) + t * (last - from_last)  # (B, 1, H, W)
+        between = (1 - t) * from_first + t * from_last  # (B, 1, H, W)
+        detail = between - box_mean(between, _DETAIL_NODES, cyclic=cyclic)  # (B, 1, H, W)
+        known = torch.cat(
+            [
+                *(torch.log((one / level).clamp_min(_LEAST_SHARE)) for one in maps),
+                torch.asinh(3 * change / level),
+                torch.asinh(3 * box_mean(change, _IN_PLACE_NODES, cyclic=cyclic) / level),
+                torch.asinh(3 * (last - first) / level),
+                torch.asinh(_DETAIL_GAIN * moved / level),
+                torch.asinh(_DETAIL_GAIN * detail / level),
+                *(sun, t.expand_as(first) - 0.5),
+            ],
+            dim=1,
+        )  # (B, 12, H, W)
+        result: Tensor = self.head(_chain(self.layers, known, cyclic), cyclic)  # (B, 1, H, W)
+        return _IN_PLACE_STEP * result
 
 
 def _chain(layers: nn.ModuleList, x: Tensor, cyclic: bool) -> Tensor:
