@@ -336,8 +336,29 @@ class PlainXvfi(nn.Module):
         warped, _ = self._warped(first, last, starts, found, t, cyclic)
         mask = torch.sigmoid(6 * torch.tanh(found[:, 4:] / 6))
         blended = (1 - t) * mask * warped[0] + t * (1 - mask) * warped[1]
-        residual = 4 * t * (1 - t) * level * raw[:, 5:]
+        share = raw[:, 5:] + self._in_place([first, last, *warped], level, sun, t, cyclic)
+        residual = 4 * t * (1 - t) * level * share
         return blended / ((1 - t) * mask + t * (1 - mask)) + residual
+
+    def _in_place(
+        self, maps: list[Tensor], level: Tensor, sun: Tensor | None, t: float, cyclic: bool
+    ) -> Tensor:
+        first, last, from_first, from_last = maps
+        change, between = from_last - from_first, (1 - t) * from_first + t * from_last
+        moved = (1 - t) * first + t * last - between
+        detail = between - plain_box_mean(between, 3, cyclic)
+        known = [torch.log((one / level).clamp(min=0.02)) for one in maps]
+        known.append(torch.asinh(3 * change / level))
+        known.append(torch.asinh(3 * plain_box_mean(change, 5, cyclic) / level))
+        known.append(torch.asinh(3 * (last - first) / level))
+        known += [torch.asinh(15 * one / level) for one in (moved, detail)]
+        known.append(torch.full_like(first, t - 0.5))
+        if sun is not None:
+            known.append(sun)
+        x = torch.cat(known, 1)
+        for layer in self.network.in_place.layers:
+            x = functional.relu(layer(x, cyclic))
+        return 0.2 * self.network.in_place.head(x, cyclic)
 
     def _warped(
         self,

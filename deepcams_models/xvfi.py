@@ -62,7 +62,7 @@ _FLOW_STEP, _LOGIT_STEP, _RESIDUAL_STEP = 0.2, 0.3, 0.04
 """What an output of 1 means: grid steps, logit, and share of the local level. Without these the
 noise of the first updates is larger than what there is to learn."""
 _IN_PLACE_STEP = 0.2  # share of the local level: seen by fewer, so that it learns faster
-_IN_PLACE_KNOWN = 12  # what a change in place is read from at each node
+_IN_PLACE_KNOWN = 10  # what a change in place is read from at each node, without the sun
 _IN_PLACE_NODES = 5  # edge of a box that a change is averaged over
 _LEAST_SHARE = 0.02  # of the local level, below which logarithms end
 _LOGIT_BOUND = 6.0  # no map is left out altogether: alone at its own time, it would be 0/0
@@ -90,7 +90,7 @@ class XvfiSettings:
         the maps: the layer that surface air is mixed in grows after sunrise. Only with "dis".
     in_place : int
         Channels of what finds changes in place from each node alone, 0 for none; see `InPlace`.
-        Only with the sun and a gated residual.
+        It is part of the residual: without one, it is left out. Only with "dis".
     """
 
     channels: int
@@ -115,10 +115,11 @@ class XvfiSettings:
             raise InputError(
                 "the published form does not see the sun", hint="use sun=False, or 'dis'"
             )
-        if self.in_place < 0 or (self.in_place and not (self.sun and self.residual == "gated")):
+        if self.in_place < 0 or (self.initial_flow == "none" and self.in_place):
             raise InputError(
-                f"{self.in_place} channels in place go with the sun and a gated residual alone",
-                hint="use in_place=0, or sun=True and residual='gated'",
+                f"{self.in_place} channels in place do not go with initial_flow"
+                f" {self.initial_flow!r}",
+                hint="use in_place=0, or a positive number with 'dis'",
             )
 
     @classmethod
@@ -459,7 +460,8 @@ class CorrectionNetwork(nn.Module):
             "steps", torch.tensor(steps[:outputs]).view(1, -1, 1, 1), persistent=False
         )
         self.correct = CorrectionUNet(_KNOWN + 2 * settings.sun, settings.channels, outputs)
-        self.in_place = InPlace(settings.in_place) if settings.in_place else None
+        changes = settings.in_place if settings.residual != "none" else 0
+        self.in_place = InPlace(changes, sun=settings.sun) if changes else None
 
     def prepare(
         self, first: Tensor, last: Tensor, flows: Flows, sun: Tensor | None, *, cyclic: bool
@@ -515,7 +517,8 @@ class CorrectionNetwork(nn.Module):
         residual = raw[:, 5:]  # (B, 1 or 0, H, W)
         if self.in_place is not None and (scale == 0 or every_scale):
             maps = first, last, from_first, from_last
-            residual = residual + self.in_place(maps, level, pair.sun[scale], t, cyclic)
+            sun = pair.sun[scale] if pair.sun else None
+            residual = residual + self.in_place(maps, level, sun, t, cyclic)
         frame = _with_residual(frame, level * residual, t, self.settings)  # (B, 1, H, W)
         return _Level(frame, flows[:, :2], flows[:, 2:], mask), found
 
@@ -674,10 +677,10 @@ class InPlace(nn.Module):
     the U-Net, made for textures, does not find. The head begins at zero.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, sun: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            [GridConv2d(_IN_PLACE_KNOWN, channels, 1, 1, 0)]
+            [GridConv2d(_IN_PLACE_KNOWN + 2 * sun, channels, 1, 1, 0)]
             + [GridConv2d(channels, channels, 1, 1, 0) for _ in range(2)]
         )
         self.head = GridConv2d(channels, 1, 1, 1, 0)
@@ -686,7 +689,7 @@ class InPlace(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(
-        self, maps: Sequence[Tensor], level: Tensor, sun: Tensor, t: Tensor, cyclic: bool
+        self, maps: Sequence[Tensor], level: Tensor, sun: Tensor | None, t: Tensor, cyclic: bool
     ) -> Tensor:
         """Return shares of the level (B, 1, H, W) of both maps and both moved to t."""
         first, last, from_first, from_last = maps  # 4 × (B, 1, H, W)
@@ -702,10 +705,11 @@ class InPlace(nn.Module):
                 torch.asinh(3 * (last - first) / level),
                 torch.asinh(_DETAIL_GAIN * moved / level),
                 torch.asinh(_DETAIL_GAIN * detail / level),
-                *(sun, t.expand_as(first) - 0.5),
+                t.expand_as(first) - 0.5,
+                *([] if sun is None else [sun]),
             ],
             dim=1,
-        )  # (B, 12, H, W)
+        )  # (B, 10 or 12, H, W)
         result: Tensor = self.head(_chain(self.layers, known, cyclic), cyclic)  # (B, 1, H, W)
         return _IN_PLACE_STEP * result
 

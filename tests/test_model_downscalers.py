@@ -188,7 +188,8 @@ class TestXvfi:
         )
 
     def test_published_form_finds_its_own_flow(self, tmp_path: Path) -> None:
-        form = {"initial_flow": "none", "kernel": "bilinear", "residual": "free", "sun": False}
+        form = {"initial_flow": "none", "kernel": "bilinear", "residual": "free"}
+        form |= {"sun": False, "in_place": 0}
         method = Xvfi(checkpoint(tmp_path, "xvfi", settings=form))
         field = pair()
         assert np.isfinite(method(Coarse(field), between(field))).all()

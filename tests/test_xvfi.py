@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 from deepcams_eval.downscale import flow  # noqa: E402
 from deepcams_eval.errors import InputError  # noqa: E402
 from deepcams_models.warping import backward_warp, blend  # noqa: E402
-from deepcams_models.xvfi import PRESETS, XVFI, XvfiSettings, pyramid  # noqa: E402
+from deepcams_models.xvfi import PRESETS, XVFI, InPlace, XvfiSettings, pyramid  # noqa: E402
 
 TINY = {
-    "none": XvfiSettings(8, 1, "none", "bilinear", "free", sun=False),
-    "dis": XvfiSettings(8, 2, "dis", "cubic", "gated", sun=True),
+    "none": XvfiSettings(8, 1, "none", "bilinear", "free", sun=False, in_place=0),
+    "dis": XvfiSettings(8, 2, "dis", "cubic", "gated", sun=True, in_place=6),
 }
 
 
@@ -217,9 +217,11 @@ def call(settings, **changes):
     ("problem", "hint"),
     [
         (lambda: XvfiSettings.preset("large"), "choose from paper"),
-        (lambda: XvfiSettings(0, 1, "none", "cubic", "free", sun=False), "at least 1 channel"),
-        (lambda: XvfiSettings(6, 1, "none", "cubic", "free", sun=False), "multiple of 4"),
-        (lambda: XvfiSettings(8, 1, "none", "cubic", "free", sun=True), "use sun=False"),
+        (lambda: replace(TINY["none"], channels=0), "at least 1 channel"),
+        (lambda: replace(TINY["none"], channels=6), "multiple of 4"),
+        (lambda: replace(TINY["none"], sun=True), "use sun=False"),
+        (lambda: replace(TINY["none"], in_place=4), "use in_place=0"),
+        (lambda: replace(TINY["dis"], in_place=-1), "a positive number"),
         (lambda: XVFI(TINY["dis"])(*pair(8, 8, TINY["none"])[:2], 0.5), "flows are absent"),
         (lambda: call(TINY["none"], flows=(random(1, 2, 8, 8),) * 2), "only then"),
         (lambda: call(TINY["dis"], sun=None), "is absent with sun=True; give sun=cosine"),
@@ -254,6 +256,48 @@ def test_untrained_is_the_optical_flow_baseline(cyclic):
     made = network.interpolate(maps[0], maps[1], [t], flows=flows, sun=sun, cyclic=cyclic)[0, 0]
     np.testing.assert_allclose(scale * made.numpy(), expected, atol=5e-3)
     assert np.abs(found[0]).max() > 3
+
+
+@pytest.mark.parametrize("sun", [False, True])
+def test_changes_in_place_are_found_node_by_node(sun):
+    """Against the same perceptron written out for one node."""
+    rng = np.random.default_rng(5)
+    maps = rng.uniform(2, 5, (4, 5, 7))
+    maps[3, 2, 3] = -1.0  # a cubic warp can go below zero
+    level, t = maps.mean(axis=0), 0.25
+    cosine = rng.uniform(-1, 1, (2, 5, 7))
+    torch.manual_seed(2)
+    module = InPlace(4, sun=sun).double()
+    torch.nn.init.normal_(module.head.weight)
+    given = [torch.from_numpy(one)[None, None] for one in (*maps, level)]
+    shines = torch.from_numpy(cosine)[None] if sun else None
+    with torch.no_grad():
+        made = module(given[:4], given[4], shines, torch.tensor(t).double(), cyclic=False)[
+            0, 0
+        ].numpy()
+
+    def box(values, row, column, half):
+        rows = [min(max(row + step, 0), 4) for step in range(-half, half + 1)]
+        columns = [min(max(column + step, 0), 6) for step in range(-half, half + 1)]
+        return np.mean([values[i, j] for i in rows for j in columns])
+
+    weights = [one.detach().numpy() for one in module.parameters()]
+    for row, column in ((0, 0), (2, 3), (4, 5)):
+        first, last, early, late = maps[:, row, column]
+        between = (1 - t) * maps[2] + t * maps[3]
+        unit = level[row, column]
+        x = [np.log(max(one / unit, 0.02)) for one in (first, last, early, late)]
+        x += [np.arcsinh(3 * (late - early) / unit)]
+        x += [np.arcsinh(3 * box(maps[3] - maps[2], row, column, 2) / unit)]
+        x += [np.arcsinh(3 * (last - first) / unit)]
+        x += [np.arcsinh(15 * ((1 - t) * (first - early) + t * (last - late)) / unit)]
+        x += [np.arcsinh(15 * (between[row, column] - box(between, row, column, 1)) / unit)]
+        x += [t - 0.5, *(cosine[:, row, column] if sun else [])]
+        for weight, bias in (weights[:2], weights[2:4], weights[4:6]):
+            x = np.maximum(weight[:, :, 0, 0] @ np.array(x) + bias, 0)
+        expected = 0.2 * (weights[6][0, :, 0, 0] @ x + weights[7][0])
+        assert made[row, column] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert np.abs(made).max() > 0.01
 
 
 def test_where_the_sun_stands_matters_between_the_maps_and_nowhere_else():
