@@ -174,7 +174,7 @@ class TrainSettings(BaseModel):
 
 
 PRESET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "xvfi": {"steps": 2400, "lr": 1e-3, "batch": 4, "crop": 72, "squared_share": 0.5},
+    "xvfi": {"steps": 2400, "lr": 3e-3, "batch": 4, "crop": 72, "squared_share": 0.5},
     "xvfi-small": {"steps": 1200},
     "xvfi-paper": {"loss": "published", "lr": 1e-4, "squared_share": 0.0},
     "xvfi-released": {"loss": "published", "lr": 1e-4, "squared_share": 0.0},
