@@ -13,7 +13,8 @@ doi:10.1109/ICCV48922.2021.01422, for one channel, in two forms that share the f
   t = 0 and t = 1 it returns the given maps, whatever its weights. It sees the maps relative to
   their local mean, and what is small among them (details, differences between ways to
   interpolate) enlarged: what is left to correct is some percent of the maps. Maps times a factor
-  give the result times the factor, so that clean air is as well served as smoke.
+  give the result times the factor, so that clean air is as well served as smoke. Beside it a
+  perceptron of each node (`InPlace`) finds what changes in its place while the sun moves on.
 
 Any size is padded inside to multiples of `XvfiSettings.total_stride`: see `grid.Padding`.
 """
@@ -61,7 +62,7 @@ _DETAIL_NODES = 3
 _FLOW_STEP, _LOGIT_STEP, _RESIDUAL_STEP = 0.2, 0.3, 0.04
 """What an output of 1 means: grid steps, logit, and share of the local level. Without these the
 noise of the first updates is larger than what there is to learn."""
-_IN_PLACE_STEP = 0.2  # share of the local level: seen by fewer, so that it learns faster
+_IN_PLACE_STEP = 0.2  # share of the local level: with less it learns too slowly
 _IN_PLACE_KNOWN = 10  # what a change in place is read from at each node, without the sun
 _IN_PLACE_NODES = 5  # edge of a box that a change is averaged over
 _LEAST_SHARE = 0.02  # of the local level, below which logarithms end
@@ -670,11 +671,11 @@ class CorrectionUNet(nn.Module):
 
 
 class InPlace(nn.Module):
-    """Changes in place: a perceptron of each node, of the air there and where the sun stands.
+    """Changes in place: a perceptron of each node, of the air about it and where the sun stands.
 
     Air is diluted while the mixed layer grows and gathers in the evening: between two maps that is
-    no straight line in time. It is a function of few numbers that hardly differ within a map, which
-    the U-Net, made for textures, does not find. The head begins at zero.
+    no straight line in time. It is a function of few numbers, some of which hardly differ within a
+    map; the U-Net, made for textures, does not find it. The head begins at zero.
     """
 
     def __init__(self, channels: int, *, sun: bool) -> None:
