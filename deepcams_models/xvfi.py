@@ -692,7 +692,10 @@ class InPlace(nn.Module):
     def forward(
         self, maps: Sequence[Tensor], level: Tensor, sun: Tensor | None, t: Tensor, cyclic: bool
     ) -> Tensor:
-        """Return shares of the level (B, 1, H, W) of both maps and both moved to t."""
+        """Return the change that comes on top at t, in shares of the level, (B, 1, H, W).
+
+        `maps` are the first and the last, as they are and moved to t.
+        """
         first, last, from_first, from_last = maps  # 4 × (B, 1, H, W)
         change = from_last - from_first  # (B, 1, H, W)
         moved = (1 - t) * (first - from_first) + t * (last - from_last)  # (B, 1, H, W)

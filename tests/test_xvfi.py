@@ -271,10 +271,9 @@ def test_changes_in_place_are_found_node_by_node(sun):
     torch.nn.init.normal_(module.head.weight)
     given = [torch.from_numpy(one)[None, None] for one in (*maps, level)]
     shines = torch.from_numpy(cosine)[None] if sun else None
+    time = torch.tensor(t, dtype=torch.float64)
     with torch.no_grad():
-        made = module(given[:4], given[4], shines, torch.tensor(t).double(), cyclic=False)[
-            0, 0
-        ].numpy()
+        made = module(given[:4], given[4], shines, time, cyclic=False)[0, 0].numpy()
 
     def box(values, row, column, half):
         rows = [min(max(row + step, 0), 4) for step in range(-half, half + 1)]
