@@ -31,6 +31,7 @@ from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
 from deepcams_eval.schema import (
     TIME_DTYPE,
     FloatArray,
+    Product,
     make_field,
     spans_globe,
     stamp_of,
@@ -331,8 +332,8 @@ def _require_even(coordinate: FloatArray, name: str) -> None:
     if not np.allclose(steps, steps.mean(), rtol=1e-2, atol=0):
         raise InputError(
             f"{name} is not evenly spaced ({steps.min():g} to {steps.max():g} degrees)",
-            hint="degradation needs an even grid; crop a region that crosses the date line"
-            " to one side of it",
+            hint="an even grid is needed; crop a region that crosses the date line to one side"
+            " of it",
         )
 
 
@@ -374,6 +375,28 @@ def degradation(name: str) -> Degradation:
             f"no degradation is called {name!r}", hint=f"choose from {', '.join(DEGRADATIONS)}"
         )
     return DEGRADATIONS[name]
+
+
+def require_even_grid(product: Product) -> None:
+    """Refuse a product whose neighbouring rows or columns are not neighbours on the ground.
+
+    A region across the date line is torn: ascending longitudes in [−180, 180) put its eastern
+    part first, and what compares neighbours would take both sides of the gap for such.
+
+    Raises
+    ------
+    InputError
+        Naming the product and its first file.
+    """
+    try:
+        for name in ("latitude", "longitude"):
+            _require_even(product.field[name].values, name)
+    except InputError as error:
+        raise InputError(
+            f"{product.name}: {error.problem}",
+            path=product.files[0] if product.files else None,
+            hint=error.hint,
+        ) from error
 
 
 def hours_of(field: xr.DataArray) -> Times:

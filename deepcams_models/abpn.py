@@ -8,7 +8,8 @@ back-projection blocks in turn, each way down followed by spatial attention, all
   corrected by the part of the input that it does not reproduce.
 - `start="given"`: the result is added to an enlargement that is given (bicubic with iterative
   back-projection by default), which the network sees as well. Its head begins at zero, so that
-  an untrained network returns what it was given.
+  an untrained network returns what it was given. With `relative` both are seen, and the result is
+  measured, by the mean and the contrast about each node: clean air is as well served as smoke.
 
 Half-pixel geometry: coarse node i is centred on fine node 3i + 1. Any size is taken as it is.
 
@@ -30,6 +31,8 @@ from deepcams_eval.errors import InputError
 from deepcams_models.grid import (
     GridConv2d,
     GridConvTranspose2d,
+    at_least_single,
+    box_mean,
     convolution,
     enlarge,
 )
@@ -39,6 +42,17 @@ FACTOR = 3
 
 _KERNEL = 5  # of the projections, with a stride of FACTOR and one node cut off at either side
 _DIRECT = 2  # the first stages have no earlier result of their kind to add
+
+# What a relative network sees. Boxes are counted in nodes of the map that they are laid over.
+_CONTRAST_NODES = 5  # edge of the box of the local mean and contrast
+_LEVEL_NODES = 9  # edge of the box of the local level
+_LEVEL_FLOOR = 1e-5  # normalised units: far below any air, but an empty map is no division by 0
+_LEAST_CONTRAST = 0.003  # of the local level: what is smoother counts as that
+_LEAST_SHARE = 0.02  # of the local level, below which logarithms end
+_USUAL_CONTRAST = -2.0  # logarithm of the contrast over the level, about
+_DETAIL_NODES = 3  # on the fine grid
+_DETAIL_GAIN = 6.0
+_SEEN_COARSE, _SEEN_FINE = 3, 2  # maps that are seen on either grid
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,10 @@ class AbpnSettings:
         it never learns; only the published count of parameters needs it.
     extra_channels : int
         Static maps on the fine grid that the network sees besides.
+    relative : bool
+        Whether maps are seen relative to the mean and the contrast about each node, and the result
+        in units of that contrast: maps times a factor give the result times the factor. Only with
+        ``start="given"``.
     """
 
     features: int
@@ -73,6 +91,7 @@ class AbpnSettings:
     start: Literal["bicubic", "given"]
     key_bias: bool
     extra_channels: int = 0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if self.features < 1 or self.stages < _DIRECT or self.extra_channels < 0:
@@ -85,6 +104,11 @@ class AbpnSettings:
             raise InputError(
                 f"tiles of {self.tile} cannot overlap by {self.overlap}",
                 hint="give an overlap of at most half a tile",
+            )
+        if self.relative and self.start != "given":
+            raise InputError(
+                "a relative ABPN improves an enlargement that it is given",
+                hint='set start to "given", or relative to false',
             )
 
     @classmethod
@@ -101,7 +125,10 @@ class AbpnSettings:
                 f"ABPN has no preset {name!r}", hint=f"choose from {', '.join(PRESETS)}"
             )
         features, stages, tile, overlap, start = PRESETS[name]
-        return cls(features, stages, "window", tile, overlap, start, start == "bicubic")
+        given = start == "given"
+        return cls(
+            features, stages, "window", tile, overlap, start, key_bias=not given, relative=given
+        )
 
 
 PRESETS: dict[str, tuple[int, int, int, int, Literal["bicubic", "given"]]] = {
@@ -132,7 +159,8 @@ class ABPN(nn.Module):
         self.settings = settings
         features, stages = settings.features, settings.stages
         given = settings.start == "given"
-        inputs = 1 + FACTOR**2 * (int(given) + settings.extra_channels)
+        seen = (_SEEN_COARSE, _SEEN_FINE) if settings.relative else (1, int(given))
+        inputs = seen[0] + FACTOR**2 * (seen[1] + settings.extra_channels)
         self.widen = Activated(convolution(inputs, 2 * features))
         self.attend_input = _attention(2 * features, settings)
         self.narrow = Activated(convolution(2 * features, features))
@@ -193,14 +221,12 @@ class ABPN(nn.Module):
         """
         self._check(coarse, start, extra)
         settings = self.settings
-        fine = [one for one in (start, extra) if one is not None]
-        parts = [functional.pixel_unshuffle(one, FACTOR) for one in fine]
-        seen = torch.cat([coarse, *parts], dim=1)  # (B, 1 + 9 · fine maps, h, w)
+        seen, unit = self._seen(coarse, start, extra, cyclic)  # (B, C, h, w), (B, 1, 3h, 3w)
         if settings.attention == "window":
             result = self._tiled(seen, settings.tile, settings.overlap, cyclic)
         else:
             result = self._whole(seen, cyclic)  # (B, 1, 3h, 3w)
-        return result if start is None else start + result  # (B, 1, 3h, 3w)
+        return _added(start, result, unit)  # (B, 1, 3h, 3w)
 
     def tiled(
         self,
@@ -225,10 +251,23 @@ class ABPN(nn.Module):
                 f"tiles of {tile} cannot overlap by {overlap}",
                 hint="give an overlap of at most half a tile",
             )
-        fine = [one for one in (start, extra) if one is not None]
-        parts = [functional.pixel_unshuffle(one, FACTOR) for one in fine]
-        result = self._tiled(torch.cat([coarse, *parts], dim=1), tile, overlap, cyclic)
-        return result if start is None else start + result
+        seen, unit = self._seen(coarse, start, extra, cyclic)
+        return _added(start, self._tiled(seen, tile, overlap, cyclic), unit)
+
+    def _seen(
+        self, coarse: Tensor, start: Tensor | None, extra: Tensor | None, cyclic: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the network sees, (B, C, h, w), and the unit of its result, if it has one.
+
+        All of it is made of whole maps, so that tiles agree.
+        """
+        on_coarse, on_fine, unit = [coarse], [] if start is None else [start], None
+        if self.settings.relative and start is not None:
+            on_coarse, on_fine, unit = relative_maps(coarse, start, cyclic)
+        if extra is not None:
+            on_fine = [*on_fine, extra]
+        parts = [functional.pixel_unshuffle(one, FACTOR) for one in on_fine]
+        return torch.cat([*on_coarse, *parts], dim=1), unit
 
     def _tiled(self, seen: Tensor, tile: int, overlap: int, cyclic: bool) -> Tensor:
         """Return the result of overlapping tiles, each weighed by a ramp at its inner edges."""
@@ -276,7 +315,7 @@ class ABPN(nn.Module):
         fine = self.mix_fine(self.join_fine(torch.cat(ups, dim=1)), cyclic)  # (B, F, 3h, 3w)
         lifted = self.join_coarse(torch.cat(downs, dim=1))  # (B, F, h, w)
         lifted = self.lift_coarse(lifted, cyclic)  # (B, F, 3h, 3w)
-        result: Tensor = self.head(fine + lifted, cyclic)  # (B, 1, 3h, 3w)
+        result = at_least_single(self.head(fine + lifted, cyclic))  # (B, 1, 3h, 3w)
         if self.correct is None:
             return result
         coarse = seen[:, :1]  # (B, 1, h, w)
@@ -415,6 +454,37 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         taken = functional.scaled_dot_product_attention(i, j, v, scale=1.0)  # (B, 1, h·w, C)
     taken = taken.to(value.dtype).view(batch, rows, columns, channels)
     return taken.permute(0, 3, 1, 2)  # (B, C, h, w)
+
+
+def relative_maps(
+    coarse: Tensor, start: Tensor, cyclic: bool
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Return what is seen of (B, 1, h, w) and of (B, 1, 3h, 3w), and the contrast on the latter.
+
+    The error of an enlargement goes with the contrast about a node, not with the level: were maps
+    shifted and scaled, the best result would be too. Both are told besides, as unresolved detail
+    depends on how large contrast is beside the level.
+    """
+    mean = box_mean(coarse, _CONTRAST_NODES, cyclic=cyclic)  # (B, 1, h, w)
+    level = box_mean(coarse.abs(), _LEVEL_NODES, cyclic=cyclic) + _LEVEL_FLOOR  # (B, 1, h, w)
+    contrast = box_mean((coarse - mean).abs(), _CONTRAST_NODES, cyclic=cyclic)  # (B, 1, h, w)
+    contrast = contrast + _LEAST_CONTRAST * level  # (B, 1, h, w)
+    fine_mean, unit = (
+        enlarge(one, FACTOR, "bilinear", cyclic=cyclic) for one in (mean, contrast)
+    )  # 2 × (B, 1, 3h, 3w)
+    detail = start - box_mean(start, _DETAIL_NODES, cyclic=cyclic)  # (B, 1, 3h, 3w)
+    on_coarse = [
+        torch.asinh((coarse - mean) / contrast),
+        torch.log((coarse / level).clamp_min(_LEAST_SHARE)),
+        torch.log(contrast / level) - _USUAL_CONTRAST,
+    ]
+    on_fine = [torch.asinh((start - fine_mean) / unit), torch.asinh(_DETAIL_GAIN * detail / unit)]
+    return on_coarse, on_fine, unit
+
+
+def _added(start: Tensor | None, result: Tensor, unit: Tensor | None) -> Tensor:
+    result = result if unit is None else unit * result
+    return result if start is None else start + result
 
 
 def _attention(features: int, settings: AbpnSettings) -> nn.Module:

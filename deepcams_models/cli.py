@@ -109,10 +109,14 @@ def summary(made: Produced, settings: ProduceSettings, *, synthetic: bool) -> It
         f"{'' if made.complete else '; others are still to be made'}"
     )
     for first, last, count in made.missing[:_GAPS_PRINTED]:
-        yield f"missing: {first} to {last} UTC ({count} h), a gap of the input"
+        yield f"missing: {first} to {last} UTC ({count} h), for which the input has no maps"
     if len(made.missing) > _GAPS_PRINTED:
         rest = sum(count for _, _, count in made.missing[_GAPS_PRINTED:])
         yield f"missing: {len(made.missing) - _GAPS_PRINTED} more gaps ({rest} h), see the store"
+    if made.empty:
+        first, last, count = made.empty[0]
+        more = f", and {len(made.empty) - 1} more such times" if len(made.empty) > 1 else ""
+        yield f"empty: {first} to {last} UTC ({count} h), where maps have no value{more}"
     yield from (f"note: {note}" for note in made.notes)
     yield f"{'store' if not is_netcdf(settings.out) else 'file'}: {settings.out}"
 

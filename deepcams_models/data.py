@@ -19,7 +19,7 @@ import xarray as xr
 from scipy import ndimage
 from torch import Tensor
 
-from deepcams_eval.degrade import FACTOR, Degradation, hours_of
+from deepcams_eval.degrade import FACTOR, Degradation, hours_of, require_even_grid
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
 from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
@@ -164,8 +164,8 @@ def load_truth(settings: TrainSettings) -> tuple[Truth, Truth]:
     Raises
     ------
     InputError
-        If the test year of the synthetic archive is asked for, a year is asked for twice, or the
-        folder has no hourly truth.
+        If the test year of the synthetic archive is asked for, a year is asked for twice, years are
+        named of what has none, or the folder has no hourly truth.
     NoDataError
         If there is no frame in a year.
 
@@ -175,6 +175,11 @@ def load_truth(settings: TrainSettings) -> tuple[Truth, Truth]:
         If hours are left out for a missing value, or for want of memory.
     """
     if settings.data == "nature":
+        if settings.train_years or settings.valid_years:
+            raise InputError(
+                "nature has climates, not years",
+                hint="leave out --train-years and --valid-years, or give --data demo+nature",
+            )
         return split(nature_truth(settings))
     if settings.data == "demo+nature":
         own, held_out = load_truth(settings.model_copy(update={"data": "demo"}))
@@ -199,7 +204,9 @@ def load_truth(settings: TrainSettings) -> tuple[Truth, Truth]:
 def _open(root: Path) -> xr.DataArray:
     for spec in find_data(root).products:
         if spec.name == _TRUTH:
-            return open_product(spec).field
+            product = open_product(spec)
+            require_even_grid(product)
+            return product.field
     raise InputError(f"has no folder {_TRUTH}", path=root, hint="give hourly truth, or --data demo")
 
 
@@ -214,9 +221,10 @@ def _years_of(hours: Hours) -> npt.NDArray[np.int64]:
 def _chosen_years(
     settings: TrainSettings, available: tuple[int, ...], synthetic: bool, root: Path
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    usual = [year for year in available if year != TEST_YEAR] if synthetic else available[:-1]
-    train = tuple(usual) if settings.train_years is None else settings.train_years
     valid = settings.valid_years or ()
+    usual = [year for year in available if year != TEST_YEAR] if synthetic else available[:-1]
+    others = tuple(year for year in usual if year not in valid)
+    train = others if settings.train_years is None else settings.train_years
     if synthetic and TEST_YEAR in (*train, *valid):
         raise InputError(
             f"{TEST_YEAR} is the test year of the synthetic archive",
@@ -232,7 +240,7 @@ def _chosen_years(
     if absent or not train:
         held = ", ".join(map(str, available))
         raise NoDataError(
-            f"has no truth of {absent[0]}" if absent else f"has only the year {held}",
+            f"has no truth of {absent[0]}" if absent else "no year is left to learn from",
             path=root,
             hint=f"name years with --train-years: there are {held}",
         )

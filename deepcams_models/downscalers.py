@@ -19,6 +19,7 @@ import xarray as xr
 from scipy import ndimage
 
 from deepcams_eval.degrade import FACTOR, Degradation, degradation
+from deepcams_eval.downscale import registry
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.downscale.spatial import BackProjection, enlarger, require_same_times
@@ -56,16 +57,14 @@ class _Trained:
     """
 
     def __init__(self, network: str, path: Path) -> None:
-        files = (".safetensors", ".json")
-        self.path = (path.with_suffix("") if path.suffix in files else path).absolute()
+        self.path = registry.checkpoint_path(path).absolute()
         self._network = network
         self.recent: OrderedDict[bytes, _Maps] = OrderedDict()
         if not self.path.with_name(f"{self.path.name}.json").exists():
             raise InputError(
                 f"there are no weights of {network}",
                 path=path,
-                hint=f"make them with: deepcams-models train {network} --preset recommended"
-                f" --data demo --out {path}",
+                hint=f"make them with: deepcams-models train {network} --out FOLDER, and name it",
             )
 
     def __reduce__(self) -> tuple[Any, ...]:

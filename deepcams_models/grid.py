@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_HALO = 32  # columns of a padded cyclic map: a seam of the padding stays this far from the map
+_HALO = 16  # columns of a padded cyclic map: a seam of the padding stays this far from the map
 
 
 def wrap_columns(maps: Tensor, count: int) -> Tensor:
     """Return the maps with `count` columns of the other side at either side."""
+    if count > maps.shape[-1]:
+        around = torch.arange(-count, maps.shape[-1] + count, device=maps.device)
+        return maps[..., around % maps.shape[-1]]
     last, first = maps[..., -count:], maps[..., :count]
     if not maps.is_contiguous(memory_format=torch.channels_last):
         return torch.cat([last, maps, first], dim=-1)
@@ -118,6 +121,14 @@ def box_mean(maps: Tensor, size: int, *, cyclic: bool) -> Tensor:
     return functional.avg_pool2d(along, (size, 1), stride=1).view(maps.shape)
 
 
+def at_least_single(maps: Tensor) -> Tensor:
+    """Return the maps in float32 if they are in a shorter form, as convolutions make with AMP.
+
+    Places, flows and features that are moved along them need it: bfloat16 has 8 bits.
+    """
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> GridConv2d:
     """Return a convolution that keeps the size (odd kernel) or divides it by the stride (4, 2)."""
     return GridConv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
@@ -194,14 +205,15 @@ class Padding:
     def to_multiple(cls, maps: Tensor, stride: int, *, align: int, cyclic: bool) -> Padding:
         """Return the padding that `maps` needs; `left` is a multiple of `align`.
 
-        A cyclic width that `stride` divides is not padded; any other gets at least 32 columns, so
-        that where the padded map closes on itself is away from the map.
+        A cyclic width that `stride` divides is not padded; any other gets at least 16 columns at
+        either side, so that where the padded map closes on itself is away from the map.
         """
         rows, columns = maps.shape[-2:]
         extra = -columns % stride
-        while cyclic and 0 < extra < _HALO:
-            extra += stride
         left = extra // 2 // align * align if cyclic else 0
+        while cyclic and extra and min(left, extra - left) < _HALO:
+            extra += stride
+            left = extra // 2 // align * align
         return cls(rows, columns, -rows % stride, left, extra - left, cyclic)
 
     def pad(self, maps: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ share a store. Memory depends on the grid, not on the length of the series.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from deepcams_eval import __version__, provenance
-from deepcams_eval.degrade import FACTOR, degradation
+from deepcams_eval.degrade import FACTOR, degradation, require_even_grid
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task, registry
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.schema import TIME_DTYPE, Product, stamp_of
+from deepcams_eval.sources.deepcams import NOTES
 from deepcams_eval.sources.product import ProductSpec, open_product
 from deepcams_models.downscalers import Abpn, Xvfi
 from deepcams_models.product_files import (
@@ -44,6 +45,8 @@ _ATTRIBUTION = (
 
 Times = npt.NDArray[np.datetime64]
 Progress = Callable[[str, int, int], None]
+Runs = tuple[tuple[str, str, int], ...]
+"""First and last hour of runs of hours, and how many there are in each."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,11 @@ class Produced:
         Blocks that this run made, and that were there before.
     complete : bool
         Whether every block of the result is there now.
-    missing : tuple of (str, str, int)
-        First and last hour of each gap of the input, and how many hours are missing for it.
+    missing : Runs
+        Hours for which there are no maps: gaps of the input and, where years were asked for, what
+        lies before its first map and after its last.
+    empty : Runs
+        Of the hours that this run made, those without a value anywhere although there are maps.
     notes : tuple of str
         What a reader must know, a sentence each.
     """
@@ -106,7 +112,8 @@ class Produced:
     made: int
     found: int
     complete: bool
-    missing: tuple[tuple[str, str, int], ...]
+    missing: Runs
+    empty: Runs
     notes: tuple[str, ...] = field(default=())
 
 
@@ -118,10 +125,13 @@ class Timeline:
     ----------
     maps, hours : ndarray of datetime64[us]
         Stamps, UTC.
+    years : tuple of int
+        That were asked for; none for all of the input.
     """
 
     maps: Times
     hours: Times
+    years: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, maps: Times, years: Sequence[int]) -> Timeline:
@@ -151,7 +161,8 @@ class Timeline:
                 f" {_minutes(maps[-1])}",
                 hint="choose other --years",
             )
-        return cls(maps, hours[np.isin(of_hours, years)] if years else hours)
+        chosen = hours[np.isin(of_hours, years)] if years else hours
+        return cls(maps, chosen, tuple(sorted(set(years))))
 
     def before(self, hours: Times) -> npt.NDArray[np.intp]:
         """Return the map at or before each hour."""
@@ -165,14 +176,16 @@ class Timeline:
         absent: npt.NDArray[np.bool_] = ~own & (self.maps[after] - self.maps[before] != _STEP)
         return absent
 
-    def gaps(self) -> tuple[tuple[str, str, int], ...]:
-        """Return first hour, last hour and number of hours of each run that is missing."""
-        places = np.flatnonzero(self.absent())
-        breaks = np.diff(self.hours[places]) != _HOUR
-        runs = np.split(places, np.flatnonzero(breaks) + 1) if len(places) else []
-        return tuple(
-            (_minutes(self.hours[run[0]]), _minutes(self.hours[run[-1]]), len(run)) for run in runs
-        )
+    def gaps(self) -> Runs:
+        """Return the hours for which there are no maps.
+
+        Those between maps are missing values of the result; those of `years` before the first
+        map or after the last are not part of it.
+        """
+        wanted = self.hours
+        if self.years:
+            wanted = np.concatenate([_hours_of(year) for year in self.years])
+        return _runs(np.setdiff1d(wanted, self.hours[~self.absent()]))
 
     def around(self, before: int, halo: int) -> slice:
         """Return the two maps of an interval and up to `halo` more each way, none beyond a gap."""
@@ -233,6 +246,12 @@ class Maker:
             result[chosen] = self.method(coarse, wanted).values
         return result
 
+    def hours_without_value(self, number: int, values: Maps) -> Times:
+        """Return the hours of a block that are NaN everywhere, but for those without maps."""
+        places = hours_of_block(number, self.target)
+        known = np.isfinite(values).any(axis=(1, 2)) | self.timeline.absent()[places]
+        return self.timeline.hours[places][~known]
+
 
 def produce(
     settings: ProduceSettings,
@@ -273,6 +292,7 @@ def produce(
             path=settings.cams.path,
             hint="say stamp=point if they are",
         )
+    require_even_grid(product)
     method = choose_methods(settings)
     timeline = Timeline.of(product.field["time"].values, settings.years)
     maker = Maker.of(product.field, timeline, method)
@@ -281,16 +301,20 @@ def produce(
     blocks = block_count(maker.target)
     first, stop = _share(blocks, settings.part)
     made = 0
+    empty: list[Times] = []
 
     def attributes() -> dict[str, str]:
-        return _attributes(product, maker, notes, command=command, synthetic=synthetic)
+        return _attributes(maker, notes, inputs, command=command, synthetic=synthetic)
 
-    same = _lasting_settings(settings, product, maker)
+    inputs = provenance.hash_inputs([product.files])
+    same = _lasting_settings(settings, inputs, maker)
     with open_writer(settings.out, maker.target, same, attributes) as writer:
         todo = [number for number in range(first, stop) if not writer.has(number)]
         tell("blocks", stop - first - len(todo), stop - first)
         for number in todo:
-            writer.write(number, maker.block(number))
+            values = maker.block(number)
+            writer.write(number, values)
+            empty.append(maker.hours_without_value(number, values))
             made += 1
             tell("blocks", stop - first - len(todo) + made, stop - first)
         complete = writer.finish()
@@ -301,6 +325,7 @@ def produce(
         found=stop - first - made,
         complete=complete,
         missing=timeline.gaps(),
+        empty=_runs(np.concatenate([*empty, timeline.hours[:0]])),
         notes=tuple(notes),
     )
 
@@ -394,7 +419,9 @@ def _cards(maker: Maker) -> dict[str, dict[str, Any]]:
     return cards
 
 
-def _lasting_settings(settings: ProduceSettings, product: Product, maker: Maker) -> dict[str, Any]:
+def _lasting_settings(
+    settings: ProduceSettings, inputs: Sequence[Mapping[str, Any]], maker: Maker
+) -> dict[str, Any]:
     """Return what must be the same in all runs that share a store."""
     hours = maker.timeline.hours
     return {
@@ -404,19 +431,20 @@ def _lasting_settings(settings: ProduceSettings, product: Product, maker: Maker)
         "allow_registration": settings.allow_registration,
         "hours": [_minutes(hours[0]), _minutes(hours[-1]), len(hours)],
         "years": list(settings.years),
-        "inputs": [[path.name, _bytes(path)] for path in product.files],
+        "cams": {name: one for name, one in asdict(settings.cams).items() if name != "path"},
+        "inputs": [[Path(one["path"]).name, one["bytes"], one["sha256"]] for one in inputs],
     }
 
 
 def _attributes(
-    product: Product,
     maker: Maker,
     notes: Sequence[str],
+    inputs: Sequence[Mapping[str, Any]],
     *,
     command: str,
     synthetic: bool,
 ) -> dict[str, str]:
-    """Return the global attributes; the input is hashed for them."""
+    """Return the global attributes."""
     said = {
         "Conventions": "CF-1.11",
         "title": "deepcams: hourly PM2.5 at a third of the spacing of CAMS",
@@ -427,8 +455,8 @@ def _attributes(
         "deepcams_commit": provenance.commit() or "",
         "deepcams_cards": json.dumps(_cards(maker), sort_keys=True),
         "deepcams_missing_hours": json.dumps(maker.timeline.gaps()),
-        "deepcams_notes": json.dumps(list(notes), ensure_ascii=False),
-        "deepcams_inputs": json.dumps(provenance.hash_inputs([product.files])),
+        NOTES: json.dumps(list(notes), ensure_ascii=False),
+        "deepcams_inputs": json.dumps(inputs),
     }
     if synthetic:
         said["comment"] = "SYNTHETIC: made from synthetic maps"
@@ -441,9 +469,16 @@ def _share(blocks: int, part: tuple[int, int]) -> tuple[int, int]:
     return (index - 1) * blocks // count, index * blocks // count
 
 
-def _bytes(path: Path) -> int:
-    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-    return sum(one.stat().st_size for one in files)
+def _hours_of(year: int) -> Times:
+    first, last = (np.datetime64(f"{one}-01-01T00", "us") for one in (year, year + 1))
+    return np.arange(first, last, _HOUR)
+
+
+def _runs(hours: Times) -> Runs:
+    """Return first hour, last hour and number of hours of each run of consecutive ones."""
+    breaks = np.flatnonzero(np.diff(hours) != _HOUR) + 1
+    runs = np.split(hours, breaks) if len(hours) else []
+    return tuple((_minutes(run[0]), _minutes(run[-1]), len(run)) for run in runs)
 
 
 def _minutes(moment: np.datetime64) -> str:

@@ -25,6 +25,7 @@ from zarr.codecs import BloscCodec
 from deepcams_eval.downscale import Target
 from deepcams_eval.errors import InputError
 from deepcams_eval.schema import FIELD_DIMS, FIELD_NAME
+from deepcams_eval.sources.deepcams import COMPLETE, STATUS
 from deepcams_eval.units import UG_M3
 
 BLOCK_HOURS = 24
@@ -37,10 +38,9 @@ of a point one a day."""
 NETCDF_SUFFIXES = (".nc", ".nc4")
 """Of an output that is a netCDF file."""
 
-STATUS, SETTINGS = "deepcams_status", "deepcams_settings"
-"""Attributes: whether all blocks are there; what must be the same to go on (JSON)."""
+SETTINGS = "deepcams_settings"
+"""Attribute: what must be the same to go on (JSON)."""
 
-_COMPLETE = "complete"
 _INCOMPLETE = "incomplete: hours that are not made yet are missing"
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
 _SECOND = np.timedelta64(1_000_000, "us")
@@ -101,8 +101,8 @@ class _ZarrStore:
 
     def finish(self) -> bool:
         complete = all(self.has(number) for number in range(block_count(self.target)))
-        if complete and self._group.attrs[STATUS] != _COMPLETE:
-            self._group.attrs[STATUS] = _COMPLETE
+        if complete and self._group.attrs[STATUS] != COMPLETE:
+            self._group.attrs[STATUS] = COMPLETE
         return complete
 
     def _file(self, number: int) -> Path:
@@ -120,7 +120,7 @@ class _NetcdfFile:
         self.dataset[FIELD_NAME][hours_of_block(number, self.target)] = maps
 
     def finish(self) -> bool:
-        self.dataset.setncattr(STATUS, _COMPLETE)
+        self.dataset.setncattr(STATUS, COMPLETE)
         return True
 
 

@@ -38,8 +38,9 @@ class TrainSettings(BaseModel):
         ``demo``, ``nature``, ``demo+nature`` (held-out days are the demo's), or a folder in the
         standard layout.
     train_years, valid_years : tuple of int, optional
-        Years of a folder or of the demo. Without `train_years` all but the last year; without
-        `valid_years` every fifth block of days of the training years is held out.
+        Years of a folder or of the demo. Without `train_years` all but the last year and those
+        that are held out; without `valid_years` every fifth block of days of the training years is
+        held out.
     steps, minutes : int and float, optional
         Length of the training; one of them. A run of so many minutes depends on the machine.
     batch, crop : int
@@ -180,14 +181,13 @@ PRESET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "xvfi-released": {"loss": "published", "lr": 1e-4, "squared_share": 0.0},
     "abpn": {
         "steps": 2400,
-        "lr": 1e-3,
+        "lr": 3e-3,
         "batch": 4,
         "crop": 72,
         "margin": 0,
-        "normalisation": "sqrt",
     },
     "abpn-small": {"steps": 800},
-    "abpn-paper": {"lr": 1e-4},
-    "abpn-released": {"lr": 1e-4},
+    "abpn-paper": {"lr": 1e-4, "normalisation": "sqrt"},
+    "abpn-released": {"lr": 1e-4, "normalisation": "sqrt"},
 }
 """Where a network, or one preset of it, differs from the defaults."""

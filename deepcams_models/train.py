@@ -32,6 +32,7 @@ from torch.nn import functional
 
 from deepcams_eval import __version__
 from deepcams_eval.degrade import degradation
+from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
 from deepcams_eval.provenance import commit
 from deepcams_models import checkpoint
@@ -51,8 +52,8 @@ from deepcams_models.validate import EnlargementValidation, IntervalValidation, 
 from deepcams_models.warping import backward_warp, intermediate_flows
 from deepcams_models.xvfi import XVFI, XvfiOutput, XvfiSettings, pyramid
 
-STATE, BEST, LOG = "state.safetensors", "best", "log.csv"
-"""What is written into the folder of a training."""
+STATE, LOG = "state.safetensors", "log.csv"
+"""What is written into the folder of a training, beside the best checkpoint."""
 
 LICENCE = "BSD-3-Clause"
 
@@ -60,7 +61,7 @@ EDGE_WEIGHT = 150.0
 """e of the edge-aware smoothness, for maps scaled to 1."""
 
 _LAST_RATE = 0.02  # of the highest
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 class Job(Protocol):
@@ -284,6 +285,8 @@ class Trainer:
         )
         self.progress = Progress()
         self.train, self.valid = load_truth(settings) if truth is None else truth
+        for one in (self.train, self.valid):
+            _require_room(one, settings)
         job = IntervalJob if settings.network == "xvfi" else EnlargementJob
         self.job: Job = job(settings, self.train, self.valid)
 
@@ -332,7 +335,7 @@ class Trainer:
                         result,
                     )
                 )
-                if interrupted():
+                if self._any(interrupted()):
                     self.save()
                     raise KeyboardInterrupt
         return self._validate() if result is None else result
@@ -399,6 +402,17 @@ class Trainer:
             distributed.broadcast(seconds, 0)
             self.progress.seconds = float(seconds)
 
+    def _any(self, interrupted: bool) -> bool:
+        """Return whether any process was interrupted.
+
+        One that broke off alone would take the others with it before the first has saved.
+        """
+        if self.world == 1:
+            return interrupted
+        flag = torch.tensor(float(interrupted), device=self.device)
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+        return bool(flag)
+
     def _validate(self) -> Validation:
         result = self.job.validate(self.running, self.device)
         if self.rank == 0:
@@ -462,6 +476,7 @@ class Trainer:
         rest = {
             "version": _STATE_VERSION,
             "settings": self.settings.model_dump(mode="json"),
+            "network": asdict(self.network.settings),
             "progress": asdict(self.progress),
             "random": self.rng.bit_generator.state,
         }
@@ -495,7 +510,16 @@ class Trainer:
             raise InputError(
                 f"is no state of a training ({error})", path=path, hint="begin again elsewhere"
             ) from error
-        self._require_same(rest["settings"], path)
+        if rest.get("version") != _STATE_VERSION:
+            raise InputError(
+                f"is of version {rest.get('version')}, not {_STATE_VERSION}",
+                path=path,
+                hint="begin again in another --out",
+            )
+        given = self.settings.model_dump(mode="json")
+        _require_same(_without(rest["settings"]), _without(given), path)
+        # The same preset may mean another network in another version of this package.
+        _require_same(rest["network"], asdict(self.network.settings), path)
         for name, module in (("network.", self.network), ("running.", self.running)):
             module.load_state_dict(_with_prefix(tensors, name))
         self._restore_optimiser(_with_prefix(tensors, "optimiser."))
@@ -513,17 +537,6 @@ class Trainer:
             value = stored if name == "step" else torch.empty_like(parameter).copy_(stored)
             self.optimiser.state[parameter][name] = value
 
-    def _require_same(self, before: Mapping[str, Any], path: Path) -> None:
-        now = self.settings.model_dump(mode="json")
-        for name in sorted(set(before) | set(now)):
-            if name not in CHANGEABLE and before.get(name) != now.get(name):
-                raise InputError(
-                    f"belongs to a training with {name} {before.get(name)!r}, not"
-                    f" {now.get(name)!r}",
-                    path=path,
-                    hint="give the settings it was begun with, or another --out",
-                )
-
     def _cut_log(self) -> None:
         """Leave out what was logged after the state was saved."""
         path = self.out / LOG
@@ -536,6 +549,31 @@ class Trainer:
         part.replace(path)
 
 
+def _require_room(truth: Truth, settings: TrainSettings) -> None:
+    """Refuse maps of which the margin leaves nothing to learn from."""
+    rows, columns = truth.values.shape[1:]
+    if min(rows, columns) <= 2 * settings.margin:
+        raise InputError(
+            f"{truth.source}: maps of {rows} x {columns} nodes have no inside of a margin of"
+            f" {settings.margin}",
+            hint=f"give --set margin={max((min(rows, columns) - 1) // 3, 0)}, or larger maps",
+        )
+
+
+def _without(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in settings.items() if name not in CHANGEABLE}
+
+
+def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    for name in sorted(set(before) | set(now)):
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"belongs to a training with {name} {before.get(name)!r}, not {now.get(name)!r}",
+                path=path,
+                hint="give the settings it was begun with, or another --out",
+            )
+
+
 def _build(settings: TrainSettings) -> XVFI | ABPN:
     network = checkpoint.build(settings.network, _network_settings(settings))
     assert isinstance(network, XVFI | ABPN)
@@ -544,6 +582,11 @@ def _build(settings: TrainSettings) -> XVFI | ABPN:
 
 def _network_settings(settings: TrainSettings) -> dict[str, Any]:
     kind = XvfiSettings if settings.network == "xvfi" else AbpnSettings
+    if settings.changes.get("extra_channels"):
+        raise InputError(
+            "extra_channels: a training has no static maps to show",
+            hint="leave it out; AbpnSettings takes it for networks that are fed by hand",
+        )
     return asdict(kind.preset(settings.preset)) | settings.changes
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,16 +17,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from deepcams_eval.cli.running import parse_numbers
+from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
 from deepcams_models.checkpoint import load, save
 from deepcams_models.settings import TrainSettings
-from deepcams_models.train import BEST, STATE, Report, Trainer, processes
+from deepcams_models.train import STATE, Report, Trainer, processes
 from deepcams_models.validate import Validation
 
 
 def train(
     network: Annotated[str, typer.Argument(help="xvfi (in time) or abpn (in space).")],
-    out: Annotated[Path, typer.Option(help="Folder of the state, the log and the best weights.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the state, the log and the best weights; a new one under reports/ if "
+            "absent."
+        ),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="small, recommended, paper or released.")
     ] = "recommended",
@@ -101,7 +110,7 @@ def train(
     values = {name: value for name, value in given.items() if value is not None}
     values |= {"network": network, "preset": preset, "data": data, **_parsed(more or ())}
     settings = TrainSettings.make(values)
-    _check_folder(out, resume=resume)
+    out = _folder(out, settings, resume=resume)
     with processes():
         trainer = Trainer(settings, out, command=shlex.join(["deepcams-models", *sys.argv[1:]]))
         if resume:
@@ -152,11 +161,19 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _check_folder(out: Path, *, resume: bool) -> None:
+def _folder(out: Path | None, settings: TrainSettings, *, resume: bool) -> Path:
+    if out is None and resume:
+        raise InputError("--resume goes on with a folder", hint="name it with --out")
+    if out is None:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise InputError("several processes share a folder", hint="name it with --out")
+        now = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        return Path("reports") / f"{settings.network}-{settings.preset}-{now}"
     if (out / STATE).exists() and not resume:
         raise InputError(
             "holds a training already", path=out, hint="add --resume, or name another --out"
         )
+    return out
 
 
 @contextmanager

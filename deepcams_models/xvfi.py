@@ -33,6 +33,7 @@ from deepcams_eval.errors import InputError
 from deepcams_models.grid import (
     GridConv2d,
     Padding,
+    at_least_single,
     box_mean,
     convolution,
     double_and_convolve,
@@ -385,7 +386,8 @@ class MotionNetwork(nn.Module):
         maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
         features = [self.features(both, cyclic)]  # (2B, C, H/4, W/4)
         for _ in range(scales):
-            features.append(self.reduce_features(features[-1], cyclic))  # (2B, C, H/8, W/8), …
+            reduced = self.reduce_features(features[-1], cyclic)  # (2B, C, H/8, W/8), …
+            features.append(at_least_single(reduced))
         found: list[Flows] = []
         reliability: list[Flows] = []
         estimate: Tensor | None = None
@@ -579,7 +581,7 @@ class FeatureExtractor(nn.Module):
         x = mixed
         for inner, outer in (self.residuals[:2], self.residuals[2:]):
             x = x + outer(torch.relu_(inner(x, cyclic)), cyclic)  # (B, C, H/4, W/4)
-        return x + mixed  # (B, C, H/4, W/4)
+        return at_least_single(x + mixed)  # (B, C, H/4, W/4)
 
 
 class Hourglass(nn.Module):
@@ -599,8 +601,7 @@ class Hourglass(nn.Module):
         x = torch.relu_(self.reduce_again(x, cyclic))  # (B, 4C, h/4, w/4)
         x = torch.relu_(double_and_convolve(self.widen, x, cyclic))  # (B, 2C, h/2, w/2)
         x = torch.relu_(double_and_convolve(self.widen_again, x, cyclic))  # (B, C, h, w)
-        result: Tensor = self.head(x, cyclic)  # (B, outputs, h, w)
-        return result
+        return at_least_single(self.head(x, cyclic))  # (B, outputs, h, w)
 
 
 class RefinementUNet(nn.Module):
@@ -631,7 +632,7 @@ class RefinementUNet(nn.Module):
         x = torch.relu_(x)  # (B, 2C, H/4, W/4)
         x = double_and_convolve(self.widen_again, x, cyclic, half)  # (B, C, H/2, W/2)
         x = torch.relu_(x)  # (B, C, H/2, W/2)
-        return double_and_convolve(self.head, x, cyclic)  # (B, 1 or 2, H, W)
+        return at_least_single(double_and_convolve(self.head, x, cyclic))  # (B, 1 or 2, H, W)
 
 
 class CorrectionUNet(nn.Module):
@@ -667,7 +668,7 @@ class CorrectionUNet(nn.Module):
         x = torch.relu_(double_and_convolve(self.to_full, x, cyclic, full))
         x = torch.relu_(self.mix_full(x, cyclic))  # (B, C, H, W)
         result: Tensor = self.head(x, cyclic) + self.direct(known, cyclic)  # (B, outputs, H, W)
-        return result
+        return at_least_single(result)
 
 
 class InPlace(nn.Module):
@@ -715,7 +716,7 @@ class InPlace(nn.Module):
             dim=1,
         )  # (B, 10 or 12, H, W)
         result: Tensor = self.head(_chain(self.layers, known, cyclic), cyclic)  # (B, 1, H, W)
-        return _IN_PLACE_STEP * result
+        return _IN_PLACE_STEP * at_least_single(result)
 
 
 def _chain(layers: nn.ModuleList, x: Tensor, cyclic: bool) -> Tensor:

@@ -19,6 +19,7 @@ from deepcams_models.abpn import (  # noqa: E402
     DownProjection,
     UpProjection,
     attend,
+    relative_maps,
 )
 from deepcams_models.grid import enlarge  # noqa: E402
 
@@ -175,9 +176,11 @@ def test_a_coarse_node_is_centred_on_the_middle_fine_one():
     torch.testing.assert_close(silent(coarse), enlarge(coarse, FACTOR, "bicubic", cyclic=False))
 
 
-@pytest.mark.parametrize("start", ["bicubic", "given"])
-def test_a_roll_by_a_coarse_node_rolls_the_result_by_three(start):
-    settings = replace(TINY, start=start)
+@pytest.mark.parametrize(
+    "changes", [{"start": "bicubic"}, {"start": "given"}, {"start": "given", "relative": True}]
+)
+def test_a_roll_by_a_coarse_node_rolls_the_result_by_three(changes):
+    settings = replace(TINY, **changes)
     network = build(settings).double()
     coarse, given = inputs(5, 9, settings)
     coarse = coarse.double()
@@ -236,6 +239,63 @@ def test_tiles_of_a_network_that_looks_nowhere_else_change_nothing():
     assert whole.shape == flat.shape
 
 
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_what_a_relative_network_sees_by_loops(cyclic):
+    coarse, start = (one.double() + 1.5 for one in inputs(7, 10, replace(TINY, start="given")))
+    made_coarse, made_fine, unit = relative_maps(coarse, start, cyclic)
+    rows, columns = coarse.shape[-2:]
+
+    def box(maps, size):
+        values = maps.numpy()
+        height, width = values.shape
+        result = np.zeros_like(values)
+        for y, x in np.ndindex(height, width):
+            for j, i in np.ndindex(size, size):
+                row = min(max(y + j - size // 2, 0), height - 1)
+                column = x + i - size // 2
+                column = column % width if cyclic else min(max(column, 0), width - 1)
+                result[y, x] += values[row, column] / size**2
+        return torch.from_numpy(result)
+
+    def fine(maps):
+        """Interpolate between the middles of blocks; beyond them values repeat."""
+        result = torch.zeros(3 * rows, 3 * columns, dtype=torch.float64)
+        for y, x in np.ndindex(3 * rows, 3 * columns):
+            v, u = (y - 1) / 3, (x - 1) / 3
+            for row, down in ((math.floor(v), 1 - v % 1), (math.floor(v) + 1, v % 1)):
+                for column, across in ((math.floor(u), 1 - u % 1), (math.floor(u) + 1, u % 1)):
+                    at = column % columns if cyclic else min(max(column, 0), columns - 1)
+                    result[y, x] += down * across * maps[min(max(row, 0), rows - 1), at]
+        return result
+
+    c, s = coarse[0, 0], start[0, 0]
+    mean, level = box(c, 5), box(c.abs(), 9) + 1e-5
+    contrast = box((c - mean).abs(), 5) + 0.003 * level
+    expected = {
+        "deviation": (made_coarse[0], torch.asinh((c - mean) / contrast)),
+        "share": (made_coarse[1], torch.log((c / level).clamp_min(0.02))),
+        "contrast": (made_coarse[2], torch.log(contrast / level) + 2),
+        "fine deviation": (made_fine[0], torch.asinh((s - fine(mean)) / fine(contrast))),
+        "detail": (made_fine[1], torch.asinh(6 * (s - box(s, 3)) / fine(contrast))),
+        "unit": (unit, fine(contrast)),
+    }
+    for name, (made, by_loops) in expected.items():
+        torch.testing.assert_close(made[0, 0], by_loops, rtol=0, atol=1e-10, msg=name)
+
+
+def test_air_of_any_level_is_enlarged_alike_where_maps_are_seen_relative():
+    settings = replace(TINY, start="given")
+    coarse, start = (one.double().abs() + 0.5 for one in inputs(6, 9, settings))
+
+    def difference(network):
+        with torch.no_grad():
+            made, times_ten = network(coarse, start), network(10 * coarse, 10 * start)
+        return ((times_ten - 10 * start) - 10 * (made - start)).abs().max()
+
+    assert difference(build(replace(settings, relative=True)).double()) < 1e-3
+    assert difference(build(settings).double()) > 1.0
+
+
 def test_static_maps_are_seen():
     settings = replace(TINY, start="given", extra_channels=2)
     network = build(settings)
@@ -252,6 +312,7 @@ def test_static_maps_are_seen():
         (lambda: AbpnSettings.preset("large"), "choose from paper"),
         (lambda: replace(TINY, stages=1), "at least"),
         (lambda: replace(TINY, overlap=5), "half a tile"),
+        (lambda: replace(TINY, relative=True), "set start"),
         (lambda: ABPN(TINY).tiled(random(1, 1, 9, 9), tile=4, overlap=3), "half a tile"),
         (lambda: ABPN(TINY)(random(1, 2, 9, 9)), "batch, 1"),
         (lambda: ABPN(TINY)(random(1, 1, 9, 9), random(1, 1, 27, 27)), "give None"),

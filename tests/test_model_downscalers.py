@@ -216,6 +216,19 @@ class TestXvfi:
         assert len(method.notes(field)) == 2
         assert Xvfi(checkpoint(tmp_path, "xvfi", stamp="point")).notes(field) == []
 
+    def test_the_folder_of_a_training_is_its_best_checkpoint(self, tmp_path: Path) -> None:
+        path = checkpoint(tmp_path, "xvfi")
+        (tmp_path / "out").mkdir()
+        for suffix in (".json", ".safetensors"):
+            path.with_name(f"{path.name}{suffix}").rename(tmp_path / "out" / f"best{suffix}")
+        named = [Xvfi(tmp_path / "out"), Xvfi(tmp_path / "out" / "best")]
+        assert named[0].trained.path == named[1].trained.path
+        assert registry.checkpoint("mine", tmp_path / "out").call.trained.card.network == "xvfi"
+        assert [one.name for one in registry.checkpoint_files(tmp_path / "out")] == [
+            "best.json",
+            "best.safetensors",
+        ]
+
     def test_refused(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no weights of xvfi; make them with: deepcams-models"):
             Xvfi(tmp_path / "absent")

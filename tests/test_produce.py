@@ -99,6 +99,11 @@ class TestTimeline:
         assert not line.absent().any()
         cut = Timeline.of(maps[:3], (2019,))  # without the first map of the next year
         assert cut.hours[-1] == np.datetime64("2019-12-31T21:00")
+        assert cut.gaps() == (
+            ("2019-01-01T00:00", "2019-12-31T14:00", 8751),
+            ("2019-12-31T22:00", "2019-12-31T23:00", 2),
+        )
+        assert line.gaps() == cut.gaps()[:1]
         assert len(Timeline.of(maps, ()).hours) == 13
         with pytest.raises(NoDataError, match="no map for 2018"):
             Timeline.of(maps, (2018, 2019))
@@ -163,10 +168,11 @@ class TestResult:
             np.testing.assert_array_equal(store["pm25"].values, found.values)
             np.testing.assert_array_equal(file["pm25"].values, found.values)
 
-    def test_gap_and_unknown_map_stay_missing_and_are_listed(self, tmp_path: Path) -> None:
+    def test_gap_and_unknown_map_stay_missing_and_are_told_apart(self, tmp_path: Path) -> None:
         spec = cams(tmp_path / "cams.nc", without=(4, 5), unknown=15)
         done = made(plain(spec, tmp_path / "out.zarr", temporal="pchip"))
         assert done.missing == (("2019-12-30T10:00", "2019-12-30T17:00", 8),)
+        assert done.empty == (("2019-12-31T19:00", "2019-12-31T23:00", 5),)
         values = field_of(tmp_path / "out.zarr").values
         gone = np.isnan(values).all(axis=(1, 2))
         np.testing.assert_array_equal(np.flatnonzero(gone), [*range(10, 18), *range(43, 48)])
@@ -188,6 +194,7 @@ class TestResult:
         )
         done = made(settings)
         assert any("trained on synthetic data" in note for note in done.notes)
+        assert set(done.notes) <= set(open_product(ProductSpec("made", str(settings.out))).notes)
         found = field_of(settings.out).values
         assert found.shape == (7, 37, 72)
         steps = abs(np.diff(found, axis=2, append=found[..., :1])).mean(axis=(0, 1))
@@ -225,6 +232,8 @@ class TestSharing:
         assert (first.made, first.complete) == (3, False)
         store = xr.open_zarr(shared, consolidated=False)
         assert store.attrs["deepcams_status"].startswith("incomplete")
+        half = open_product(ProductSpec.parse(f"deepcams={shared}"))
+        assert [note for note in half.notes if "status" in note and "incomplete" in note]
         assert made(plain(spec, shared, part=(1, 2))).complete
         assert content(shared) == content(whole)
 
@@ -279,6 +288,13 @@ class TestRefused:
             made(plain(spec, out))
         with pytest.raises(InputError, match="made with other methods"):
             made(plain(spec, out, resume=True, spatial="bilinear"))
+        with pytest.raises(InputError, match="made with other cams"):
+            made(plain(replace(spec, units="kg m-3"), out, resume=True))
+        stored = Path(spec.path).read_bytes()
+        Path(spec.path).write_bytes(stored[:-1] + bytes([stored[-1] ^ 1]))
+        with pytest.raises(InputError, match="made with other inputs"):
+            made(plain(spec, out, resume=True))
+        Path(spec.path).write_bytes(stored)
         with pytest.raises(InputError, match="made in one go"):
             made(plain(spec, tmp_path / "out.nc", part=(1, 2)))
         with pytest.raises(InputError, match="part 3 of 2"):
@@ -302,6 +318,16 @@ class TestRefused:
         assert not out.exists()
         allowed = plain(spec, out, spatial=None, abpn=cells, allow_registration="imresize")
         assert any("middles of its cells" in note for note in made(allowed).notes)
+
+    def test_a_region_across_the_date_line(self, tmp_path: Path) -> None:
+        plain_spec = cams(tmp_path / "cams.nc", maps=3)
+        with xr.open_dataset(plain_spec.path) as stored:
+            moved = stored.assign_coords(longitude=stored["longitude"] + 174.75)
+            moved.to_netcdf(tmp_path / "across.nc")
+        spec = ProductSpec("cams", str(tmp_path / "across.nc"))
+        with pytest.raises(InputError, match=r"across\.nc: cams: longitude is not evenly spaced"):
+            made(plain(spec, tmp_path / "out.zarr"))
+        assert not (tmp_path / "out.zarr").exists()
 
     def test_means(self, tmp_path: Path) -> None:
         spec = replace(cams(tmp_path / "cams.nc", maps=3), stamp="mean", freq="1h")

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_models import checkpoint
 from deepcams_models.data import split
 from deepcams_models.normalise import Normalisation
 from deepcams_models.settings import TrainSettings
-from deepcams_models.train import BEST, LOG, STATE, Report, Trainer, published_loss, relative_loss
+from deepcams_models.train import LOG, STATE, Report, Trainer, published_loss, relative_loss
 from deepcams_models.validate import Scores, Validation
-from deepcams_models.xvfi import XVFI, XvfiSettings
+from deepcams_models.xvfi import PRESETS, XVFI, XvfiSettings
 from tests.training_truth import moving_blob
 
 TRUTH = split(moving_blob())
@@ -159,15 +160,7 @@ def _steps_logged(folder: Path) -> list[int]:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    script = _script(tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    running = [
-        _start(script, tmp_path / "two", 3, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(2)
-    ]
+    running = _two(_script(tmp_path), tmp_path / "two", 3)
     try:
         outputs = [process.communicate(timeout=150)[0] for process in running]
     finally:
@@ -203,6 +196,34 @@ def test_an_interrupted_process_leaves_a_state_to_go_on_from(tmp_path: Path) -> 
     trainer.resume()
     assert trainer.progress.step >= 3
     assert len(trainer.optimiser.state) == len(list(trainer.network.parameters()))
+
+
+def test_interrupting_one_of_two_processes_ends_both_with_a_state(tmp_path: Path) -> None:
+    running = _two(_script(tmp_path), tmp_path / "out", 100_000)
+    try:
+        assert running[1].stdout is not None
+        assert any(line.strip() == "3" for line in running[1].stdout)
+        running[1].send_signal(signal.SIGTERM)  # the first, which saves, is not told
+        outputs = [process.communicate(timeout=100)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in running] == [-signal.SIGINT] * 2, outputs
+    trainer = Trainer(TrainSettings.make({**BASE, "steps": 5}), tmp_path / "out", TRUTH)
+    trainer.resume()
+    assert trainer.progress.step >= 3
+
+
+def _two(script: Path, out: Path, steps: int) -> list[subprocess.Popen[str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    return [
+        _start(script, out, steps, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
 
 
 def _script(folder: Path) -> Path:
@@ -311,6 +332,8 @@ def test_the_published_loss_of_a_perfect_map_is_the_smoothness_alone() -> None:
         ({"degrade": "mean"}, "degrade has no meaning for xvfi"),
         ({"batch": 4, "accumulate": 3}, "no 3 equal parts"),
         ({"preset": "huge"}, "no preset 'huge'"),
+        ({"changes": {"extra_channels": 1}}, "no static maps"),
+        ({"margin": 30, "crop": 72}, "no inside of a margin of 30"),
     ],
 )
 def test_settings_that_make_no_training_are_refused(
@@ -320,7 +343,9 @@ def test_settings_that_make_no_training_are_refused(
         Trainer(TrainSettings.make({**BASE, "steps": 1, **values}), tmp_path, TRUTH)
 
 
-def test_a_state_is_not_taken_up_with_other_settings_or_damaged(tmp_path: Path) -> None:
+def test_a_state_is_not_taken_up_with_other_settings_or_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = TrainSettings.make({**BASE, "steps": 1})
     Trainer(settings, tmp_path, TRUTH).run()
     other = Trainer(settings.model_copy(update={"lr": 7.0}), tmp_path, TRUTH)
@@ -329,6 +354,12 @@ def test_a_state_is_not_taken_up_with_other_settings_or_damaged(tmp_path: Path) 
     longer = Trainer(settings.model_copy(update={"steps": 2}), tmp_path, TRUTH)
     longer.resume()
     assert longer.progress.step == 1
+    with monkeypatch.context() as later:  # a version in which the preset means another network
+        channels, scales, flow, _, *rest = PRESETS["small"]
+        later.setitem(PRESETS, "small", (channels, scales, flow, "bilinear", *rest))
+        other = Trainer(settings, tmp_path, TRUTH)
+        with pytest.raises(InputError, match="with kernel 'cubic', not 'bilinear'"):
+            other.resume()
     (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-200])
     with pytest.raises(InputError, match="is no state of a training"):
         longer.resume()

@@ -23,6 +23,7 @@ from deepcams_models.data import (
 )
 from deepcams_models.settings import TrainSettings
 from tests.training_truth import blob, moving_blob
+from tests.travelling import moving, write
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,13 @@ def test_the_test_year_of_the_synthetic_archive_is_refused(archive: Path) -> Non
         load_truth(_settings(data=str(archive), train_years=(1999,)))
 
 
+def test_years_are_held_out_or_learned_from(archive: Path) -> None:
+    with pytest.raises(NoDataError, match="no year is left to learn from"):
+        load_truth(_settings(data=str(archive), valid_years=(2019,)))
+    with pytest.raises(InputError, match="climates, not years"):
+        load_truth(_settings(data="nature", valid_years=(2019,)))
+
+
 def test_what_memory_does_not_take_is_counted(archive: Path) -> None:
     # Room for five of six days of maps with their flows.
     room = 130 * 13 * 25 * 4 * 4 / 1e9
@@ -243,6 +251,15 @@ def test_tensors_have_the_component_of_the_columns_first() -> None:
     tensor = stacked([flow, flow], torch.device("cpu"))
     assert tensor.shape == (2, 2, 3, 4)
     assert tensor[:, 0].unique().tolist() == [7.0]
+
+
+def test_truth_across_the_date_line_is_refused(tmp_path: Path) -> None:
+    longitude = (178 + 0.25 * np.arange(36) + 180) % 360 - 180
+    torn = moving(7).assign_coords(longitude=longitude).sortby("longitude")
+    (tmp_path / "geoscf").mkdir()
+    write(torn, tmp_path / "geoscf" / "torn.nc", name="PM25_RH35_GCC")
+    with pytest.raises(InputError, match=r"torn\.nc: geoscf: longitude is not evenly spaced"):
+        load_truth(_settings(data=str(tmp_path)))
 
 
 def _settings(**changes: object) -> TrainSettings:

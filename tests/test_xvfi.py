@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from deepcams_eval.downscale import flow  # noqa: E402
 from deepcams_eval.errors import InputError  # noqa: E402
+from deepcams_models.grid import Padding  # noqa: E402
 from deepcams_models.warping import backward_warp, blend  # noqa: E402
 from deepcams_models.xvfi import PRESETS, XVFI, InPlace, XvfiSettings, pyramid  # noqa: E402
 
@@ -206,6 +207,50 @@ def test_padding_of_a_cyclic_width_that_the_stride_does_not_divide_shows_little(
         first.roll(37, -1), last.roll(37, -1), [0.5], flows=(east, -east), cyclic=True
     )
     torch.testing.assert_close(moved, made.roll(37, -1), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("scales", [0, 1, 2, 5])
+def test_the_seam_of_a_padding_is_away_from_the_map(scales):
+    align, stride = 2**scales, 16 * 2**scales
+    for columns in (*range(1, 1500, 7), 480, 1440):
+        padding = Padding.to_multiple(
+            torch.empty(1, 1, 3, columns), stride, align=align, cyclic=True
+        )
+        assert (columns + padding.left + padding.right) % stride == 0
+        assert padding.left % align == 0
+        if columns % stride:
+            assert min(padding.left, padding.right) >= 16
+
+
+def test_narrow_cyclic_maps():
+    settings = replace(TINY["dis"], scales=2)
+    first, last, given = pair(8, 16, settings)
+    with torch.no_grad():
+        made = trained(settings).interpolate(first, last, [0.4], **given, cyclic=True)
+    assert made.shape == (1, 1, 8, 16)
+    assert torch.isfinite(made).all()
+
+
+@pytest.mark.parametrize("kind", ["none", "dis"])
+def test_convolutions_in_bfloat16_make_nearly_the_same(kind):
+    settings = replace(TINY[kind], scales=1)
+    torch.manual_seed(0)
+    network = XVFI(settings) if kind == "none" else trained(settings)  # flows of a few steps
+    first, last, given = pair(32, 96, settings)
+
+    def loss_and_gradient(amp):
+        network.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
+            made = network(first, last, 0.4, **given)
+            ((made.frame - first) ** 2).mean().backward()
+        one = next(p.grad for p in network.parameters() if p.grad is not None and p.dim() > 1)
+        return made.frame.detach(), one.clone()
+
+    (exact, exact_gradient), (short, short_gradient) = map(loss_and_gradient, (False, True))
+    assert short.dtype == torch.float32
+    assert 0 < (short - exact).abs().mean() < 0.03 * exact.std()
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(short_gradient.flatten(), exact_gradient.flatten(), dim=0) > 0.95
 
 
 def call(settings, **changes):

@@ -63,6 +63,9 @@ BUILT_IN: tuple[Callable[[], Downscaler], ...] = (
 DEFAULT_PAIRS = ("linear+bicubic", "bicubic+linear", "dis+bicubic-ibp", "bicubic-ibp+dis")
 """Joint methods of every run: the simplest and the strongest baselines, in both orders."""
 
+BEST = "best"
+"""Name of the best checkpoint in the folder of a training."""
+
 PLUGIN_PAIRS = ("xvfi+abpn",)
 """Joint methods of a run in which both parts are available."""
 
@@ -127,7 +130,7 @@ def checkpoint(name: str, path: Path) -> Method:
     name : str
         What to call it; the name of a plug-in takes that one's place.
     path : Path
-        Without a suffix, or with that of the card or of the weights.
+        Of the checkpoint; see `checkpoint_path`.
 
     Raises
     ------
@@ -167,9 +170,21 @@ def checkpoint_files(path: Path) -> tuple[Path, ...]:
     return (card, weights) if weights.exists() else (card,)
 
 
+def checkpoint_path(path: Path) -> Path:
+    """Return the path of a checkpoint without a suffix.
+
+    It may be named with the suffix of its card or of its weights, or as the folder of a training,
+    whose best checkpoint is meant.
+    """
+    if path.suffix in (".json", ".safetensors"):
+        return path.with_suffix("")
+    return path / BEST if (path / f"{BEST}.json").is_file() else path
+
+
 def _card_file(path: Path) -> Path:
-    known = path.suffix in (".json", ".safetensors")
-    return path.with_suffix(".json") if known else path.with_name(f"{path.name}.json")
+    plain = checkpoint_path(path)
+    # Not with_suffix: a name such as run-1.5 keeps what stands behind its point.
+    return plain.with_name(f"{plain.name}.json")
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -180,7 +195,8 @@ def _card(path: Path) -> dict[str, Any]:
         raise InputError(
             f"the card of the checkpoint cannot be read ({error})",
             path=file,
-            hint="give --checkpoint NAME=PATH with PATH.json and PATH.safetensors",
+            hint="give --checkpoint NAME=PATH with PATH.json and PATH.safetensors, or the folder of"
+            " a training",
         ) from error
     if not isinstance(card, dict) or "network" not in card:
         raise InputError("is no card of a checkpoint: it names no network", path=file)

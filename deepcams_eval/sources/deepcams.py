@@ -2,13 +2,34 @@
 
 Rows run from north to south, columns from 180W eastward; 721 rows are nodes from pole to pole,
 and for 720 rows ``registration=`` says which. The same maps as netCDF or Zarr may carry
-coordinates, which are then read.
+coordinates, which are then read. What ``deepcams-models produce`` makes says besides whether it is
+complete, and what a reader must know.
 """
 
 from __future__ import annotations
 
+import json
+
 from deepcams_eval.sources.containers import Contents
 from deepcams_eval.sources.headers import Convention
+
+STATUS, NOTES = "deepcams_status", "deepcams_notes"
+"""Attributes of what ``produce`` makes: whether all of it is there; a list of sentences (JSON)."""
+
+COMPLETE = "complete"
+"""The status of what is whole."""
+
+
+def told(contents: Contents) -> list[str]:
+    """Return what a product says of itself, a sentence each."""
+    status = str(contents.attributes.get(STATUS, COMPLETE))
+    found = [] if status == COMPLETE else [f"its own status is: {status}"]
+    try:
+        notes = json.loads(str(contents.attributes.get(NOTES, "[]")))
+    except json.JSONDecodeError:
+        notes = [f"its notes cannot be read ({NOTES})"]
+    return [*found, *map(str, notes if isinstance(notes, list) else [notes])]
+
 
 CONVENTION = Convention(
     kind="deepcams",
@@ -17,6 +38,7 @@ CONVENTION = Convention(
     stamp_note="time stamps taken as instantaneous; stamp= decides",
     units="ug m-3",
     bare_units="ug m-3",
+    told=told,
 )
 
 BARE_SHAPES = frozenset({(720, 1440)})

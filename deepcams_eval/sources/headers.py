@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,8 @@ class Convention:
         Where a labelled file names none; None refuses.
     bare_units : str, optional
         For maps without coordinates; None refuses such maps.
+    told : callable, optional
+        Returns what a labelled file says that a reader of scores must know, a sentence each.
     """
 
     kind: str
@@ -95,6 +97,7 @@ class Convention:
     interval: np.timedelta64 | None = None
     units: str | None = None
     bare_units: str | None = None
+    told: Callable[[Contents], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +261,7 @@ def _labelled_header(
         times=times,
         bounds=bounds,
         method=_stored_method(array, time, label),
-        notes=(*notes, *units_notes),
+        notes=(*notes, *units_notes, *(convention.told(contents) if convention.told else ())),
     )
 
 
