@@ -28,7 +28,7 @@ COLUMNS = (
 _MEAN = "mean of years"
 
 
-def published_agreement(table: pd.DataFrame) -> pd.DataFrame:
+def published_agreement(table: pd.DataFrame, *, restricted: bool = False) -> pd.DataFrame:
     """Return each published score beside ours, by year, and the published gain.
 
     A rounded value P stands for anything in P ± 0.005; the mean of years for anything in the mean
@@ -39,13 +39,17 @@ def published_agreement(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table : pandas.DataFrame
         Rows of ``scores.csv`` of one sample.
+    restricted : bool
+        Whether months, a region, countries or kinds of instruments were left out. What was
+        published is of whole years and all stations, so that nothing then agrees or disagrees.
 
     Returns
     -------
     pandas.DataFrame
         Of the columns `COLUMNS`. ``baseline`` is "" for a score. ``agrees`` (nullable boolean):
         whether our 95 % interval meets the range of the published value; NA where we have no
-        score or no interval, and for means of years, to which no interval of ours belongs.
+        score or no interval, for means of years, to which no interval of ours belongs, and where
+        the run is restricted.
     """
     figure = published.figure6()
     rows = [
@@ -60,7 +64,10 @@ def published_agreement(table: pd.DataFrame) -> pd.DataFrame:
         rows += [_row(name, "", _MEAN, metric, value, {}) for name, value in by_product.items()]
         gain = by_product["deepcams"] - by_product["cams"]
         rows.append(_row("deepcams", "cams", _MEAN, metric, gain, {}, half=2 * HALF_UNIT))
-    return pd.DataFrame(rows)[list(COLUMNS)].astype({"agrees": "boolean"})
+    agreement = pd.DataFrame(rows)[list(COLUMNS)]
+    if restricted:
+        agreement["agrees"] = pd.NA
+    return agreement.astype({"agrees": "boolean"})
 
 
 def _ours(table: pd.DataFrame, product: str, year: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from deepcams_eval.insitu import InsituResult, InsituSettings
 from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.report import credit, figures, scatter, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report.style import Drawing
 from deepcams_eval.simulation import files as simulation_files
 from deepcams_eval.simulation.run import SimulationResult, SimulationSettings
 
@@ -196,7 +197,7 @@ class InsituPlots:
         Raises
         ------
         NoDataError
-            If there is no pair of that product in that year.
+            If there is no pair of that product in that year, or none belongs to a month.
         """
         content = self.content
         if content.score(product, "year", str(year)) is None:
@@ -210,19 +211,30 @@ class InsituPlots:
         # A scatter is drawn for every product and year that has a score.
         alone = replace(content, scores=rows[(rows["product"] == product) & ~other])
         drawn = scatter.draw_scatters(alone, credit.source_line(content))
-        kind = "scatter_months" if months else "scatter"
-        return next(one.figure for one in drawn if one.kind == kind)
+        return _first(drawn, "scatter_months" if months else "scatter")
 
     def stations(self) -> Figure:
         """Return the map of stations, coloured by the correlation with the first product."""
         return self._figure("stations")
 
     def months(self) -> Figure:
-        """Return R, RMSE and MAE of each product by month."""
+        """Return R, RMSE and MAE of each product by month.
+
+        Raises
+        ------
+        NoDataError
+            If no pair belongs to a month, as means over a year do not.
+        """
         return self._figure("months")
 
     def hours(self) -> Figure:
-        """Return R, RMSE and MAE of each product by hour of the day, in UTC and local time."""
+        """Return R, RMSE and MAE of each product by hour of the day, in UTC and local time.
+
+        Raises
+        ------
+        NoDataError
+            If no pair belongs to an hour of the day, as means over a day do not.
+        """
         return self._figure("hours")
 
     def lags(self) -> Figure:
@@ -238,8 +250,18 @@ class InsituPlots:
         return self._figure("lags")
 
     def _figure(self, kind: str) -> Figure:
-        drawn = figures.draw_figures(self.content)
-        return next(one.figure for one in drawn if one.kind == kind)
+        return _first(figures.draw_figures(self.content), kind)
+
+
+def _first(drawn: Iterable[Drawing], kind: str) -> Figure:
+    figure = next((one.figure for one in drawn if one.kind == kind), None)
+    if figure is None:
+        raise NoDataError(
+            f"there is no figure of the kind {kind!r}",
+            hint="means over a day, a month or a year belong to no hour, and those over a year to "
+            "no month; choose a shorter period through average",
+        )
+    return figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)

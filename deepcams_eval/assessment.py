@@ -23,10 +23,19 @@ from deepcams_eval.score_tables import (
     score_pairs,
     station_table,
 )
+from deepcams_eval.strata import HOURS, MONTHS, STRATA, Stratum
 from deepcams_eval.uncertainty import uncertainty
 
 Average = Literal["hour", "day", "month", "year"]
 AVERAGES: tuple[Average, ...] = ("hour", "day", "month", "year")
+
+# What a mean holds all of, it belongs to none of: its start alone would name one.
+_WITHOUT: Mapping[Average, tuple[Stratum, ...]] = {
+    "hour": (),
+    "day": HOURS,
+    "month": HOURS,
+    "year": (*HOURS, *MONTHS),
+}
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ def assess(
     years_with_data: Mapping[str, Collection[int]],
     references: Mapping[str, str],
     grids: Mapping[str, Grid],
+    restricted: bool = False,
 ) -> Assessment:
     """Score hourly pairs, or their means, and gather the evidence.
 
@@ -108,6 +118,9 @@ def assess(
         Column of each interpolation of the baseline, by its name.
     grids : mapping of str to Grid
         Of every product; without them nothing is said on added value.
+    restricted : bool
+        Whether months or stations were left out on purpose; then nothing is said on whether
+        published scores agree.
 
     Raises
     ------
@@ -122,7 +135,7 @@ def assess(
         rng=np.random.default_rng(choices.seed),
         resamples=choices.resamples,
         station_sample=choices.sample,
-        by_hour=choices.average == "hour",
+        strata=[one for one in STRATA if one not in _WITHOUT[choices.average]],
     )
     lags = lag_table(
         pairs,
@@ -135,7 +148,9 @@ def assess(
         tables=tables,
         lags=lags,
         stations=station_table(stations, scored, tables.stations),
-        evidence=_evidence(pairs, tables, choices, years_with_data, references, grids),
+        evidence=_evidence(
+            pairs, tables, choices, years_with_data, references, grids, restricted=restricted
+        ),
         notes=[*notes, *lag_notes(lags)],
     )
 
@@ -167,6 +182,8 @@ def _evidence(
     years: Mapping[str, Collection[int]],
     references: Mapping[str, str],
     grids: Mapping[str, Grid],
+    *,
+    restricted: bool,
 ) -> tuple[Evidence, ...]:
     bootstrap = {"seed": choices.seed, "resamples": choices.resamples}
     found: list[Evidence] = []
@@ -186,6 +203,7 @@ def _evidence(
             # What was published are scores of hours.
             shown if hourly else shown.iloc[:0],
             baseline=choices.baseline,
+            restricted=restricted,
             **bootstrap,
         ),
         quality(pairs, rows[choices.sample], years, **bootstrap),

@@ -39,6 +39,7 @@ Matching = Literal["cell", "bilinear"]
 _WINDOW = 16
 _PART = 1_000_000
 _NO_STEP, _OFF_GRID = -1, -2
+_HOUR = np.timedelta64(1, "h")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Colocation:
     coverage : pandas.DataFrame
         One row a product and year: ``product, year, steps`` (time steps of the product),
         ``observations`` (that passed QC), ``outside`` (of these, at stations beyond its grid),
-        ``off_step`` (inside, without a step at their hour), ``missing`` (step and cell are there,
+        ``off_step`` (inside, no step at their interval), ``missing`` (step and cell are there,
         the value is NaN), ``paired``; the last four add up to ``observations``. ``stations`` and
         ``stations_outside`` count stations.
     outside : dict of str to tuple of str
@@ -92,13 +93,14 @@ def colocate(
     products: Sequence[Product],
     *,
     matching: Matching = "cell",
+    hourly_only: bool = True,
     compute: Compute | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Colocation:
     """Pair the observations that carry no flag with every product.
 
-    An observation that ends at T pairs with a ``point`` value at T, and with a ``mean`` over the
-    very same interval (CONVENTIONS, "Matching").
+    An observation of one hour that ends at T pairs with a ``point`` value at T; one of any
+    interval with a ``mean`` over the very same interval (CONVENTIONS, "Matching").
 
     Parameters
     ----------
@@ -109,6 +111,8 @@ def colocate(
     matching : {"cell", "bilinear"}
         Whether a station takes the value of its cell, or one interpolated between the four
         centres around it (missing where one of them is); it does so inside the grid alone.
+    hourly_only : bool, default True
+        See `match_steps`.
     compute : callable, optional
         Runs dask tasks; the default runs them one after the other in this process.
     progress : callable, optional
@@ -146,7 +150,7 @@ def colocate(
         )
         step = np.empty(len(code), dtype=np.int32)
         for part in _parts(len(code)):
-            matched = match_steps(product.field, start[part], end[part])
+            matched = match_steps(product.field, start[part], end[part], hourly_only=hourly_only)
             step[part] = np.where((row >= 0)[code[part]], matched, _OFF_GRID)
         taps = _Taps(row[:, None], column[:, None])
         if matching == "bilinear":
@@ -164,7 +168,7 @@ def colocate(
                 f" ({int((row >= 0).sum())} of {len(ids)} stations lie on its grid,"
                 f" {int((step >= 0).sum())} of their hours in its time steps)",
                 path=product.files[0] if product.files else None,
-                hint="check its region, its times and --years, or leave the product out",
+                hint=_next_step(product, start, end, hourly_only=hourly_only),
             )
     has_value = np.zeros(len(code), dtype=bool)
     for values in columns.values():
@@ -205,6 +209,8 @@ def match_steps(
     field: xr.DataArray,
     start: npt.NDArray[np.datetime64],
     end: npt.NDArray[np.datetime64],
+    *,
+    hourly_only: bool = True,
 ) -> IntArray:
     """Return the time step of `field` that each interval pairs with; −1 where there is none.
 
@@ -214,12 +220,33 @@ def match_steps(
         A Field.
     start, end : ndarray of datetime64, shape (observations,)
         UTC; the observation covers [start, end).
+    hourly_only : bool, default True
+        Whether a ``point`` value takes observations of one hour alone. An instant says little of
+        a day, so only a sensitivity to this choice sets it False.
     """
     if stamp_of(field) == "mean":
         step = _exact_position(field["time_end"].values.astype(TIME_DTYPE), end)
         same = (step >= 0) & (field["time_start"].values.astype(TIME_DTYPE)[step] == start)
         return np.where(same, step, _NO_STEP)
-    return _exact_position(field["time"].values.astype(TIME_DTYPE), end)
+    step = _exact_position(field["time"].values.astype(TIME_DTYPE), end)
+    return np.where(end - start == _HOUR, step, _NO_STEP) if hourly_only else step
+
+
+def _next_step(
+    product: Product,
+    start: npt.NDArray[np.datetime64],
+    end: npt.NDArray[np.datetime64],
+    *,
+    hourly_only: bool,
+) -> str:
+    """Return what helps where a product pairs with no observation."""
+    if hourly_only and stamp_of(product.field) == "point" and not (end - start == _HOUR).any():
+        return (
+            "its values are instantaneous and pair with observations of one hour alone, of which"
+            " there are none; leave averaging_hours at 1, and ask for daily means with --average"
+            " day"
+        )
+    return "check its region, its times and --years, or leave the product out"
 
 
 def _exact_position(

@@ -30,6 +30,7 @@ from deepcams_eval.sources.product import ProductSpec, open_products
 
 Progress = Callable[[str, int, int], None]
 _SHIFTED = "assumed_time_shift"
+_MONTHS_A_YEAR = 12
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,12 @@ class InsituSettings:
     resamples: int = 1000
     strict: bool = False
     workers: int = 2
+
+    @property
+    def restricted(self) -> bool:
+        """Whether months or stations are left out on purpose."""
+        months = self.qc.months is not None and len(set(self.qc.months)) < _MONTHS_A_YEAR
+        return months or self.bbox is not None or bool(self.countries) or self.qc.reference_only
 
 
 @dataclass(frozen=True)
@@ -200,6 +207,7 @@ def insitu(
         years_with_data=years,
         references=references.columns,
         grids=grids,
+        restricted=settings.restricted,
     )
     evidence = assessment.evidence
     if settings.sensitivity:

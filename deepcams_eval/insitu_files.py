@@ -79,6 +79,7 @@ def write_files(
         "seed": settings.seed,
         "resamples": settings.resamples,
         "synthetic": synthetic,
+        "restricted": settings.restricted,
     }
     pairs.to_parquet(folder / PAIRS_FILE, index=False)
     result.stations.to_parquet(folder / STATIONS_FILE, index=False)
@@ -212,6 +213,8 @@ class SavedPairs:
         Kind of each product, ``generic`` where no file says it.
     synthetic : bool
         Whether any of it is made up.
+    restricted : bool
+        Whether months or stations were left out on purpose from any of it.
     references : dict of str to str
         Column of each interpolation of the baseline, by its name; where all files have it.
     grids : dict of str to Grid
@@ -227,6 +230,7 @@ class SavedPairs:
     years: dict[str, tuple[int, ...]]
     kinds: dict[str, str]
     synthetic: bool
+    restricted: bool
     references: dict[str, str]
     grids: dict[str, Grid]
     asked: dict[str, Any]
@@ -277,6 +281,7 @@ def read_pairs(files: Sequence[Path]) -> SavedPairs:
         },
         kinds={name: kinds.get(name, "generic") for name in products},
         synthetic=any(each.get("synthetic", False) for each in said),
+        restricted=any(each.get("restricted", False) for each in said),
         references=_shared(said, "references"),
         grids=_grids(said, products),
         asked=asked,

@@ -19,7 +19,7 @@ from deepcams_eval import intervals, scores
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.moments import Moments
 from deepcams_eval.schema import Pairs, codes_of
-from deepcams_eval.strata import HOURS, STRATA, BoolArray, Grouping, Stratum, Sums
+from deepcams_eval.strata import STRATA, BoolArray, Grouping, Stratum, Sums
 
 Sample = Literal["common", "own"]
 SAMPLES: tuple[Sample, ...] = ("common", "own")
@@ -90,7 +90,7 @@ def score_pairs(
     rng: np.random.Generator,
     resamples: int = 1000,
     station_sample: Sample = "common",
-    by_hour: bool = True,
+    strata: Sequence[Stratum] = STRATA,
 ) -> ScoreTables:
     """Score every product on every stratum and sample, with intervals.
 
@@ -108,8 +108,8 @@ def score_pairs(
         Number of bootstrap resamples.
     station_sample : {"common", "own"}
         Sample of the scores by station.
-    by_hour : bool
-        Whether there are strata of the hour of the day, which means over days have not.
+    strata : sequence of str
+        Those that a pair belongs to: means over days have no hour, means over years no month.
 
     Raises
     ------
@@ -117,7 +117,6 @@ def score_pairs(
         If the common sample of two or more products is empty.
     """
     grouping = Grouping.of(pairs)
-    strata = [one for one in STRATA if by_hour or one not in HOURS]
     rows = sample_rows(pairs, years_with_data)
     empty = [name for name in pairs.products if not rows["common"][name].any()]
     if empty:

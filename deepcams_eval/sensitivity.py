@@ -180,7 +180,11 @@ def _rules_off(
         return
     relaxed = np.where(np.isin(flags, list(rules.values())), 0, flags).astype(flags.dtype)
     table = observations.table.assign(flags=relaxed)
-    found = colocate(observations.with_table(table), products, compute=compute)
+    # This rule alone holds back records of another length: without it they pair at their end.
+    of_any_length = "averaging_period" in rules
+    found = colocate(
+        observations.with_table(table), products, hourly_only=not of_any_length, compute=compute
+    )
     flag_of_pair = flags[found.rows]
     for name, bit in rules.items():
         yield (

@@ -35,6 +35,9 @@ STRATA: tuple[Stratum, ...] = (
 HOURS: tuple[Stratum, ...] = ("hour", "hour_local")
 """Strata of the hour of the day."""
 
+MONTHS: tuple[Stratum, ...] = ("month", "season")
+"""Strata of the time of the year."""
+
 _PART = 1_000_000
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 

@@ -61,6 +61,7 @@ def uncertainty(
     baseline: str,
     seed: int,
     resamples: int = 1000,
+    restricted: bool = False,
 ) -> Evidence:
     """Return the intervals of both kinds, and the published scores beside ours.
 
@@ -72,6 +73,8 @@ def uncertainty(
         Rows of ``scores.csv`` of the sample shown.
     seed : int
         Of the bootstrap.
+    restricted : bool
+        As in `deepcams_eval.agreement.published_agreement`.
 
     Returns
     -------
@@ -81,7 +84,8 @@ def uncertainty(
     intervals_of_both = uncertainty_table(
         pairs, rows, baseline=baseline, rng=np.random.default_rng(seed), resamples=resamples
     )
-    frames = {"uncertainty": intervals_of_both, "published": published_agreement(table)}
+    published = published_agreement(table, restricted=restricted)
+    frames = {"uncertainty": intervals_of_both, "published": published}
     return Evidence(UNCERTAINTY, frames)
 
 

@@ -199,6 +199,17 @@ class TestPlots:
         figure = getattr(result.plot, name)()
         assert len([one for one in figure.axes if one.get_visible() and one.lines]) == axes
 
+    def test_a_figure_that_means_over_a_year_do_not_have_is_refused(
+        self, result: InsituRun
+    ) -> None:
+        rows = result.plot.content.scores
+        means = rows[~rows["stratum"].isin(["month", "hour"])]
+        plot = InsituPlots(replace(result.plot.content, scores=means))
+        assert plot.scatter("cams", 2019).axes
+        for draw in (plot.months, plot.hours, lambda: plot.scatter("cams", 2019, months=True)):
+            with pytest.raises(NoDataError, match="no figure of the kind"):
+                draw()
+
     def test_no_lags_to_draw_is_said(self, result: InsituRun) -> None:
         plot = InsituPlots(replace(result.plot.content, lags=None))
         with pytest.raises(InputError, match="no correlation"):

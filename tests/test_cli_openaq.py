@@ -20,6 +20,8 @@ import xarray as xr
 from distributed import LocalCluster
 
 from deepcams_eval.cli.evaluate import main
+from deepcams_eval.insitu import InsituSettings
+from deepcams_eval.qc import QcSettings
 from tests.commands import call
 from tests.openaq_files import archive_row, write_archive
 
@@ -135,6 +137,43 @@ def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run_apart(arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return cwd / "out"
+
+
+@pytest.mark.parametrize(
+    ("given", "rules", "restricted"),
+    [
+        ({}, {}, False),
+        ({}, {"years": (2018,), "limit_ug_m3": 500.0}, False),
+        ({}, {"months": tuple(range(1, 13))}, False),
+        ({}, {"months": (6, 7, 8)}, True),
+        ({}, {"reference_only": True}, True),
+        ({"bbox": (0.0, 40.0, 20.0, 60.0)}, {}, True),
+        ({"countries": ("BE",)}, {}, True),
+    ],
+)
+def test_what_leaves_out_months_or_stations_restricts_a_run(
+    given: dict[str, object], rules: dict[str, object], restricted: bool
+) -> None:
+    settings = InsituSettings((), (), QcSettings(**rules), **given)
+    assert settings.restricted is restricted
+
+
+def test_a_restricted_run_neither_agrees_nor_disagrees_with_what_was_published(
+    archive: Path, whole: Path, tmp_path: Path
+) -> None:
+    assert pd.read_csv(whole / "published.csv")["agrees"].notna().any()
+    assert "published scores lie within" in (whole / "report.html").read_text()
+    made = run([*options(archive), "--months", "1"], cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    again = call(main, ["score", "out", "--out", "again"], cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    for folder in ("out", "again"):
+        table = pd.read_csv(tmp_path / folder / "published.csv")
+        assert table[["ours_lo", "ours_hi"]].notna().all(axis="columns").any()
+        assert table["agrees"].isna().all()
+        page = (tmp_path / folder / "report.html").read_text()
+        assert "published scores lie within our intervals, their" not in page
+        assert "this run is restricted to some" in page
 
 
 def test_every_file_is_there(whole: Path) -> None:

@@ -17,6 +17,7 @@ from deepcams_eval.cli.evaluate import app
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
 from deepcams_eval.sources.layout import find_data
+from tests.hourly_pairs import hourly, years
 
 LATE = "Demo Late Network"
 
@@ -116,6 +117,29 @@ def test_daily_means_are_scored_like_hours(run: Path, tmp_path: Path) -> None:
     assert "means over a day, where complete" in (out / "report.html").read_text()
     refused_usage = call("score", run, "--average", "week", "--out", tmp_path / "weeks")
     assert refused_usage.exit_code == 2
+
+
+def test_means_over_a_year_belong_to_no_month_and_no_season(tmp_path: Path) -> None:
+    pairs = hourly(300, start="2018-01-01", stations=6)
+    table = pairs.table
+    table.attrs = {"products": list(pairs.products), "years_with_data": years(pairs)}
+    table.to_parquet(tmp_path / "pairs.parquet", index=False)
+    found = {}
+    for average in ("month", "year"):
+        out = tmp_path / average
+        given = ("--average", average, "--no-added-value", "--resamples", "100")
+        done("score", tmp_path / "pairs.parquet", *given, "--out", out)
+        found[average] = set(pd.read_csv(out / "scores.csv")["stratum"])
+        assert set(pd.read_csv(out / "differences.csv")["stratum"]) == found[average]
+        files = {path.name for folder in ("figures", "tables") for path in (out / folder).iterdir()}
+        assert "years.csv" in files
+        by_month = {"months.csv", "months.png", "scatter_fine_2018_months.png"}
+        assert by_month & files == (by_month if average == "month" else set())
+        assert ("Scores by month" in (out / "report.html").read_text()) == (average == "month")
+    assert found["month"] - found["year"] == {"month", "season"}
+    assert found["year"] == {"all", "year", "country", "station_kind"}
+    scored = pd.read_csv(tmp_path / "year" / "scores.csv").query("stratum == 'year'")
+    assert set(scored["n"]) == {6}
 
 
 def test_months_paired_apart_make_the_scores_of_both(run: Path, tmp_path: Path) -> None:

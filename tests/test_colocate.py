@@ -183,6 +183,27 @@ def test_a_daily_mean_does_not_pair_with_an_hourly_mean() -> None:
     assert len(colocate(seen, [gridded]).pairs) == 1
 
 
+@pytest.mark.parametrize("length", [np.timedelta64(1, "D"), np.timedelta64(15, "m")])
+def test_a_mean_over_another_interval_does_not_pair_with_an_instant(length) -> None:
+    gridded = product(steps=8)
+    ends = ["2018-01-01T03:00", "2018-01-01T06:00", "2018-01-01T09:00"]
+    seen = observations(ends, [5, 6, 7], ["a"] * 3, {"a": (51.1, 4.4)})
+    seen.table.loc[1, "time_start"] = seen.table.loc[1, "time_end"] - length
+    found = colocate(seen, [gridded])
+    assert found.pairs.table["observed"].tolist() == [5, 7]
+    assert found.coverage[["off_step", "paired"]].sum().tolist() == [1, 2]
+    # The exception that the sensitivity asks for.
+    relaxed = colocate(seen, [gridded], hourly_only=False).pairs.table.sort_values("time_end")
+    np.testing.assert_array_equal(relaxed["cams"], gridded.field.values[[1, 2, 3], 1, 1])
+
+
+def test_daily_means_alone_and_an_instant_are_refused_with_the_way_out() -> None:
+    seen = observations(["2018-01-01T03:00"], [5], ["a"], {"a": (51.1, 4.4)})
+    seen.table["time_start"] = seen.table["time_end"] - np.timedelta64(1, "D")
+    with pytest.raises(NoDataError, match=r"'cams' has no value.*averaging_hours.*--average day"):
+        colocate(seen, [product()])
+
+
 def test_every_observation_is_accounted_for() -> None:
     values = np.random.default_rng(0).gamma(2, 8, (8, 3, 4))
     values[2, 1, 1] = np.nan

@@ -339,6 +339,19 @@ def test_published_columns_are_shown_only_where_one_is_filled() -> None:
     assert not [column for column in table.columns if column.key.endswith("_published")]
 
 
+def test_published_scores_of_hours_do_not_stand_beside_those_of_means() -> None:
+    inputs = make_inputs(200, ("cams",))
+    run = {**inputs["run"], "settings": {"average": "hour"}}
+    hours = tables.year_table(Content(**{**inputs, "run": run}))
+    assert "r_published" in [column.key for column in hours.columns]
+    for average in ("day", "month", "year"):
+        run["settings"]["average"] = average
+        table = tables.year_table(Content(**{**inputs, "run": run}))
+        for names in ([column.key for column in table.columns], table.frame):
+            assert not [name for name in names if name.endswith("_published")]
+        assert not [note for note in table.notes if "Published" in note]
+
+
 def test_package_data_are_the_published_numbers() -> None:
     six = published.figure6()
     assert six.set_index(["product", "year"]).loc[("deepcams", 2019), "n"] == 10_259_463

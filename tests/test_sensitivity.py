@@ -79,6 +79,31 @@ def test_a_rule_that_is_off_adds_its_rows_and_no_other(
     assert "without the rule stuck" not in table.index.get_level_values(0)
 
 
+def test_records_of_another_length_pair_for_the_choice_of_their_rule_alone(
+    seen: Observations, products: tuple[Product, ...]
+) -> None:
+    table = seen.table.copy()
+    daily = np.arange(20, 30)
+    table.loc[daily, "time_start"] -= pd.Timedelta(hours=23)
+    table.loc[daily, "flags"] = RULES["averaging_period"]
+    longer = seen.with_table(table)
+    pairs = colocate(longer, products).pairs
+    years = {one.name: [2017, 2018] for one in products}
+    made = sensitivity(longer, products, pairs, years, baseline="cams").frames["sensitivity"]
+    n = made[made["product"] == "fine"].set_index("choice")["n"]
+    assert n["without the rule averaging period"] == n[AS_SET] + len(daily)
+    assert n["without the rule negative"] == n[AS_SET] + 1
+
+    # Where the rule is off in the run, they pair under no choice.
+    table.loc[daily, "flags"] = 0
+    longer = seen.with_table(table)
+    pairs = colocate(longer, products).pairs
+    made = sensitivity(longer, products, pairs, years, baseline="cams").frames["sensitivity"]
+    again = made[made["product"] == "fine"].set_index("choice")["n"]
+    assert again[AS_SET] == n[AS_SET]
+    assert again["without the rule negative"] == n[AS_SET] + 1
+
+
 def test_cells_and_weights_equal_plain_computations(
     table: pd.DataFrame, seen: Observations, products: tuple[Product, ...]
 ) -> None:

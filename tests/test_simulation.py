@@ -405,6 +405,46 @@ class TestHours:
             )
 
 
+@pytest.mark.parametrize(
+    "columns, task, method, message",
+    [
+        (5, "spatial", "bicubic", "5 x 5 rows and columns, of which .* takes 3 x 3, are too few"),
+        (3, "temporal", "linear", "5 x 3 rows and columns are too few .*; give six"),
+    ],
+)
+def test_too_few_columns_are_told_as_given(
+    columns: int, task: str, method: str, message: str, tmp_path: Path
+) -> None:
+    small = moving(7).isel(latitude=slice(0, 5), longitude=slice(0, columns))
+    write(small, tmp_path / "small.nc")
+    asked = settings(tmp_path / "small.nc", tasks=(task,), methods=(method,))
+    with pytest.raises(InputError, match=rf"small\.nc: truth: {message}"):
+        simulate(asked, Parts(tmp_path / "months"))
+
+
+class TestDateLine:
+    @pytest.mark.parametrize(
+        "task, method",
+        [("temporal", "dis"), ("spatial", "bicubic"), ("joint", "linear+bicubic")],
+    )
+    def test_a_region_across_it_is_refused_in_every_task(
+        self, task: str, method: str, tmp_path: Path
+    ) -> None:
+        longitude = (178 + 0.25 * np.arange(36) + 180) % 360 - 180
+        torn = moving(7).assign_coords(longitude=longitude).sortby("longitude")
+        write(torn, tmp_path / "torn.nc")
+        asked = settings(tmp_path / "torn.nc", tasks=(task,), methods=(method,))
+        with pytest.raises(InputError, match=r"torn\.nc: truth: longitude is not evenly.*crop"):
+            simulate(asked, Parts(tmp_path / "months"))
+        assert not (tmp_path / "months").exists()
+
+    def test_a_region_beside_it_is_not(self, tmp_path: Path) -> None:
+        beside = moving(7).assign_coords(longitude=171 + 0.25 * np.arange(36))
+        write(beside, tmp_path / "beside.nc")
+        asked = settings(tmp_path / "beside.nc", tasks=("temporal",), methods=("linear", "dis"))
+        assert len(simulate(asked, Parts(tmp_path / "months")).samples)
+
+
 class TestTrainingYears:
     def test_years_that_are_absent_are_named(self, tmp_path: Path) -> None:
         # Of one seed: the same static pattern in both years. The first ends as 2020 begins.

@@ -365,6 +365,58 @@ class TestStamp:
         assert_same_field(open_text(tmp_path / "a.zarr").field, truth, 0)
 
 
+class TestCams:
+    """What shows ECMWF is taken without a word, what only the variable's name shows is noted."""
+
+    def named(self, folder: Path, **attributes: str) -> Path:
+        truth = make_truth(np.random.default_rng(6), hours=1, stamp="point")
+        kept = {"units": "ug m-3", **attributes}
+        return write_cf(folder / "a.nc", truth, name="pm2p5", attributes=kept)
+
+    def test_every_form_of_it_is_certain(self, written: Written) -> None:
+        notes = written.open().notes
+        assert not any("by the name of its variable alone" in note for note in notes)
+
+    def test_the_name_alone_is_noted_and_not_refused(self, tmp_path: Path) -> None:
+        path = self.named(tmp_path)
+        product = open_text(path)
+        assert product.kind == "cams"
+        assert product.field.attrs["cell_methods"] == "time: point"
+        assert len(product.notes) == 1
+        assert "instantaneous; stamp= decides" in product.notes[0]
+
+    def test_who_says_what_it_is_hears_nothing(self, tmp_path: Path) -> None:
+        path = self.named(tmp_path)
+        assert open_text(f"{path},stamp=point").notes == ()
+        assert open_text(f"{path},kind=cams").notes == ()
+        assert open_text(self.named(tmp_path, cell_methods="time: point")).notes == ()
+
+    @pytest.mark.parametrize(
+        "attribute, text",
+        [
+            ("history", "2022-11-02 17:45:05 GMT by grib_to_netcdf-2.25.1: -S param"),
+            ("institution", "European Centre for Medium-Range Weather Forecasts"),
+            ("GRIB_centre", "ecmf"),
+        ],
+    )
+    def test_attributes_show_it(self, attribute: str, text: str, tmp_path: Path) -> None:
+        path = self.named(tmp_path)
+        with netCDF4.Dataset(path, "a") as dataset:
+            dataset.setncattr(attribute, text)
+        assert open_text(path).notes == ()
+
+    def test_units_and_array_show_it(self, tmp_path: Path) -> None:
+        assert open_text(self.named(tmp_path, units="ug m**-3")).notes == ()
+        assert open_text(self.named(tmp_path, GRIB_centre="ecmf")).notes == ()
+
+    def test_weather_of_ecmwf_makes_no_model_cams(self, tmp_path: Path) -> None:
+        path = self.named(tmp_path)
+        with netCDF4.Dataset(path, "a") as dataset:
+            dataset.source = "another model, driven by the weather of ECMWF"
+            dataset.institution = "elsewhere"
+        assert len(open_text(path).notes) == 1
+
+
 class TestUnits:
     def test_missing_units_name_the_option(self, tmp_path: Path) -> None:
         truth = make_truth(np.random.default_rng(8), hours=3, stamp="point")

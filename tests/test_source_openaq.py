@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.qc import RULES, QcSettings, apply_rules
 from deepcams_eval.schema import Observations
 from deepcams_eval.sources.openaq import read_observations
 from deepcams_eval.sources.stations import read_stations
@@ -205,6 +206,53 @@ def test_a_station_that_moved_is_counted_and_keeps_its_first_position(tmp_path: 
     assert observations.counts["stations_moved"] == 1
     assert observations.counts["stations_at_impossible_coordinates"] == 1
     assert observations.counts["stations_without_coordinates"] == 1
+
+
+def test_longitudes_up_to_360_are_wrapped_and_counted_by_row(tmp_path: Path) -> None:
+    stamp = "2018-01-01T02:00:00Z"
+    rows = [
+        archive_row(stamp, 1, location_id=number, sensors_id=number, lat=lat, lon=lon)
+        for number, lat, lon in [
+            *((1, 51.2, 355.7), (1, 51.2, 355.7), (1, 51.2, -4.3)),
+            *((2, 51.2, 180.5), (3, 51.2, 360), (4, 51.2, 180)),
+            *((5, 51.2, 360.1), (6, 91, 200), (7, "", 200), (8, 51.2, -180.5)),
+        ]
+    ]
+    realtime = realtime_record(2, coordinates={"latitude": 51.2, "longitude": 355.7})
+    write_realtime(tmp_path / "r.ndjson", [realtime, realtime_record(3)])
+    observations = read_observations([tmp_path / "r.ndjson", write_archive(tmp_path / "a", rows)])
+    found = observations.stations.set_index("station_id")["longitude"]
+    assert found[["1", "2", "3", "4"]].tolist() == [-4.3, -179.5, 0, 180]
+    assert found[["5", "6", "7", "8"]].isna().all()
+    assert found["EEA Belgium/Antwerpen/BETR801/51.2,-4.3"] == -4.3
+    counts = observations.counts
+    assert counts["assumed_longitude"] == 1 + 2 + 1 + 1
+    assert counts["stations_moved"] == 0
+    assert counts["stations_at_impossible_coordinates"] == 3
+    assert counts["stations_without_coordinates"] == 4
+    _, qc = apply_rules(observations, QcSettings())
+    line = qc.set_index("rule").loc["assumed_longitude"]
+    assert (line["flagged"], line["stage"]) == (5, "assumed")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"lon": 360.5}, "longitude '360.5'"),
+        ({"lon": -180.5}, "longitude '-180.5'"),
+        ({"lat": -91, "lon": 400}, "latitude '-91'"),
+    ],
+)
+def test_impossible_coordinates_alone_are_named(
+    tmp_path: Path, fields: dict[str, Any], named: str
+) -> None:
+    rows = [
+        archive_row("2018-01-01T02:00:00Z", 1, location_id=6, lat=""),
+        archive_row("2018-01-01T02:00:00Z", 1, **fields),
+    ]
+    path = write_archive(tmp_path, rows)
+    with pytest.raises(InputError, match=f"no station has coordinates.* possible, but {named}"):
+        read_observations([path])
 
 
 def test_rows_stand_in_the_order_of_files_and_lines(tmp_path: Path) -> None:
@@ -442,6 +490,93 @@ def test_two_cities_may_share_a_location_name(tmp_path: Path) -> None:
     assert stations["latitude"].tolist() == [51.0, 45.8, 45.9]
 
 
+PLACED_HEADER = [*LONG_HEADER, "country", "sourceName", "latitude", "longitude"]
+
+
+def placed_row(value: float, **fields: Any) -> list[Any]:
+    """A row of a table without location ids; `fields` replace the columns that they name."""
+    said = ["", "Centro", "2019-06-18 06:00:00", "pm25", value, "ES", "", 46.2, 1.3]
+    return list((dict(zip(PLACED_HEADER, said, strict=True)) | fields).values())
+
+
+@pytest.mark.parametrize(
+    ("other", "ids"),
+    [
+        ({"country": "FR", "latitude": 48.6, "longitude": 3.6}, ["Centro, ES", "Centro, FR"]),
+        ({"latitude": 48.6, "longitude": 3.6}, ["Centro, 46.2,1.3", "Centro, 48.6,3.6"]),
+        ({"longitude": 1.3011}, ["Centro, 46.2,1.3", "Centro, 46.2,1.3011"]),
+        ({"latitude": 46.1989}, ["Centro, 46.2,1.3", "Centro, 46.1989,1.3"]),
+        ({"country": "FR"}, ["Centro, ES", "Centro, FR"]),
+        # Something unknown is no second country, source or place.
+        ({"country": "", "latitude": 48.6}, ["Centro, 46.2,1.3", "Centro, 48.6,1.3"]),
+        ({"country": "es"}, ["Centro"] * 2),
+        ({"country": ""}, ["Centro"] * 2),
+        ({"sourceName": "EEA Spain"}, ["Centro"] * 2),
+        ({"latitude": ""}, ["Centro"] * 2),
+        # On both sides of a rounding edge, and at another place within it.
+        ({"latitude": 46.1994, "longitude": 1.3006}, ["Centro"] * 2),
+        ({"latitude": "46.20"}, ["Centro"] * 2),
+    ],
+)
+def test_stations_of_one_name_are_told_apart(
+    tmp_path: Path, other: dict[str, Any], ids: list[str]
+) -> None:
+    rows = [placed_row(18), placed_row(21, **other), placed_row(18), placed_row(21, **other)]
+    path = write_table(tmp_path / "l.csv", PLACED_HEADER, rows)
+    observations = read_observations([path])
+    assert observations.table["station_id"].tolist() == ids * 2
+    assert observations.table["sensor_id"].tolist() == ids * 2
+    assert observations.stations["station_id"].tolist() == list(dict.fromkeys(ids))
+    assert observations.counts["stations_moved"] == 0
+    # What one station reports again is its duplicate; what two report is not.
+    judged, _ = apply_rules(observations, QcSettings())
+    duplicates = (judged.table["flags"] & RULES["duplicate"]) != 0
+    assert duplicates.sum() == (2 if len(set(ids)) == 2 else 3)
+
+
+def test_a_name_is_told_apart_by_as_little_as_is_needed(tmp_path: Path) -> None:
+    rows = [
+        placed_row(1, city="Gent", country="BE", sourceName="A"),
+        placed_row(2, city="Lyon", country="FR", sourceName="A", latitude=45.8),
+        placed_row(3, city="Lyon", country="FR", sourceName="B", latitude=45.8),
+        placed_row(4, city="Lyon", country="FR", sourceName="B", latitude=45.9),
+        placed_row(5, city="Lyon", country="FR", sourceName="B", latitude=""),
+        placed_row(6, city="Lyon", country="FR", sourceName="B", latitude=45.8003),
+        placed_row(7, location="Alone", country="FR"),
+    ]
+    path = write_table(tmp_path / "l.csv", PLACED_HEADER, rows)
+    observations = read_observations([path])
+    assert observations.table["station_id"].tolist() == [
+        "Centro, Gent",
+        "Centro, Lyon, A",
+        "Centro, Lyon, B, 45.8,1.3",
+        "Centro, Lyon, B, 45.9,1.3",
+        "Centro, Lyon, B",
+        "Centro, Lyon, B, 45.8,1.3",
+        "Alone",
+    ]
+    assert observations.counts["stations_without_coordinates"] == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(-40, 40), st.integers(-40, 40)), min_size=1, max_size=20))
+def test_places_of_one_name_are_those_near_the_first_reported(
+    steps: list[tuple[int, int]],
+) -> None:
+    # Steps of 0.0003 degrees: none is at the limit of 0.001.
+    where = [(51.5 + 3e-4 * i, -0.1 + 3e-4 * j) for i, j in steps]
+    rows = [placed_row(1, latitude=repr(lat), longitude=repr(lon)) for lat, lon in where]
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_table(Path(folder, "l.csv"), PLACED_HEADER, rows)
+        observations = read_observations([path])
+    found = observations.stations.set_index("station_id")[["latitude", "longitude"]]
+    said = found.loc[observations.table["station_id"]].to_numpy()
+    assert np.abs(said - np.array(where)).max() <= 1e-3
+    firsts = found.to_numpy()
+    apart = np.abs(firsts[:, None] - firsts[None, :]).max(axis=2) > 1e-3
+    assert apart.sum() == len(firsts) * (len(firsts) - 1)
+
+
 @pytest.mark.parametrize(
     ("header", "row", "station_id"),
     [
@@ -480,6 +615,64 @@ def test_exports_of_every_version(tmp_path: Path, header: str, row: str, station
     assert (station["name"], station["country"]) == ("A", "DE")
     assert (station["latitude"], station["longitude"]) == (50.5, 6.5)
     assert observations.counts["assumed_time_zone"] == 0
+
+
+FLATTENED_HEADER = [
+    *("location", "city", "country", "sourceName", "date.utc", "parameter", "value", "unit"),
+    *("coordinates.latitude", "coordinates.longitude"),
+]
+FLATTENED_ROW = [
+    *("BETR801", "Antwerpen", "BE", "EEA Belgium", "2018-02-05T23:00:00.000Z"),
+    *("pm25", 12.5, "µg/m³", 51.20966, 4.43182),
+]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["averagingPeriod.value", "averagingPeriod.unit"],
+        ["averagingPeriod_value", "averagingPeriod_unit"],
+        ["averaging_period_value", "averaging_period_unit"],
+        ["AveragingPeriodValue", "AveragingPeriodUnit"],
+        ["averagingPeriod/value", "averagingPeriod/unit"],
+    ],
+)
+def test_averaging_periods_of_a_flattened_table_are_those_of_its_lines(
+    tmp_path: Path, columns: list[str]
+) -> None:
+    periods: list[tuple[Any, Any]] = [
+        *((24, "hours"), ("8.0", "hours"), (15, "minutes"), (1, "days"), (1, "hours")),
+        *(("", ""), (24, ""), ("", "hours"), (24, "fortnights"), (0, "hours"), (-1, "hours")),
+        (1e12, "hours"),
+    ]
+    rows = [[*FLATTENED_ROW, *period] for period in periods]
+    table = write_table(tmp_path / "flat.csv", [*FLATTENED_HEADER, *columns], rows)
+    lines = [
+        realtime_record(averagingPeriod={"value": number, "unit": unit}) for number, unit in periods
+    ]
+    flat = read_observations([table])
+    original = read_observations([write_realtime(tmp_path / "1.ndjson", lines)])
+    hours = ((flat.table["time_end"] - flat.table["time_start"]) / pd.Timedelta("1h")).tolist()
+    assert hours == [24, 8, 0.25, 24, 1, 1, 1, 1, 1, 1, 1]
+    assert flat.counts["assumed_averaging_period"] == 6
+    assert flat.counts["refused_averaging_period"] == 1
+    for name in ("time_start", "time_end", "value"):
+        assert flat.table[name].tolist() == original.table[name].tolist()
+    assert flat.counts == original.counts
+    judged, _ = apply_rules(flat, QcSettings())
+    wrong = (judged.table["flags"] & RULES["averaging_period"]) != 0
+    assert wrong.tolist() == [True] * 4 + [False] * 7
+    assert_balanced(flat)
+
+
+@pytest.mark.parametrize("column", ["averagingPeriod.value", "averagingPeriod.unit"])
+def test_half_an_averaging_period_is_none(tmp_path: Path, column: str) -> None:
+    said = 24 if column.endswith("value") else "hours"
+    path = write_table(tmp_path / "f.csv", [*FLATTENED_HEADER, column], [[*FLATTENED_ROW, said]])
+    observations = read_observations([path])
+    (row,) = observations.table.to_dict("records")
+    assert row["time_end"] - row["time_start"] == pd.Timedelta("1h")
+    assert observations.counts["assumed_averaging_period"] == 1
 
 
 def test_byte_order_mark_crlf_and_blank_lines(tmp_path: Path) -> None:
@@ -800,6 +993,26 @@ def test_a_location_is_no_reference_because_one_of_its_instruments_is(tmp_path: 
     assert read_stations(path)["is_reference"].tolist() == [True, False, pd.NA]
 
 
+def test_longitudes_of_a_station_file_are_wrapped_and_counted_by_row(tmp_path: Path) -> None:
+    stations = write_table(
+        tmp_path / "stations.csv",
+        ["id", "lat", "lon"],
+        [[7, 51.2, 355.7], [7, 51.2, -4.3], [8, 10, 200], [9, 10, 20], [10, "", 200], [11, 1, 200]],
+    )
+    read = read_stations(stations)
+    assert read["longitude"].tolist()[:4] == [-4.3, -4.3, -160, 20]
+    assert read["longitude_wrapped"].tolist() == [True, False, True, False, pd.NA, True]
+    rows = [
+        archive_row("2018-01-01T03:00:00Z", 1, location_id=number, lat=lat)
+        for number, lat in [(7, ""), (7, ""), (8, 51.2), (9, ""), (10, "")]
+    ]
+    observations = read_observations([write_archive(tmp_path / "a", rows)], stations=stations)
+    found = observations.stations.set_index("station_id")["longitude"]
+    assert found.tolist()[:3] == [-4.3, 4.4, 20]
+    # Station 8 lies where its observations say, so nothing was assumed about it.
+    assert observations.counts["assumed_longitude"] == 2
+
+
 STATIONS = pd.DataFrame(
     {
         "station_id": ["1", "2", "x/y"],
@@ -839,6 +1052,7 @@ def test_station_files_of_every_form_say_the_same(tmp_path: Path, form: str) -> 
     for name in ("is_reference", "mobile"):
         pd.testing.assert_series_equal(got[name], wanted[name])
     assert (got["sensor_id"] == "").all()
+    assert got["longitude_wrapped"].tolist() == [False, False, pd.NA][: len(got)]
 
 
 def test_numeric_station_ids_of_parquet_match_the_archive(tmp_path: Path) -> None:
@@ -857,7 +1071,8 @@ def test_namibia_in_a_station_file(tmp_path: Path) -> None:
         ("name,lat,lon\nA,1,2\n", "no station column among name, lat, lon"),
         ("id,lat,lon\n", "holds no stations"),
         ("id,lat,lon\n1,north,2\n", "latitude 'north' is not between -90 and 90"),
-        ("id,lat,lon\n1,51,361\n", "longitude '361' is not between -180 and 180"),
+        ("id,lat,lon\n1,51,361\n", "longitude '361' is not between -180 and 360 degrees"),
+        ("id,lat,lon\n1,51,-181\n", "longitude '-181' is not between -180 and 360 degrees"),
         ("id,is_reference\n1,perhaps\n", "is_reference 'perhaps' is neither true nor false"),
         ("id,lat,lon\n1,51,4\n1,52,4\n", "station '1' has two positions"),
         ("id,name,lat\n1,A,B,2\n", "the row '1,A,B,2' has 4 fields, the header 3; quote"),

@@ -256,3 +256,7 @@ def test_the_published_gain_in_r_is_smaller_than_its_rounding() -> None:
     assert table.loc[("cams", "", "2017", "r"), "agrees"]  # 0.61 stands for up to 0.615
     assert not table.loc[("deepcams", "", "2017", "r"), "agrees"]
     assert pd.isna(table.loc[("cams", "", "2018", "r"), "agrees"])
+    # Other months or stations than the published ones neither agree nor disagree.
+    restricted = published_agreement(scores, restricted=True)
+    assert restricted["agrees"].isna().all()
+    assert restricted["ours"].notna().sum() == 2

@@ -111,6 +111,7 @@ def score(
         years_with_data=saved.years,
         references=saved.references,
         grids=saved.grids,
+        restricted=saved.restricted,
     )
     notes = [*_notes(saved, len(files), without_provider), *found.notes]
     run = {

@@ -89,6 +89,12 @@ class Content:
         """Names of the products, in the order in which they were asked for."""
         return self.pairs.products
 
+    @property
+    def average(self) -> str:
+        """What is scored: ``hour``, or the period of the means."""
+        settings = self.run.get("settings")
+        return str(settings.get("average", "hour")) if isinstance(settings, Mapping) else "hour"
+
     @cached_property
     def shown(self) -> pd.DataFrame:
         """The rows of `scores` of the sample that tables and figures show, values as text."""

@@ -44,7 +44,8 @@ def draw_figures(content: Content) -> Iterator[style.Drawing]:
     """Yield every figure of the report, one at a time so that only one is held in memory."""
     source = credit.source_line(content)
     yield _draw_stations(content, source)
-    yield _draw_months(content, source)
+    if content.values("month"):
+        yield _draw_months(content, source)
     if content.values("hour"):
         yield _draw_hours(content, source)
     if has_lags(content):
@@ -59,7 +60,8 @@ def count_figures(content: Content) -> int:
         for product in content.products
         for year in content.years
     ]
-    return 2 + bool(content.values("hour")) + has_lags(content) + 2 * sum(scored)
+    by_month, by_hour = (bool(content.values(stratum)) for stratum in ("month", "hour"))
+    return 1 + by_month + by_hour + has_lags(content) + (1 + by_month) * sum(scored)
 
 
 def has_lags(content: Content) -> bool:

@@ -267,9 +267,8 @@ def _asked(content: Content, years: str) -> Iterator[tuple[str, str]]:
     yield "Products", ", ".join(content.products)
     yield "Baseline of the differences", content.baseline
     yield "Sample", _SAMPLES[content.sample]
-    settings = content.run.get("settings")
-    average = settings.get("average", "hour") if isinstance(settings, Mapping) else "hour"
-    yield "Scored", "hours" if average == "hour" else f"means over a {average}, where complete"
+    of = content.average
+    yield "Scored", "hours" if of == "hour" else f"means over a {of}, where complete"
 
 
 def provenance_rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -128,7 +128,8 @@ def histogram(
 
 
 def draw_scatters(content: Content, source: str) -> Iterator[style.Drawing]:
-    """Yield the scatter of each product and year that has pairs, then its twelve months."""
+    """Yield the scatter of each product and year that has pairs, then its months if it has any."""
+    by_month = bool(content.values("month"))
     for product in content.products:
         for year in content.years:
             score = content.score(product, "year", str(year))
@@ -136,7 +137,8 @@ def draw_scatters(content: Content, source: str) -> Iterator[style.Drawing]:
                 pairs = content.pick(product, year)
                 limits = robust_limits(pairs.observed, pairs.estimate)
                 yield _draw_year(content, product, year, score, pairs, limits, source)
-                yield _draw_months(content, product, year, pairs, limits, source)
+                if by_month:
+                    yield _draw_months(content, product, year, pairs, limits, source)
 
 
 def annotation(score: Mapping[str, Any]) -> str:

@@ -188,10 +188,13 @@ def score_table(content: Content, strata: Sequence[str], *, name: str, label: st
 def year_table(content: Content) -> Table:
     """Return the scores by year with the published ones of Fig. 6 beside them.
 
-    The frame always has the columns ``n_published``, ``r_published``, ``rmse_published`` and
-    ``mae_published`` (empty where nothing was published); they are shown if one is filled.
+    The frame has the columns ``n_published``, ``r_published``, ``rmse_published`` and
+    ``mae_published`` (empty where nothing was published); they are shown if one is filled. Scores
+    of means have none of them: what was published are scores of hours.
     """
     table = score_table(content, ("year", "all"), name="years", label="Year")
+    if content.average != "hour":
+        return table
     known = published.figure6()
     known = known.assign(year=known["year"].astype(str))
     keys = ("n", *HEADLINE)
@@ -229,8 +232,10 @@ def year_table(content: Content) -> Table:
     return replace(table, frame=frame, columns=columns, notes=notes)
 
 
-def month_table(content: Content) -> Table:
-    """Return the scores by month."""
+def month_table(content: Content) -> Table | None:
+    """Return the scores by month, or None where no pair belongs to a month."""
+    if not content.values("month"):
+        return None
     return score_table(content, ("month",), name="months", label="Month")
 
 

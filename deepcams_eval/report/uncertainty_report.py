@@ -127,6 +127,11 @@ def _published(agreement: pd.DataFrame) -> Iterator[str]:
             f"{int(known['agrees'].sum())} of {len(known)} published scores lie within our "
             "intervals, their rounding allowed for."
         )
+    elif agreement[["ours_lo", "ours_hi"]].notna().all(axis="columns").any():
+        yield (
+            "Whether published scores lie within our intervals is not asked: they are of whole "
+            "years and of all stations, and this run is restricted to some."
+        )
 
 
 def _tables(table: pd.DataFrame, agreement: pd.DataFrame, synthetic: bool) -> Iterator[Table]:

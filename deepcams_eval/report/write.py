@@ -62,11 +62,12 @@ def write_report(
     (folder / "tables").mkdir(exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
 
-    main = [tables.year_table(content), tables.month_table(content)]
-    compared = tables.difference_table(content)
-    main += [] if compared is None else [compared]
-    timed = page.lag_table(content)
-    main += [] if timed is None else [timed]
+    further = (
+        tables.month_table(content),
+        tables.difference_table(content),
+        page.lag_table(content),
+    )
+    main = [tables.year_table(content), *(table for table in further if table is not None)]
     shown = [*main, *(table for one in sections for table in one.tables)]
     written = tables.write_tables(folder / "tables", shown)
     tell(1, total)

@@ -14,11 +14,11 @@ from dask.delayed import delayed
 
 from deepcams_eval import published
 from deepcams_eval.colocate import Compute
-from deepcams_eval.degrade import degradation
+from deepcams_eval.degrade import degradation, require_even_grid
 from deepcams_eval.downscale import TASKS, Task, registry
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
-from deepcams_eval.errors import NoDataError
+from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.intervals import MIN_STATIONS
 from deepcams_eval.report.simulation_content import Case
 from deepcams_eval.schema import FloatArray, Product
@@ -31,7 +31,7 @@ from deepcams_eval.simulation.notes import notes_of
 from deepcams_eval.simulation.parts import Parts
 from deepcams_eval.simulation.plan import Plan, fitted_to, with_empty
 from deepcams_eval.simulation.skill import skill
-from deepcams_eval.simulation.spectra import ZonalSpectrum
+from deepcams_eval.simulation.spectra import MIN_COLUMNS, ZonalSpectrum
 from deepcams_eval.simulation.training import train
 from deepcams_eval.sources.product import ProductSpec, open_product
 
@@ -156,6 +156,8 @@ def simulate(
         If there is no hour of the year, no method, or no task of which an hour can be scored.
     """
     product = open_product(settings.truth, strict=settings.strict)
+    # Flow, warping and spectra take columns for neighbours in every task.
+    require_even_grid(product)
     operator = degradation(settings.degrade)
     plan = Plan(product.field, settings.year)
     predictions = [
@@ -165,6 +167,7 @@ def simulate(
     truth, left_out = product.field, None
     if set(chosen.methods) != {"temporal"}:
         truth, left_out = fitted_to(operator, product.field)
+    _require_columns(product, truth)
     inputs = _inputs(settings, product, predictions)
     parts.start(_fingerprint(settings, inputs, chosen), resume=resume)
     parts.check(plan.months)
@@ -279,6 +282,21 @@ def _possible(chosen: Chosen, plan: Plan) -> Chosen:
             hint="give consecutive hours, from 00, 03, ... UTC to the next of them",
         )
     return chosen.only(tasks, "no interval of three hours of the truth is complete")
+
+
+def _require_columns(product: Product, truth: xr.DataArray) -> None:
+    """Refuse a truth too narrow for spectra, by its size as given and as it is used."""
+    if truth.sizes["longitude"] >= MIN_COLUMNS:
+        return
+    given, used = (
+        f"{one.sizes['latitude']} x {one.sizes['longitude']}" for one in (product.field, truth)
+    )
+    cropped = "" if given == used else f", of which the operator in space takes {used},"
+    raise InputError(
+        f"{product.name}: {given} rows and columns{cropped} are too few for a spectrum",
+        path=product.files[0] if product.files else None,
+        hint="give six columns or more",
+    )
 
 
 def _inputs(settings: SimulationSettings, truth: Product, predictions: Sequence[Product]) -> Inputs:

@@ -18,6 +18,9 @@ from scipy import fft
 from deepcams_eval.errors import InputError
 from deepcams_eval.schema import FloatArray, spacing_deg, spans_globe
 
+MIN_COLUMNS = 4
+"""Of a grid whose rows have a spectrum."""
+
 SMALL_STEPS = 6.0
 """Wavelengths below this many fine steps, two coarse ones, cannot be held by the coarse grid."""
 
@@ -91,7 +94,7 @@ class ZonalSpectrum:
 
     def __init__(self, longitude: FloatArray) -> None:
         columns = len(longitude)
-        if columns < 4:
+        if columns < MIN_COLUMNS:
             raise InputError(
                 f"{columns} columns are too few for a spectrum", hint="give four or more"
             )

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from deepcams_eval.errors import InputError, NoDataError
@@ -30,6 +31,7 @@ _ALWAYS_COUNTED = (
     "assumed_averaging_period",
     "assumed_time_zone",
     "assumed_unit",
+    "assumed_longitude",
 )
 
 
@@ -73,7 +75,9 @@ def read_observations(
         averaging period earlier, taken as 1 h where the file does not tell. Stamps without an
         offset are UTC; a table without a unit column is µg m⁻³. Station identity is the location
         id where there is one; source, city, location and coordinates in the realtime archive; and
-        otherwise the location, with the city where two cities share it. Beyond what
+        otherwise the location, with the city, the country, the source and the position (in this
+        order, each where two differ in it; positions by more than 0.001°) that tell stations of
+        one name apart. A longitude between 180 and 360 is taken less 360. Beyond what
         `Observations.counts` describes: ``unit_<spelling>``, records by unit;
         ``stations_without_coordinates``; ``stations_moved``, those reported at more than one
         position (the first is kept); ``stations_at_impossible_coordinates``, taken as unknown;
@@ -110,11 +114,16 @@ def read_observations(
 
     located = locate(reader.places, known)
     if not located.stations["latitude"].notna().any():
+        given = f" that are possible, but {located.impossible}" if located.impossible else ""
         raise InputError(
-            "no station has coordinates", path=files[0], hint="name a station file: --stations PATH"
+            f"no station has coordinates{given}",
+            path=files[0],
+            hint="name a station file: --stations PATH",
         )
+    place = np.concatenate([batch.place for batch in batches])
+    reader.counts["assumed_longitude"] = int(located.places["longitude_wrapped"].take(place).sum())
     return Observations(
-        table=_table(batches, located),
+        table=_table(batches, place, located),
         stations=make_stations(located.stations),
         counts=dict.fromkeys(_ALWAYS_COUNTED, 0) | dict(reader.counts) | located.counts,
         damaged=tuple(damaged[name] for name in found if name in damaged),
@@ -159,8 +168,7 @@ def _require_rows(
     )
 
 
-def _table(batches: list[Rows], located: Located) -> pd.DataFrame:
-    place = np.concatenate([batch.place for batch in batches])
+def _table(batches: list[Rows], place: npt.NDArray[np.int32], located: Located) -> pd.DataFrame:
     reference = located.places["is_reference"].array
     return pd.DataFrame(
         {

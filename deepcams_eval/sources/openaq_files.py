@@ -40,6 +40,8 @@ _CSV_ALIASES: dict[str, tuple[str, ...]] = {
     "parameter": ("parameter",),
     "unit": ("units", "unit"),
     "value": ("value",),
+    "period": ("averagingperiodvalue",),
+    "period_unit": ("averagingperiodunit",),
     "mobile": ("mobile", "ismobile"),
 }
 

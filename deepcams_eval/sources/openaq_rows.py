@@ -128,7 +128,8 @@ class RowReader:
 
     def _periods(self, records: Records) -> tuple[FloatColumn, BoolArray]:
         """Return the averaging period in hours and whether it had to be assumed."""
-        if "period" not in records.columns:
+        # A number without its unit, or a unit alone, is no period.
+        if not {"period", "period_unit"} <= records.columns.keys():
             return np.ones(records.size), np.ones(records.size, dtype=np.bool_)
         unit = records.columns["period_unit"]
         per_unit = np.array([_HOURS_PER_PERIOD_UNIT.get(w.lower(), np.nan) for w in unit.words])

@@ -40,9 +40,10 @@ DERIVED = ("linear", "linear+bicubic")
 """Methods of derived products, ``NAME=METHOD:PARENT``."""
 
 _RECOGNISERS = (
-    (geoscf.CONVENTION.kind, geoscf.recognises),
-    (cams.CONVENTION.kind, cams.recognises),
-    (deepcams.CONVENTION.kind, deepcams.recognises),
+    (geoscf.CONVENTION, geoscf.recognises),
+    (cams.CONVENTION, cams.recognises),
+    (deepcams.CONVENTION, deepcams.recognises),
+    (cams.UNCERTAIN, cams.recognises_by_name),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RESERVED = frozenset({*PAIR_COLUMNS, *PAIR_LABELS})
@@ -249,8 +250,8 @@ def open_product(spec: ProductSpec, *, strict: bool = False) -> Product:
             hint="open both with open_products",
         )
     locations = _locate(spec)
-    kind = spec.kind or _recognise(locations)
-    return open_series(spec.name, locations, CONVENTIONS[kind], spec.options(), strict=strict)
+    convention = CONVENTIONS[spec.kind] if spec.kind else _recognise(locations)
+    return open_series(spec.name, locations, convention, spec.options(), strict=strict)
 
 
 def open_products(specs: Sequence[ProductSpec], *, strict: bool = False) -> tuple[Product, ...]:
@@ -384,34 +385,34 @@ def _natural(path: Path | str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]
 
 
-def _recognise(locations: Sequence[Location]) -> str:
-    """Return the kind of the first file that can be read."""
+def _recognise(locations: Sequence[Location]) -> Convention:
+    """Return what is known about the first file that can be read."""
     for location in locations:
         try:
-            return _kind_of(location)
+            return _convention_of(location)
         except UnreadableFileError:
             continue
-    return generic.CONVENTION.kind
+    return generic.CONVENTION
 
 
-def _kind_of(location: Location) -> str:
+def _convention_of(location: Location) -> Convention:
     path = location.local()
     form = sniff(path)
     if form == "matlab":
-        return _kind_of_map(location, path)
+        return _convention_of_map(location, path)
     if form == "zip":
         raise UnreadableFileError("is a broken zip file", path=location.label)
     with open_container(path) as contents:
-        known = (kind for kind, recognises in _RECOGNISERS if recognises(contents))
-        return next(known, generic.CONVENTION.kind)
+        known = (found for found, recognises in _RECOGNISERS if recognises(contents))
+        return next(known, generic.CONVENTION)
 
 
-def _kind_of_map(location: Location, path: Path) -> str:
+def _convention_of_map(location: Location, path: Path) -> Convention:
     _, shape = find_map(path, None)
     if shape in cams.BARE_SHAPES:
-        return cams.CONVENTION.kind
+        return cams.CONVENTION
     if shape in deepcams.BARE_SHAPES:
-        return deepcams.CONVENTION.kind
+        return deepcams.CONVENTION
     raise InputError(
         f"is a map of {shape[0]} x {shape[1]} without names or units, of several possible sources",
         path=location.label,

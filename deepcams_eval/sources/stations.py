@@ -56,7 +56,9 @@ def read_stations(path: Path) -> pd.DataFrame:
     pandas.DataFrame
         One row a row of the file: ``station_id``, ``sensor_id``, ``name``, ``country`` (ISO
         3166-1 alpha-2), ``provider`` (str; "" is unknown), ``latitude``, ``longitude`` (float64,
-        degrees; NaN is unknown), ``is_reference``, ``mobile`` (boolean; NA is unknown).
+        degrees; NaN is unknown; longitude at most 180), ``longitude_wrapped`` (boolean: whether
+        the file gives it as one beyond 180, see `wrapped_longitudes`; NA without a position),
+        ``is_reference``, ``mobile`` (boolean; NA is unknown).
         ``is_monitor`` of a row without a sensor speaks of the whole location, and is true if
         *any* of its instruments is a reference monitor: false is taken over, true is unknown.
 
@@ -90,9 +92,11 @@ def read_stations(path: Path) -> pd.DataFrame:
     table["country"] = _country(text.get("country", blank), path)
     for field in ("latitude", "longitude"):
         table[field] = _degrees(text.get(field, blank), field, path)
+    table["longitude"], wrapped = wrapped_longitudes(table["longitude"])
     # A position is a pair: half of one, filled from elsewhere, would be a third place.
     half = table["latitude"].isna() | table["longitude"].isna()
     table.loc[half, ["latitude", "longitude"]] = float("nan")
+    table["longitude_wrapped"] = wrapped.astype("boolean").mask(half)
     for field in ("is_reference", "mobile"):
         table[field] = _truth(text.get(field, blank), field, path)
     if found.get("is_reference") == "ismonitor":
@@ -126,6 +130,19 @@ def country_codes(values: pd.Series[str]) -> pd.Series[str]:
     """Return ISO 3166-1 alpha-2 codes in upper case; "" for whatever is not two letters."""
     upper = values.str.strip().str.upper()
     return upper.where(upper.str.fullmatch("[A-Z]{2}"), "")
+
+
+def wrapped_longitudes(degrees: pd.Series[float]) -> tuple[pd.Series[float], pd.Series[bool]]:
+    """Return longitudes of which those counted eastward to 360 are less 360, and which were.
+
+    Parameters
+    ----------
+    degrees : pandas.Series
+        NaN and whatever does not lie in (180, 360] stay as they are.
+    """
+    beyond = (degrees > 180) & (degrees <= 360)
+    # The difference is rounded, so that 355.7 and -4.3 are one place and one name.
+    return degrees.where(~beyond, (degrees - 360).round(9)), beyond
 
 
 def _read_any(path: Path) -> pd.DataFrame:
@@ -199,11 +216,12 @@ def _as_text(values: pd.Series[str]) -> pd.Series[str]:
 
 def _degrees(text: pd.Series[str], field: str, path: Path) -> pd.Series[float]:
     degrees = pd.to_numeric(text.where(text != "", "nan"), errors="coerce").astype(float)
-    limit = 90 if field == "latitude" else 180
-    bad = (degrees.isna() & ~text.str.lower().isin(["", "nan"])) | (degrees.abs() > limit)
+    low, high = (-90, 90) if field == "latitude" else (-180, 360)
+    bad = degrees.isna() & ~text.str.lower().isin(["", "nan"])
+    bad |= (degrees < low) | (degrees > high)
     if bad.any():
         raise InputError(
-            f"{field} {text[bad].iloc[0]!r} is not between -{limit} and {limit} degrees", path=path
+            f"{field} {text[bad].iloc[0]!r} is not between {low} and {high} degrees", path=path
         )
     return degrees
 
