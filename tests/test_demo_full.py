@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import resource
 import sys
 import time
@@ -13,13 +14,16 @@ import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import map_coordinates
 
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.demo.faults import KEPT, PER_BLOCK
 from deepcams_eval.demo.stations import COPIES
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "nature_run.py"
-MAX_CPU_S = 240  # two minutes on two cores
+# Measured: 260 to 360 times `_yardstick_s`. Seconds alone would judge the machine and what else
+# it does: they were found to differ by a factor of four.
+MAX_COST = 1200
 MAX_BYTES = 600e6
 
 
@@ -35,15 +39,28 @@ def nature_run():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The archive, and what it took to make it: (root, CPU seconds, wall seconds)."""
-    began, cpu = time.perf_counter(), _cpu_s()
-    root = demo_archive(cache=tmp_path_factory.mktemp("full"))
-    return root, _cpu_s() - cpu, time.perf_counter() - began
+    """The archive, and what it took to make it: (root, CPU seconds, those of the yardstick).
+
+    Test processes share the archive of whichever made it first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    told = base / "full.json"
+    if told.exists():
+        return tuple(json.loads(told.read_text()))
+    before, cpu = _yardstick_s(), _cpu_s()
+    root = demo_archive(cache=base / f"full-{os.getpid()}")
+    cost = _cpu_s() - cpu, (before + _yardstick_s()) / 2
+    part = base / f"full-{os.getpid()}.json"
+    part.write_text(json.dumps([str(root), *cost]))
+    part.replace(told)
+    return str(root), *cost
 
 
 @pytest.fixture(scope="module")
 def root(made):
-    return made[0]
+    return Path(made[0])
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +73,22 @@ def _cpu_s() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def test_time_and_size(made):
-    root, cpu_s, wall_s = made
+def _yardstick_s() -> float:
+    """CPU seconds of a fixed piece of work like that of the nature run: cubic interpolation."""
+    rng = np.random.default_rng(0)
+    field, at = rng.random((256, 256)), rng.random((2, 256, 256)) * 255
+    began = time.process_time()
+    for _ in range(200):
+        map_coordinates(field, at, order=3, mode="wrap")
+    return (time.process_time() - began) / 5
+
+
+def test_time_and_size(made, root):
+    _, cpu_s, yardstick_s = made
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    print(f"made in {wall_s:.0f} s, {cpu_s:.0f} s of CPU, {size / 1e6:.0f} MB")
-    assert cpu_s < MAX_CPU_S
+    cost = cpu_s / yardstick_s
+    print(f"made in {cpu_s:.0f} s of CPU, {cost:.0f} yardsticks, {size / 1e6:.0f} MB")
+    assert cost < MAX_COST
     assert size < MAX_BYTES
 
 
