@@ -1,7 +1,7 @@
 """Time and memory of the networks, beside the same networks written the plain way and the floor.
 
     python benchmarks/models.py [--networks xvfi-released abpn-released ...] [--full]
-        [--rows 192 --columns 384] [--coarse 96 96] [--threads N] [--device cpu|cuda]
+        [--rows 192 --columns 384] [--coarse 96 96] [--threads N] [--device cpu|cuda] [--compile]
 
 The same random weights, inputs and number of threads; XVFI makes the two maps between a pair,
 ABPN enlarges one map. Each figure comes from a process of its own: the faster of
@@ -9,7 +9,8 @@ two calls, after a smaller one.
 The floor is the larger of the operations over the measured rate of a matrix product, plus one
 exponential for each pair of nodes of an attention over the measured rate of `torch.exp` in cache,
 and of the bytes that the convolutions read and write over the measured rate of a copy. `--full`
-takes 721 × 1440 and 240 × 480 nodes.
+takes 721 × 1440 and 240 × 480 nodes; `--compile` gives ours to `torch.compile` (which needs a C++
+compiler) and leaves the time of compiling out.
 """
 
 from __future__ import annotations
@@ -99,6 +100,9 @@ def measure(name: str, variant: str, size: tuple[int, int], device: str, out: Pa
     if variant == "plain":
         network = PlainXvfi(network) if isinstance(network, XVFI) else plain_copy(network)
     network.to(device)
+    if variant == "compiled":
+        method = "interpolate" if isinstance(network, XVFI) else "forward"
+        setattr(network, method, torch.compile(getattr(network, method), dynamic=False))
     run = call(network, name)
     run(inputs(name, 32, 64, device))
     given = inputs(name, *size, device)
@@ -186,14 +190,15 @@ def rates(device: str) -> tuple[float, float, float]:
 def compare(name: str, size: tuple[int, int], options: argparse.Namespace, folder: Path) -> None:
     """Print one row of the table."""
     figures, outputs = {}, {}
-    for variant in ("ours", "plain"):
+    for variant in ("compiled" if options.compile else "ours", "plain"):
         out = folder / f"{name}-{variant}.npy"
         command = [sys.executable, __file__, "--one", name, variant, str(out)]
         command += ["--threads", str(options.threads), "--device", options.device]
         command += ["--size", *map(str, size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        figures[variant] = json.loads(done.stdout)
-        outputs[variant] = np.load(out)
+        role = "plain" if variant == "plain" else "ours"
+        figures[role] = json.loads(done.stdout)
+        outputs[role] = np.load(out)
     operations, exponentials, moved = work(name, size)
     product, exponential, copy = rates(options.device)
     maps = outputs["ours"].shape[1]
@@ -219,6 +224,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=device)
+    parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
     parser.add_argument("--one", nargs=3, metavar=("NAME", "VARIANT", "OUT"))
     parser.add_argument("--size", type=int, nargs=2)
     options = parser.parse_args()

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,6 +241,10 @@ def _lay_out_zarr(folder: Path, target: Target, said: Mapping[str, str]) -> None
         dimension_names=FIELD_DIMS,
         attributes=_variable_attributes(),
     )
+    with warnings.catch_warnings():
+        # Version 3 does not specify it yet, but `xarray.open_zarr` asks for it and warns.
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(folder)
 
 
 def check_output(path: Path, *, shared: bool, resume: bool) -> None:
