@@ -4,8 +4,8 @@
         [--rows 192 --columns 384] [--coarse 96 96] [--threads N] [--device cpu|cuda] [--compile]
 
 The same random weights, inputs and number of threads; XVFI makes the two maps between a pair,
-ABPN enlarges one map. Each figure comes from a process of its own: the faster of
-two calls, after a smaller one.
+ABPN enlarges one map. Each figure comes from a process of its own: the fastest of the calls of
+some seconds, at least two, after a smaller one.
 The floor is the larger of the operations of convolutions and attentions over the measured rate
 of a matrix product, and of the bytes that the convolutions read and write over the measured rate
 of a copy; the exponentials of an attention are left out, since no call runs them at the rate at
