@@ -23,9 +23,9 @@ import netCDF4
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.colocate import colocate
-from deepcams_eval.schema import Observations, make_stations
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.core.observations import Observations, make_stations
+from deepcams_eval.pair.colocate import colocate
+from deepcams_eval.read.product import ProductSpec, open_product
 
 STATIONS = 6_656
 START = np.datetime64("2018-01-01T00:00")

@@ -23,12 +23,13 @@ import dask.array
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.colocate import colocate
-from deepcams_eval.intervals import draw_stations, percentile_interval, resample
-from deepcams_eval.moments import Moments
-from deepcams_eval.schema import Observations, Product, make_field, make_stations
-from deepcams_eval.scores import HEADLINE, SCORES
-from deepcams_eval.strata import Grouping
+from deepcams_eval.core.field import Product, make_field
+from deepcams_eval.core.observations import Observations, make_stations
+from deepcams_eval.pair.colocate import colocate
+from deepcams_eval.score.intervals import draw_stations, percentile_interval, resample
+from deepcams_eval.score.metrics import HEADLINE, SCORES
+from deepcams_eval.score.moments import Moments
+from deepcams_eval.score.strata import Grouping
 
 STATIONS, YEARS, RESAMPLES = 6_656, (2017, 2018, 2019), 1_000
 ROWS, COLUMNS = 64, 104  # a cell a station

@@ -18,13 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepcams_models.abpn import SpatialAttention
-from deepcams_models.grid import (
-    GridConv2d,
-    GridConvTranspose2d,
-    Padding,
-    enlarge,
-    wrap_columns,
-)
+from deepcams_models.grid import GridConv2d, GridConvTranspose2d, Padding, enlarge, wrap_columns
 from deepcams_models.warping import Kernel
 from deepcams_models.xvfi import (
     FEATURE_STRIDE,

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from deepcams_eval.degrade import degradation
+from deepcams_eval.downscale.degrade import degradation
 from deepcams_models.checkpoint import load
 from deepcams_models.data import Enlargements, Intervals, Truth, load_truth, nature_truth
-from deepcams_models.downscalers import SHIPPED
+from deepcams_models.methods import SHIPPED
 from deepcams_models.normalise import Normalisation
 from deepcams_models.settings import TrainSettings
 from deepcams_models.validate import EnlargementValidation, IntervalValidation

@@ -9,10 +9,8 @@ The functions are imported when they are first used, so that importing the packa
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from importlib.metadata import version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,18 +40,6 @@ _FROM = {
 """The module of each public name of the package."""
 
 
-class _Package(ModuleType):
-    """The package, whose functions keep their names where a module has the same one.
-
-    Whoever first imports ``deepcams_eval.insitu`` would otherwise put that module in the place of
-    the function. The module is reached as ever: ``from deepcams_eval.insitu import …``.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _FROM and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
 def __getattr__(name: str) -> Any:
     if name in _FROM:
         return getattr(import_module(_FROM[name]), name)
@@ -62,6 +48,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_FROM})
-
-
-sys.modules[__name__].__class__ = _Package

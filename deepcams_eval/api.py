@@ -11,23 +11,18 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from deepcams_eval.api_results import InsituRun, SimulationRun
-from deepcams_eval.assessment import AVERAGES, Average
-from deepcams_eval.colocate import Compute
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.run import CheckpointSpec, PredictionSpec, SimulationSettings, simulate
 from deepcams_eval.downscale import TASKS, Task
 from deepcams_eval.errors import InputError
+from deepcams_eval.evidence.assessment import AVERAGES, Average
 from deepcams_eval.inputs import Progress, insitu_inputs, lies_in_demo, truth_input
-from deepcams_eval.insitu import InsituSettings
-from deepcams_eval.insitu import insitu as run_insitu
-from deepcams_eval.qc import QcSettings
-from deepcams_eval.score_tables import Sample
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.run import (
-    CheckpointSpec,
-    PredictionSpec,
-    SimulationSettings,
-    simulate,
-)
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.pair.colocate import Compute
+from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.pair.samples import Sample
+from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.validation import InsituSettings
+from deepcams_eval.validation import insitu as run_insitu
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -90,7 +85,7 @@ def insitu(
     reference_only : bool
         Whether reference-grade instruments alone are used.
     qc : mapping, optional
-        Thresholds of the quality control by name, as in `deepcams_eval.qc.QcSettings`.
+        Thresholds of the quality control by name, as in `deepcams_eval.pair.qc.QcSettings`.
     average : {"hour", "day", "month", "year"}
         What is scored: hourly pairs, or means of complete periods of the common sample.
     added_value : bool

@@ -13,15 +13,15 @@ import geopandas as gpd
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepcams_eval import insitu_files
+from deepcams_eval import saved
+from deepcams_eval.bench import files as simulation_files
+from deepcams_eval.bench.run import SimulationResult, SimulationSettings
+from deepcams_eval.core.folder import check_target, whole_folder
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.insitu import InsituResult, InsituSettings
-from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.report import credit, figures, scatter, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.style import Drawing
-from deepcams_eval.simulation import files as simulation_files
-from deepcams_eval.simulation.run import SimulationResult, SimulationSettings
+from deepcams_eval.validation import InsituResult, InsituSettings
 
 _HEADLINE = ("r", "rmse", "mae")
 _MARK = f"{SYNTHETIC} data: nothing here says anything about a real product"
@@ -133,7 +133,7 @@ class InsituRun:
         >>> result.save("out/demo").name
         'report.html'
         """
-        return _written(Path(folder), insitu_files.write_files, self, progress)
+        return _written(Path(folder), saved.write_files, self, progress)
 
     def __repr__(self) -> str:
         products = ", ".join(self.result.colocation.pairs.products)
@@ -166,7 +166,7 @@ class InsituRun:
         kinds = {product.name: product.kind for product in result.products}
         # That is all that figures take from run.json; the rest would need every input hashed.
         run = {"products": {name: {"kind": kinds[parents.get(name, name)]} for name in kinds}}
-        return insitu_files.content_of(result, self.settings, run=run, synthetic=self.synthetic)
+        return saved.content_of(result, self.settings, run=run, synthetic=self.synthetic)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deepcams_eval import demo
 from deepcams_eval.errors import InputError
-from deepcams_eval.sources.layout import find_data
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.read.layout import find_data
+from deepcams_eval.read.product import ProductSpec
 
 DATA_VARIABLE = "DEEPCAMS_DATA"
 DEMO = "demo"

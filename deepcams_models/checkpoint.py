@@ -22,9 +22,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from deepcams_eval.degrade import DEGRADATIONS
+from deepcams_eval.core.field import Stamp
+from deepcams_eval.downscale.degrade import DEGRADATIONS
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import Stamp
 from deepcams_models.abpn import ABPN, AbpnSettings
 from deepcams_models.normalise import Normalisation
 from deepcams_models.xvfi import XVFI, XvfiSettings
@@ -57,7 +57,7 @@ class Card:
     normalisation : dict
         `Normalisation.to_dict`.
     degradation : str or None
-        Operator that made its coarse maps, a key of `deepcams_eval.degrade.DEGRADATIONS`, which
+        Operator that made its coarse maps, a key of `downscale.degrade.DEGRADATIONS`, which
         fixes the registration too; None for a network in time.
     stamp : {"point", "mean"}
         What the maps it learned from are: instantaneous, or means over an hour.

@@ -11,20 +11,14 @@ from typing import Annotated
 
 import typer
 
-from deepcams_eval.cli.running import (
-    STATED_ERROR,
-    make_app,
-    parse_numbers,
-    progress_bar,
-    run_app,
-)
+from deepcams_eval.cli.running import STATED_ERROR, make_app, parse_numbers, progress_bar, run_app
 from deepcams_eval.errors import InputError
 from deepcams_eval.inputs import lies_in_demo
-from deepcams_eval.sources.product import ProductSpec
-from deepcams_models.downscalers import INSTALL
+from deepcams_eval.read.product import ProductSpec
+from deepcams_models.methods import INSTALL
 from deepcams_models.produce import Produced, ProduceSettings
 from deepcams_models.produce import produce as make_product
-from deepcams_models.product_files import is_netcdf
+from deepcams_models.store import is_netcdf
 
 _GAPS_PRINTED = 10
 

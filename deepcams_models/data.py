@@ -19,20 +19,20 @@ import xarray as xr
 from scipy import ndimage
 from torch import Tensor
 
-from deepcams_eval.degrade import FACTOR, Degradation, hours_of, require_even_grid
+from deepcams_eval.bench.plan import fitted_to
+from deepcams_eval.core.field import Stamp, make_field, spans_globe, stamp_of
+from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
 from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
 from deepcams_eval.demo.settings import Block
+from deepcams_eval.downscale.degrade import FACTOR, Degradation, hours_of, require_even_grid
 from deepcams_eval.downscale.flow import dis_flows
 from deepcams_eval.downscale.protocol import Coarse, Target
 from deepcams_eval.downscale.spatial import BackProjection, Bicubic
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
-from deepcams_eval.schema import Stamp, make_field, spans_globe, stamp_of
-from deepcams_eval.simulation.plan import fitted_to
-from deepcams_eval.solar import cosine_of_zenith
-from deepcams_eval.sources.layout import find_data
-from deepcams_eval.sources.product import open_product
+from deepcams_eval.read.layout import find_data
+from deepcams_eval.read.product import open_product
 from deepcams_models.settings import TrainSettings
 
 Map = npt.NDArray[np.float32]

@@ -18,22 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval import __version__, provenance
-from deepcams_eval.degrade import FACTOR, degradation, require_even_grid
+from deepcams_eval import __version__
+from deepcams_eval.core import provenance
+from deepcams_eval.core.field import TIME_DTYPE, Product, stamp_of
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task, registry
+from deepcams_eval.downscale.degrade import FACTOR, degradation, require_even_grid
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import TIME_DTYPE, Product, stamp_of
-from deepcams_eval.sources.deepcams import NOTES
-from deepcams_eval.sources.product import ProductSpec, open_product
-from deepcams_models.downscalers import Abpn, Xvfi
-from deepcams_models.product_files import (
-    Maps,
-    block_count,
-    check_output,
-    hours_of_block,
-    open_writer,
-)
+from deepcams_eval.read.deepcams import NOTES
+from deepcams_eval.read.product import ProductSpec, open_product
+from deepcams_models.methods import Abpn, Xvfi
+from deepcams_models.store import Maps, block_count, check_output, hours_of_block, open_writer
 
 _OPERATOR = "node"
 _HOUR = np.timedelta64(3_600_000_000, "us")

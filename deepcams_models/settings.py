@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from deepcams_eval.degrade import DEGRADATIONS
+from deepcams_eval.downscale.degrade import DEGRADATIONS
 from deepcams_eval.errors import InputError
 
 Network = Literal["xvfi", "abpn"]

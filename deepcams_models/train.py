@@ -31,10 +31,10 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from deepcams_eval import __version__
-from deepcams_eval.degrade import degradation
+from deepcams_eval.core.provenance import commit
+from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
-from deepcams_eval.provenance import commit
 from deepcams_models import checkpoint
 from deepcams_models.abpn import ABPN, AbpnSettings
 from deepcams_models.data import (

@@ -40,13 +40,7 @@ from deepcams_models.grid import (
     enlarge,
     reduce_bicubic,
 )
-from deepcams_models.warping import (
-    Kernel,
-    backward_warp,
-    blend,
-    intermediate_flows,
-    reverse_flows,
-)
+from deepcams_models.warping import Kernel, backward_warp, blend, intermediate_flows, reverse_flows
 
 Flows = tuple[Tensor, Tensor]
 
@@ -268,7 +262,7 @@ class XVFI(nn.Module):
             F01 and F10 in grid steps, column component first; needed with ``initial_flow="dis"``.
         sun : Tensor, shape (batch, 2, row, column), optional
             Cosine of the sun's angle from the zenith at the times of both maps
-            (`deepcams_eval.solar`); needed where the settings say so.
+            (`deepcams_eval.core.solar`); needed where the settings say so.
         cyclic : bool
             Whether longitude closes on itself.
         every_scale : bool, optional

@@ -10,8 +10,8 @@ import sys
 import pandas as pd
 
 import deepcams_eval as dc
-from deepcams_eval import scores
-from deepcams_eval.moments import Moments
+from deepcams_eval.score import metrics
+from deepcams_eval.score.moments import Moments
 
 data = sys.argv[1] if len(sys.argv) > 1 else "demo"
 
@@ -25,6 +25,11 @@ pairs["class"] = pd.cut(pairs["observed"], limits, labels=classes)
 for product in pairs.attrs["products"]:
     both = pairs.dropna(subset=[product])
     sums = Moments.of(both["observed"], both[product], both["class"].cat.codes, size=len(classes))
-    columns = {"n": sums.n, "r": scores.r(sums), "mb": scores.mb(sums), "rmse": scores.rmse(sums)}
+    columns = {
+        "n": sums.n,
+        "r": metrics.r(sums),
+        "mb": metrics.mb(sums),
+        "rmse": metrics.rmse(sums),
+    }
     print(product, "by class of the observation, ug m-3")
     print(pd.DataFrame(columns, index=classes).round(2).to_string())

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 import deepcams_eval as dc
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 
 data = sys.argv[1] if len(sys.argv) > 1 else str(dc.demo_archive())
 

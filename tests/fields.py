@@ -8,7 +8,8 @@ import dask.array
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.schema import Observations, Product, make_field, make_stations
+from deepcams_eval.core.field import Product, make_field
+from deepcams_eval.core.observations import Observations, make_stations
 
 HOUR = np.timedelta64(1, "h")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.schema import Pairs
+from deepcams_eval.core.pairs import Pairs
 
 HOUR = np.timedelta64(3_600_000_000, "us")
 

@@ -12,14 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
-from deepcams_eval import intervals
-from deepcams_eval.added_value import Grid, added_value
-from deepcams_eval.added_value.comparisons import STRATA, compare, distance_km, neighbours
-from deepcams_eval.added_value.cycles import diurnal, diurnal_curves, first_harmonic, spectra
-from deepcams_eval.added_value.sample import Sample
-from deepcams_eval.added_value.verdicts import Enough, verdict_of
-from deepcams_eval.added_value.within_cell import within_cells
-from deepcams_eval.schema import Pairs
+from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.evidence.added_value import Grid, added_value
+from deepcams_eval.evidence.added_value.comparisons import STRATA, compare, distance_km, neighbours
+from deepcams_eval.evidence.added_value.cycles import (
+    diurnal,
+    diurnal_curves,
+    first_harmonic,
+    spectra,
+)
+from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
+from deepcams_eval.evidence.added_value.within_cell import within_cells
+from deepcams_eval.score import intervals
 
 LINEAR, BICUBIC = "linear:cams", "linear+bicubic:cams"
 REFERENCES = {LINEAR: LINEAR, BICUBIC: BICUBIC}

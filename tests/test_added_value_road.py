@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from deepcams_eval.added_value import added_value, make_references
 from deepcams_eval.cli.openaq import summary
+from deepcams_eval.core.field import Product, make_field
+from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.demo import DemoSettings, demo_archive
-from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
-from deepcams_eval.insitu_files import SavedPairs, frames_of, read_pairs, write_files
-from deepcams_eval.qc import QcSettings
-from deepcams_eval.schema import Observations, Product, make_field, make_stations
-from deepcams_eval.sources.layout import find_data
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.evidence.added_value import added_value, make_references
+from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.read.layout import find_data
+from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.saved import SavedPairs, frames_of, read_pairs, write_files
+from deepcams_eval.validation import InsituResult, InsituSettings, insitu
 
 BICUBIC = "linear+bicubic:cams"
 FRAMES = {"added_value", "within_cell", "diurnal", "diurnal_cycle", "spectra", "verdicts"}

@@ -21,7 +21,7 @@ from deepcams_eval.api_results import InsituPlots, InsituRun
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.inputs import insitu_inputs, lies_in_demo, truth_input
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 from tests.test_cli_openaq import write_cams, write_stations
 
 LIKE_MODULES = """
@@ -29,12 +29,12 @@ import sys
 import deepcams_eval as dc
 heavy = {"geopandas", "matplotlib", "numpy", "pandas", "torch", "xarray"} & set(sys.modules)
 assert not heavy, heavy
-from deepcams_eval.insitu import InsituSettings
-import deepcams_eval.simulation.run
-from deepcams_eval.simulation import tables
+from deepcams_eval.validation import InsituSettings
+import deepcams_eval.bench.run
+from deepcams_eval.bench import tables
 import pickle
 assert pickle.loads(pickle.dumps(InsituSettings)) is InsituSettings
-assert InsituSettings is sys.modules["deepcams_eval.insitu"].InsituSettings
+assert InsituSettings is sys.modules["deepcams_eval.validation"].InsituSettings
 assert dc.insitu.__module__ == dc.simulation.__module__ == "deepcams_eval.api"
 from deepcams_eval import insitu, simulation
 assert (insitu, simulation) == (dc.insitu, dc.simulation)
@@ -54,7 +54,7 @@ def result(archive: Path) -> InsituRun:
     return dc.insitu([2020, 2019], data=archive, resamples=100, seed=5)
 
 
-@pytest.mark.parametrize("first", ["", "import deepcams_eval.insitu, deepcams_eval.simulation\n"])
+@pytest.mark.parametrize("first", ["", "import deepcams_eval.validation, deepcams_eval.bench\n"])
 def test_functions_keep_their_names_beside_modules_called_alike(first: str) -> None:
     code = LIKE_MODULES if not first else first + LIKE_MODULES.split("assert not heavy, heavy\n")[1]
     if first:

@@ -19,8 +19,9 @@ import pytest
 from scipy.io import loadmat, savemat
 from typer.testing import CliRunner
 
-from deepcams_eval import published
-from deepcams_eval.audit import (
+from deepcams_eval.cli.bench import app, main
+from deepcams_eval.errors import InputError
+from deepcams_eval.paper.audit import (
     CORRECT,
     REVERSED,
     Printed,
@@ -37,9 +38,8 @@ from deepcams_eval.audit import (
     sample_counts,
     unequal_samples,
 )
-from deepcams_eval.cli.bench import app, main
-from deepcams_eval.errors import InputError
-from deepcams_eval.report.audit_page import Finding, as_json, render_html, render_markdown
+from deepcams_eval.paper.audit_page import Finding, as_json, render_html, render_markdown
+from deepcams_eval.report import published
 from tests.commands import call
 
 

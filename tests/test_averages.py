@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval.averages import average_pairs, one_a_station
+from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import NoDataError
-from deepcams_eval.schema import Pairs
+from deepcams_eval.pair.averages import average_pairs, one_a_station
 from tests.hourly_pairs import hourly, years
 
 

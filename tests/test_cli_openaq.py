@@ -20,8 +20,8 @@ import xarray as xr
 from distributed import LocalCluster
 
 from deepcams_eval.cli.evaluate import main
-from deepcams_eval.insitu import InsituSettings
-from deepcams_eval.qc import QcSettings
+from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.validation import InsituSettings
 from tests.commands import call
 from tests.openaq_files import archive_row, write_archive
 

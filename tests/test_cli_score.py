@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from deepcams_eval.cli.evaluate import app
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
-from deepcams_eval.sources.layout import find_data
+from deepcams_eval.read.layout import find_data
 from tests.hourly_pairs import hourly, years
 
 LATE = "Demo Late Network"

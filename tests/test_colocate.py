@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
-from deepcams_eval.cells import find_cells, find_corners
-from deepcams_eval.colocate import colocate
+from deepcams_eval.core.field import Product, spans_globe
+from deepcams_eval.core.grid import find_cells, find_corners
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import Product, spans_globe
+from deepcams_eval.pair.colocate import colocate
 from tests.fields import observations, product
 
 EAC4_LATITUDE = np.linspace(-90, 90, 241)

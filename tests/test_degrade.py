@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
-from deepcams_eval.degrade import (
+from deepcams_eval.core.field import make_field, validate_field
+from deepcams_eval.downscale.degrade import (
     DEGRADATIONS,
     LEFT_OUT,
     Degradation,
@@ -24,7 +25,6 @@ from deepcams_eval.degrade import (
     keep_three_hourly,
 )
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
-from deepcams_eval.schema import make_field, validate_field
 
 HOUR = np.timedelta64(1, "h")
 LATITUDE = np.linspace(-90, 90, 721)

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcams_eval import scores
 from deepcams_eval.cli.evaluate import main
 from deepcams_eval.demo import DemoSettings, demo_archive
-from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
-from deepcams_eval.moments import Moments
-from deepcams_eval.qc import RULES, QcSettings
-from deepcams_eval.sources.layout import find_data
+from deepcams_eval.pair.qc import RULES, QcSettings
+from deepcams_eval.read.layout import find_data
+from deepcams_eval.score import metrics
+from deepcams_eval.score.moments import Moments
+from deepcams_eval.validation import InsituResult, InsituSettings, insitu
 from tests.commands import call
 
 RULE_OF = {
@@ -119,9 +119,9 @@ def test_scores_equal_those_of_the_truth(root: Path, result: InsituResult) -> No
     np.testing.assert_allclose(both["geoscf"], both["truth"], rtol=1e-6)
     sums = Moments.of(both["observed"], both["geoscf"])
     error = both["truth"] - both["value"]
-    assert scores.r(sums)[0] == pytest.approx(np.corrcoef(both["truth"], both["value"])[0, 1])
-    assert scores.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean(error**2)))
-    assert scores.mae(sums)[0] == pytest.approx(np.mean(np.abs(error)))
+    assert metrics.r(sums)[0] == pytest.approx(np.corrcoef(both["truth"], both["value"])[0, 1])
+    assert metrics.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert metrics.mae(sums)[0] == pytest.approx(np.mean(np.abs(error)))
 
 
 def test_a_part_of_the_archive_is_known_to_be_synthetic(root: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from deepcams_eval.degrade import DEGRADATIONS, Degradation, degradation
+from deepcams_eval.core.field import make_field, stamp_of, validate_field
+from deepcams_eval.downscale.degrade import DEGRADATIONS, Degradation, degradation
 from deepcams_eval.downscale.pattern import StaticPattern
 from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Training
 from deepcams_eval.downscale.spatial import (
@@ -23,8 +24,7 @@ from deepcams_eval.downscale.spatial import (
     enlarger,
 )
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import make_field, stamp_of, validate_field
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 
 ENLARGEMENTS = (NearestCell, Bilinear, Bicubic, Lanczos, BackProjection)
 HOUR = np.timedelta64(1, "h")

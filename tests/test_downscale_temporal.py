@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from deepcams_eval.degrade import DEGRADATIONS
+from deepcams_eval.core.field import make_field, stamp_of, validate_field
+from deepcams_eval.downscale.degrade import DEGRADATIONS
 from deepcams_eval.downscale.flow import OpticalFlow, dis_flows, intermediate_flows, warp
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.downscale.pattern import StaticPattern
@@ -26,8 +27,7 @@ from deepcams_eval.downscale.temporal import (
     Pchip,
 )
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import make_field, stamp_of, validate_field
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 
 HOUR = np.timedelta64(1, "h")
 HALF_HOUR = np.timedelta64(30, "m")

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval.fairmode import (
+from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.evidence.fairmode import (
     Uncertainty,
     percentile_90,
     quality_objective,
     station_indicators,
 )
-from deepcams_eval.schema import Pairs
 
 DAY = np.timedelta64(86_400_000_000, "us")
 

@@ -23,7 +23,7 @@ from deepcams_eval.fetch.cams import fetch_cams
 from deepcams_eval.fetch.cams_plan import CamsSettings, Grid, pieces, plan_cams
 from deepcams_eval.fetch.outcome import Outcome
 from deepcams_eval.fetch.transfer import Patience, RefusedError, StoppedError, Transfer
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 from tests.fetch_services import KEY, AtmosphereStore, Fault, killed, served
 from tests.gridded_files import write_eac4_new, write_eac4_old
 

@@ -31,7 +31,7 @@ from deepcams_eval.fetch.geoscf_plan import (
 from deepcams_eval.fetch.opendap import decode_dods
 from deepcams_eval.fetch.outcome import Outcome
 from deepcams_eval.fetch.transfer import Patience, Transfer, TransferError
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 from tests.fetch_services import Fault, Service, killed, served
 from tests.gridded_files import write_geoscf_native
 

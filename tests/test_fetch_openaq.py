@@ -29,6 +29,7 @@ from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from deepcams_eval.cli.evaluate import app
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.openaq import Estimate, Services, fetch_openaq
@@ -44,13 +45,12 @@ from deepcams_eval.fetch.openaq_catalogue import (
 from deepcams_eval.fetch.openaq_compact import check_table
 from deepcams_eval.fetch.outcome import Outcome
 from deepcams_eval.fetch.transfer import Patience
-from deepcams_eval.insitu import InsituSettings, insitu
-from deepcams_eval.qc import QcSettings
-from deepcams_eval.schema import Observations
-from deepcams_eval.sources.layout import find_data
-from deepcams_eval.sources.openaq import read_observations
-from deepcams_eval.sources.product import ProductSpec
-from deepcams_eval.sources.stations import read_stations
+from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.read.layout import find_data
+from deepcams_eval.read.openaq import read_observations
+from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.read.stations import read_stations
+from deepcams_eval.validation import InsituSettings, insitu
 from tests.fetch_services import AtmosphereStore, Fault, served
 from tests.openaq_files import ARCHIVE_HEADER, archive_path, archive_row, csv_text, write_archive
 from tests.openaq_service import (

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.io import loadmat
 from scipy.ndimage import uniform_filter1d
 
+from deepcams_eval.bench.frame_scores import FrameScorer, row_weights
+from deepcams_eval.bench.spectra import SpectralSums, ZonalSpectrum
 from deepcams_eval.errors import InputError
-from deepcams_eval.simulation.frame_scores import FrameScorer, row_weights
-from deepcams_eval.simulation.spectra import SpectralSums, ZonalSpectrum
 
 GLOBAL_LATITUDE = np.linspace(-90.0, 90.0, 721)
 GLOBAL_LONGITUDE = -180.0 + 0.25 * np.arange(1440)

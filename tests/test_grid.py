@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deepcams_models.grid import (  # noqa: E402 - torch may be absent
+from deepcams_models.grid import (  # noqa: E402
     GridConv2d,
     GridConvTranspose2d,
     box_mean,

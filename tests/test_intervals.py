@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepcams_eval import intervals, scores
-from deepcams_eval.moments import Moments
+from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score.moments import Moments
 
-HEADLINE = {name: scores.SCORES[name] for name in scores.HEADLINE}
+HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 
 
 def clustered(seed: int, stations: int = 30, hours: int = 50):
@@ -56,7 +56,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         sums = Moments.of(o, m, station, 40).reshape(40, 1)
         draws = intervals.draw_stations(40, 300, np.random.default_rng(seed))
         low, high = intervals.percentile_interval(
-            intervals.resample(sums, draws, {"mb": scores.mb})["mb"], np.array([40])
+            intervals.resample(sums, draws, {"mb": metrics.mb})["mb"], np.array([40])
         )
         # E[M − O] = 4 − 0.3 E[O] with E[O] = 15 + 6.
         covered += bool(low[0] <= 4 - 0.3 * 21 <= high[0])

@@ -18,22 +18,22 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
-from deepcams_eval.degrade import degradation
+from deepcams_eval.bench.choice import choose
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
+from deepcams_eval.core.field import make_field
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
 from deepcams_eval.downscale import Coarse, Downscaler, Target, registry
+from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.downscale.flow import OpticalFlow
 from deepcams_eval.downscale.spatial import BackProjection
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError
-from deepcams_eval.schema import make_field
-from deepcams_eval.simulation.choice import choose
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.run import CheckpointSpec, SimulationSettings, simulate
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.read.product import ProductSpec
 from deepcams_models.checkpoint import load
-from deepcams_models.downscalers import Abpn, Xvfi
+from deepcams_models.methods import Abpn, Xvfi
 from tests.networks import checkpoint
 
 HOUR = np.timedelta64(1, "h")
@@ -459,7 +459,7 @@ def test_torch_is_imported_at_the_first_use_alone(tmp_path: Path) -> None:
 import importlib.util, pathlib, sys
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "torch" else real(name, *rest)
-from deepcams_models.downscalers import Xvfi
+from deepcams_models.methods import Xvfi
 method = Xvfi(pathlib.Path({str(checkpoint(tmp_path, "xvfi"))!r}))
 print("torch" in sys.modules)
 method.trained.card

@@ -11,8 +11,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval import scores
-from deepcams_eval.moments import Moments, cross_deviation
+from deepcams_eval.score import metrics
+from deepcams_eval.score.moments import Moments, cross_deviation
 
 
 def pairs(seed: int, n: int = 400, mean: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
@@ -43,9 +43,9 @@ def test_scores_equal_their_definitions() -> None:
         "slope": np.polyfit(o, m, 1)[0],
         "intercept": np.polyfit(o, m, 1)[1],
     }
-    assert set(expected) == set(scores.SCORES)
+    assert set(expected) == set(metrics.SCORES)
     for name, value in expected.items():
-        assert scores.SCORES[name](sums)[0] == pytest.approx(value, rel=1e-9), name
+        assert metrics.SCORES[name](sums)[0] == pytest.approx(value, rel=1e-9), name
 
 
 def test_scores_equal_an_independent_package() -> None:
@@ -59,7 +59,7 @@ def test_scores_equal_an_independent_package() -> None:
         "nmb": independent.continuous.pbias(m, o) / 100,
     }
     for name, value in theirs.items():
-        assert scores.SCORES[name](sums)[0] == pytest.approx(float(value), rel=1e-9), name
+        assert metrics.SCORES[name](sums)[0] == pytest.approx(float(value), rel=1e-9), name
 
 
 def test_willmott_1981_equals_its_definition() -> None:
@@ -67,31 +67,31 @@ def test_willmott_1981_equals_its_definition() -> None:
     sums = Moments.of(o, m)
     cross = cross_deviation(o, m, np.zeros(len(o), dtype=int), sums.mean_o, chunk=37)
     potential = np.sum((np.abs(m - o.mean()) + np.abs(o - o.mean())) ** 2)
-    assert scores.ioa(sums, cross)[0] == pytest.approx(1 - np.sum((m - o) ** 2) / potential)
+    assert metrics.ioa(sums, cross)[0] == pytest.approx(1 - np.sum((m - o) ** 2) / potential)
 
 
 def test_shuffled_observations_score_worse() -> None:
     o, m = pairs(4, n=20_000)
     shuffled = np.random.default_rng(5).permutation(o)
     right, wrong = Moments.of(o, m), Moments.of(shuffled, m)
-    assert abs(scores.r(wrong)[0]) < 0.03
-    assert scores.r(right)[0] > 0.7
-    assert scores.rmse(wrong)[0] > 1.5 * scores.rmse(right)[0]
-    assert scores.mae(wrong)[0] > 1.5 * scores.mae(right)[0]
+    assert abs(metrics.r(wrong)[0]) < 0.03
+    assert metrics.r(right)[0] > 0.7
+    assert metrics.rmse(wrong)[0] > 1.5 * metrics.rmse(right)[0]
+    assert metrics.mae(wrong)[0] > 1.5 * metrics.mae(right)[0]
 
 
 def test_factor_of_two_at_and_around_zero() -> None:
     o = np.array([0.0, 0.0, 4.0, 4.0, 4.0, -2.0, -2.0])
     m = np.array([0.0, 0.1, 8.0, 2.0, 8.1, -3.0, 1.0])
-    assert scores.fac2(Moments.of(o, m))[0] == pytest.approx(4 / 7)
+    assert metrics.fac2(Moments.of(o, m))[0] == pytest.approx(4 / 7)
 
 
 def test_fractional_scores_leave_out_pairs_without_a_positive_sum() -> None:
     o, m = np.array([10.0, -3.0, 0.0, 6.0]), np.array([30.0, 3.0, 0.0, 2.0])
     sums = Moments.of(o, m)
     assert sums.n_fractional[0] == 2
-    assert scores.mnmb(sums)[0] == pytest.approx(2 * (20 / 40 - 4 / 8) / 2)
-    assert scores.fge(sums)[0] == pytest.approx(2 * (20 / 40 + 4 / 8) / 2)
+    assert metrics.mnmb(sums)[0] == pytest.approx(2 * (20 / 40 - 4 / 8) / 2)
+    assert metrics.fge(sums)[0] == pytest.approx(2 * (20 / 40 + 4 / 8) / 2)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_fractional_scores_leave_out_pairs_without_a_positive_sum() -> None:
     [([], []), ([7.0], [9.0]), ([7.1, 7.1, 7.1], [1.0, 2.0, 3.0]), ([1.0, 2.0], [0.3, 0.3])],
 )
 def test_correlation_is_undefined_without_variance(o: list[float], m: list[float]) -> None:
-    assert np.isnan(scores.r(Moments.of(np.array(o), np.array(m)))[0])
+    assert np.isnan(metrics.r(Moments.of(np.array(o), np.array(m)))[0])
 
 
 def test_an_empty_group_has_no_score() -> None:
     sums = Moments.of([3.0, 5.0], [4.0, 4.5], [2, 2], 3)
-    for name, score in scores.SCORES.items():
+    for name, score in metrics.SCORES.items():
         assert np.isnan(score(sums)[:2]).all(), name
-    assert scores.mb(sums)[2] == pytest.approx(0.25)
+    assert metrics.mb(sums)[2] == pytest.approx(0.25)
 
 
 def test_nan_is_refused() -> None:
@@ -159,9 +159,9 @@ def test_weights_equal_repeating_the_clusters(seed: int) -> None:
 def test_a_large_mean_does_not_cancel() -> None:
     o, m = pairs(6)
     near, far = Moments.of(o, m), Moments.of(o + 1e7, m + 1e7)
-    assert scores.r(far)[0] == pytest.approx(scores.r(near)[0], rel=1e-7)
+    assert metrics.r(far)[0] == pytest.approx(metrics.r(near)[0], rel=1e-7)
     halves = Moments.of(o[:200] + 1e7, m[:200] + 1e7) + Moments.of(o[200:] + 1e7, m[200:] + 1e7)
-    assert scores.r(halves)[0] == pytest.approx(scores.r(near)[0], rel=1e-7)
+    assert metrics.r(halves)[0] == pytest.approx(metrics.r(near)[0], rel=1e-7)
     # The naive sum of squares loses every digit at this mean: this is what the test guards.
     naive = np.sum((o + 1e7).astype(np.float32) ** 2) - len(o) * np.mean(o + 1e7) ** 2
     assert abs(naive / near.ss_o[0] - 1) > 0.1
@@ -202,10 +202,10 @@ def test_rows_are_summed_across_chunks() -> None:
     both = np.isfinite(o) & np.isfinite(m)
     truth, guess = o[both].astype(float), m[both].astype(float)
     assert sums.n[0] == both.sum()
-    assert scores.r(sums)[0] == pytest.approx(np.corrcoef(truth, guess)[0, 1], rel=1e-12)
-    assert scores.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)), rel=1e-12)
-    assert np.isnan(scores.fac2(sums)[0])
-    assert np.isnan(scores.mnmb(sums)[0])
+    assert metrics.r(sums)[0] == pytest.approx(np.corrcoef(truth, guess)[0, 1], rel=1e-12)
+    assert metrics.rmse(sums)[0] == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)), rel=1e-12)
+    assert np.isnan(metrics.fac2(sums)[0])
+    assert np.isnan(metrics.mnmb(sums)[0])
 
 
 def test_rows_leave_out_infinities_and_do_not_change_their_input() -> None:
@@ -228,7 +228,7 @@ def test_rows_of_other_shapes_are_refused(one: tuple[int, ...], other: tuple[int
 def test_rows_with_a_large_mean_do_not_cancel() -> None:
     o, m = (values.astype(float) for values in maps(9))
     near, far = Moments.of_rows(o, m), Moments.of_rows(o + 1e7, m + 1e7)
-    np.testing.assert_allclose(scores.r(far), scores.r(near), rtol=1e-7)
+    np.testing.assert_allclose(metrics.r(far), metrics.r(near), rtol=1e-7)
 
 
 @settings(deadline=None)
@@ -252,6 +252,6 @@ def test_pooling_scaled_rows_gives_weighted_scores() -> None:
     both = np.isfinite(o) & np.isfinite(m)
     covariance = np.cov(o[both].astype(float), m[both].astype(float), aweights=each[both])
     expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
-    assert scores.r(sums)[0] == pytest.approx(expected, rel=1e-10)
+    assert metrics.r(sums)[0] == pytest.approx(expected, rel=1e-10)
     error = np.abs(m[both].astype(float) - o[both])
-    assert scores.mae(sums)[0] == pytest.approx(np.average(error, weights=each[both]), rel=1e-10)
+    assert metrics.mae(sums)[0] == pytest.approx(np.average(error, weights=each[both]), rel=1e-10)

@@ -12,16 +12,16 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval import published
+from deepcams_eval.bench.boxes import box_cells
+from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.paper import plan, sequences, series
 from deepcams_eval.paper.annual import MeanReader, annual_maps, interpolated, mean_reader
 from deepcams_eval.paper.blocks import read_once
-from deepcams_eval.report.paper_content import Grid
-from deepcams_eval.report.paper_plots import with_gaps
-from deepcams_eval.schema import make_field
-from deepcams_eval.simulation.boxes import box_cells
+from deepcams_eval.paper.content import Grid
+from deepcams_eval.paper.plots import with_gaps
+from deepcams_eval.report import published
 
 HOUR = np.timedelta64(1, "h")
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 import xarray as xr
 
+from deepcams_eval.core.field import validate_field
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import validate_field
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_models.cli import main
 from deepcams_models.produce import Produced, ProduceSettings, Timeline, produce
 from tests.networks import checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deepcams_eval import provenance
+from deepcams_eval.core import provenance
 
 
 def test_few_files_are_listed_one_by_one(tmp_path: Path) -> None:

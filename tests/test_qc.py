@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
+from deepcams_eval.core.field import TIME_DTYPE, DamagedFile
+from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.errors import InputError
-from deepcams_eval.qc import RULE_MEANINGS, RULES, QcSettings, apply_rules, explain, passing
-from deepcams_eval.schema import TIME_DTYPE, DamagedFile, Observations, make_stations
+from deepcams_eval.pair.qc import RULE_MEANINGS, RULES, QcSettings, apply_rules, explain, passing
 
 EARTH_RADIUS_M = 6_371_008.8
 BEGIN = np.datetime64("2018-02-06T00:00", "us")

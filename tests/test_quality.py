@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 from scores.categorical import probability_of_detection, probability_of_false_detection
 
-from deepcams_eval.distributions import cycle_table, quantile_table, taylor_table
-from deepcams_eval.exceedances import exceedance_table, ratios
-from deepcams_eval.quality import quality
-from deepcams_eval.schema import Pairs
+from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.evidence.distributions import cycle_table, quantile_table, taylor_table
+from deepcams_eval.evidence.exceedances import exceedance_table, ratios
+from deepcams_eval.evidence.quality import quality
 from tests.hourly_pairs import HOUR, hourly, years
 
 

@@ -120,7 +120,7 @@ class TestStranger:
 import numpy as np
 from deepcams_eval.downscale.protocol import Coarse, Target
 from deepcams_eval.downscale.registry import load
-from deepcams_eval.schema import make_field
+from deepcams_eval.core.field import make_field
 
 def field(values, times):
     stamps = np.array(times, "datetime64[us]")

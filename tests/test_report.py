@@ -15,20 +15,21 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from deepcams_eval import published
+from deepcams_eval.core.observations import make_stations
+from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.evidence.write import write_report
 from deepcams_eval.report import (
     credit,
     figures,
     findings,
     page,
+    published,
     scatter,
     style,
     tables,
     wording,
-    write_report,
 )
 from deepcams_eval.report.content import Content
-from deepcams_eval.schema import Pairs, make_stations
 
 ODD = "deep_cams%"
 HEADLINE = ("r", "rmse", "mae")

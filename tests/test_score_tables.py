@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcams_eval.colocate import colocate
+from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import NoDataError
-from deepcams_eval.insitu import years_of
-from deepcams_eval.schema import Pairs
-from deepcams_eval.score_tables import baseline_of, sample_rows, score_pairs
-from deepcams_eval.strata import STRATA
+from deepcams_eval.pair.colocate import colocate
+from deepcams_eval.pair.samples import sample_rows
+from deepcams_eval.score.strata import STRATA
+from deepcams_eval.score.tables import baseline_of, score_pairs
+from deepcams_eval.validation import years_of
 from tests.fields import observations, product
 
 COUNTRY = {f"s{i:02d}": ("BE", "FR", "")[i % 3] for i in range(24)}

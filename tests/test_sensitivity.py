@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcams_eval.colocate import colocate
-from deepcams_eval.qc import RULES, QcSettings, apply_rules
-from deepcams_eval.schema import Observations, Product
-from deepcams_eval.sensitivity import AS_SET, COLUMNS, sensitivity
+from deepcams_eval.core.field import Product
+from deepcams_eval.core.observations import Observations
+from deepcams_eval.evidence.sensitivity import AS_SET, COLUMNS, sensitivity
+from deepcams_eval.pair.colocate import colocate
+from deepcams_eval.pair.qc import RULES, QcSettings, apply_rules
 from tests.fields import observations, product
 
 LATITUDE, LONGITUDE = np.arange(48.0, 53.0, 0.5), np.arange(2.0, 8.0, 0.5)

@@ -15,29 +15,24 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from deepcams_eval.degrade import degradation
+from deepcams_eval.bench import calling
+from deepcams_eval.bench.boxes import Box, box_cells, largest_box
+from deepcams_eval.bench.calling import call
+from deepcams_eval.bench.choice import Chosen
+from deepcams_eval.bench.files import describe
+from deepcams_eval.bench.month import Part, Work, score_month
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.plan import Plan, fitted_to
+from deepcams_eval.bench.run import PredictionSpec, SimulationResult, SimulationSettings, simulate
+from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
+from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.downscale.spatial import Bicubic
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
-from deepcams_eval.schema import make_field
-from deepcams_eval.simulation import calling
-from deepcams_eval.simulation.boxes import Box, box_cells, largest_box
-from deepcams_eval.simulation.calling import call
-from deepcams_eval.simulation.choice import Chosen
-from deepcams_eval.simulation.files import describe
-from deepcams_eval.simulation.month import Part, Work, score_month
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.plan import Plan, fitted_to
-from deepcams_eval.simulation.run import (
-    PredictionSpec,
-    SimulationResult,
-    SimulationSettings,
-    simulate,
-)
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.read.product import ProductSpec
 from tests.travelling import later, moving, stamped_at_end, write
 
 HOUR, HALF = np.timedelta64(1, "h"), np.timedelta64(30, "m")
@@ -817,7 +812,7 @@ def test_a_box_lies_within_maps_near_a_pole(south: float, rows: int) -> None:
 
 
 def test_what_the_training_needs_of_the_plan_draws_nothing() -> None:
-    code = "import sys, deepcams_eval.simulation.plan; print('matplotlib' in sys.modules)"
+    code = "import sys, deepcams_eval.bench.plan; print('matplotlib' in sys.modules)"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 
-from deepcams_eval import published
-from deepcams_eval.report import simulation_figures, simulation_page, simulation_tables
-from deepcams_eval.report.simulation_content import Case, SimulationContent
-from deepcams_eval.report.simulation_write import write_simulation_report
+from deepcams_eval.bench import figures, sections
+from deepcams_eval.bench import page as pages
+from deepcams_eval.bench.content import Case, SimulationContent
+from deepcams_eval.bench.report import write_simulation_report
+from deepcams_eval.report import published
 
 METHODS = {
     "temporal": (
@@ -280,7 +281,7 @@ def texts(figure: Figure) -> str:
 
 
 def page_of(content: SimulationContent) -> str:
-    return simulation_page.render_page(content, [])
+    return pages.render_page(content, [])
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +302,7 @@ def test_every_file_is_there(report: Path) -> None:
 def test_csv_holds_every_digit_and_the_published_columns(
     content: SimulationContent, tmp_path: Path, task: str
 ) -> None:
-    path = simulation_tables.write_month_tables(tmp_path, content, task)[0]
+    path = sections.write_month_tables(tmp_path, content, task)[0]
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
     theirs = [key for key in read if key.startswith("published_")]
@@ -349,8 +350,8 @@ def test_a_published_value_better_than_all_of_ours_is_not_bold() -> None:
     content = make_content(tasks=("temporal",))
     table = content.months["temporal"].assign(published_rmse_deepcams=1e-6)
     changed = replace(content, months={"temporal": table})
-    before = simulation_tables.month_tables(content, "temporal")[1]
-    after = simulation_tables.month_tables(changed, "temporal")[1]
+    before = sections.month_tables(content, "temporal")[1]
+    after = sections.month_tables(changed, "temporal")[1]
     assert before.bold == after.bold
     assert before.bold
     assert not [key for _, key in after.bold if key.startswith("published")]
@@ -372,7 +373,7 @@ def test_equal_as_printed_is_no_difference(content: SimulationContent, values: l
     content = replace(
         content, months={"temporal": pd.DataFrame([row])}, methods_of={"temporal": names}
     )
-    bold = simulation_tables.month_tables(content, "temporal")[1].bold
+    bold = sections.month_tables(content, "temporal")[1].bold
     printed = {name: f"{x:.3f}" for name, x in zip(names, values, strict=True) if x == x}
     if len(set(printed.values())) < 2:
         assert not bold
@@ -407,25 +408,25 @@ def test_the_linear_interpolation_as_printed_is_compared_with_the_correct_one(
     average = table["month"] == "average"
     table.loc[average, ["mae_linear", "mae_linear-eq9"]] = [0.339, 0.649]
     changed = replace(content, months={**content.months, "temporal": table})
-    found = list(simulation_page.sentences(changed))
+    found = list(pages.sentences(changed))
     assert "has 1.91 times the MAE of the correct one (linear): 0.649 against 0.339" in found[-1]
     fewer = replace(changed, methods_of={**changed.methods_of, "temporal": ("linear", "dis")})
-    assert not [line for line in simulation_page.sentences(fewer) if "Eq. 9" in line]
+    assert not [line for line in pages.sentences(fewer) if "Eq. 9" in line]
 
 
 def test_a_skill_whose_interval_includes_zero_does_not_differ(content: SimulationContent) -> None:
     skill = content.skill.assign(skill_lo=-0.1, skill_hi=0.2)
-    line = next(iter(simulation_page.sentences(replace(content, skill=skill))))
+    line = next(iter(pages.sentences(replace(content, skill=skill))))
     assert "(does not differ from linear: the interval includes zero)" in line
     worse = content.skill.assign(skill_lo=-0.3, skill_hi=-0.1)
-    line = next(iter(simulation_page.sentences(replace(content, skill=worse))))
+    line = next(iter(pages.sentences(replace(content, skill=worse))))
     assert "against linear (worse)" in line
 
 
 def test_the_other_weighting_is_not_shown_as_skill(content: SimulationContent) -> None:
-    table = simulation_tables.skill_table(content, "temporal")
+    table = sections.skill_table(content, "temporal")
     assert set(table.frame["weights"]) == {"none"}
-    area = simulation_tables.skill_table(replace(content, weights="area"), "temporal")
+    area = sections.skill_table(replace(content, weights="area"), "temporal")
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
 
 
@@ -485,9 +486,7 @@ def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
     assert len(captions) == 7
     assert all("SYNTHETIC" in caption for caption in captions)
     assert "GEOS-CF" not in text
-    drawn = list(
-        simulation_figures.draw_figures(make_content("global", ("spatial",), synthetic=True))
-    )
+    drawn = list(figures.draw_figures(make_content("global", ("spatial",), synthetic=True)))
     assert len(drawn) == 5
     for drawing in drawn:
         assert "SYNTHETIC data" in texts(drawing.figure), drawing.name
@@ -498,7 +497,7 @@ def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationContent
     for path in (*(report / "tables").iterdir(), report / "report.html"):
         assert "synthetic" not in path.read_text(encoding="utf-8").lower()
     few = replace(content, months={"temporal": content.months["temporal"]})
-    for drawing in simulation_figures.draw_figures(few):
+    for drawing in figures.draw_figures(few):
         found = texts(drawing.figure)
         assert "synthetic" not in found.lower()
         assert "NASA GMAO GEOS-CF" in found
@@ -554,16 +553,16 @@ def test_one_day_has_no_intervals_and_says_so() -> None:
     text = page_of(content)
     assert "[—]" in text
     assert "No intervals: a single day was scored" in text
-    drawn = {drawing.kind: drawing for drawing in simulation_figures.draw_figures(content)}
+    drawn = {drawing.kind: drawing for drawing in figures.draw_figures(content)}
     assert "No intervals: a single day was" in drawn["skill"].caption
     assert "n = 1 day, 16 samples" in drawn["skill"].caption
-    assert not simulation_tables.skill_table(content, "temporal").bold
+    assert not sections.skill_table(content, "temporal").bold
 
 
 def test_a_method_looks_the_same_in_every_figure() -> None:
     content = make_content(tasks=("joint",))
     colours: dict[str, dict[str, str]] = {}
-    for drawing in simulation_figures.draw_figures(content):
+    for drawing in figures.draw_figures(content):
         lines = [line for axes in drawing.figure.axes for line in axes.get_lines()]
         if drawing.kind in ("months", "spectra"):
             colours[drawing.kind] = {str(x.get_label()): str(x.get_color()) for x in lines}
@@ -585,7 +584,7 @@ def images_of(figure: Figure) -> list[AxesImage]:
 @pytest.mark.parametrize("grid", ["regional", "global"])
 def test_a_case_shows_the_box_and_its_error(grid: str) -> None:
     content = make_content(grid, ("temporal",))
-    drawing = next(iter(simulation_figures.draw_figures(content)))
+    drawing = next(iter(figures.draw_figures(content)))
     assert drawing.name == "case_temporal"
     case = content.cases[0]
     x = np.asarray(content.longitude)
@@ -617,7 +616,7 @@ def test_a_degree_of_longitude_is_shorter_away_from_the_equator() -> None:
     for grid in BOXES:
         *_, drawing = (
             d
-            for d in simulation_figures.draw_figures(make_content(grid, ("spatial",)))
+            for d in figures.draw_figures(make_content(grid, ("spatial",)))
             if d.kind == "error_maps"
         )
         shapes[grid] = drawing.figure.axes[0].get_aspect()
@@ -628,7 +627,7 @@ def test_a_degree_of_longitude_is_shorter_away_from_the_equator() -> None:
 def test_shading_ends_at_twice_the_coarse_spacing() -> None:
     notes = {
         drawing.name: drawing.caption
-        for drawing in simulation_figures.draw_figures(make_content(tasks=("temporal", "spatial")))
+        for drawing in figures.draw_figures(make_content(tasks=("temporal", "spatial")))
     }
     assert "below 1.5°, twice the coarse spacing" in notes["spectra_spatial"]
     assert "coarse spacing" not in notes["spectra_temporal"]

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from deepcams_eval.intervals import draw_stations
-from deepcams_eval.simulation.frame_scores import FrameScorer
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.run import SimulationSettings, simulate
-from deepcams_eval.simulation.skill import skill
-from deepcams_eval.simulation.tiles import Tiles, TileSums
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.bench.frame_scores import FrameScorer
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.run import SimulationSettings, simulate
+from deepcams_eval.bench.skill import skill
+from deepcams_eval.bench.tiles import Tiles, TileSums
+from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.score.intervals import draw_stations
 
 LATITUDE = 20.0 + np.arange(46.0)
 LONGITUDE = -30.0 + np.arange(61.0)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval import published
+from deepcams_eval.bench.frame_scores import FrameScorer
+from deepcams_eval.bench.skill import skill
+from deepcams_eval.bench.tables import common, month_table, summary
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.simulation.frame_scores import FrameScorer
-from deepcams_eval.simulation.skill import skill
-from deepcams_eval.simulation.tables import common, month_table, summary
+from deepcams_eval.report import published
 
 TEMPORAL = {"temporal": ["linear"]}
 

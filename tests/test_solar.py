@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepcams_eval.solar import cosine_of_zenith
+from deepcams_eval.core.solar import cosine_of_zenith
 
 # Altitudes of the sun's centre: at sunrise and sunset as they are printed, 50' below the horizon.
 ALMANAC = [

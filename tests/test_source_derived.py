@@ -9,10 +9,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepcams_eval.core.field import make_field, validate_field
 from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import make_field, validate_field
-from deepcams_eval.sources.product import ProductSpec, open_products
+from deepcams_eval.read.product import ProductSpec, open_products
 from tests.gridded_files import global_nodes, make_truth, write_eac4_new, write_geoscf_opendap
 
 HOUR = np.timedelta64(1, "h")

@@ -19,9 +19,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepcams_eval.core.field import Product, validate_field
 from deepcams_eval.errors import InputError, NoDataError, UnitsError
-from deepcams_eval.schema import Product, validate_field
-from deepcams_eval.sources.product import ProductSpec, open_product, open_products
+from deepcams_eval.read.product import ProductSpec, open_product, open_products
 from tests.gridded_files import (
     FORMS,
     Form,

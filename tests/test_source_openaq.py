@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.qc import RULES, QcSettings, apply_rules
-from deepcams_eval.schema import Observations
-from deepcams_eval.sources.openaq import read_observations
-from deepcams_eval.sources.stations import read_stations
+from deepcams_eval.pair.qc import RULES, QcSettings, apply_rules
+from deepcams_eval.read.openaq import read_observations
+from deepcams_eval.read.stations import read_stations
 from tests.openaq_files import (
     ARCHIVE_HEADER,
     archive_row,

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from deepcams_eval.report import write_report
+from deepcams_eval.core.observations import make_stations
+from deepcams_eval.evidence.write import write_report
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.station_map import (
     frame_about,
@@ -29,7 +30,6 @@ from deepcams_eval.report.station_map import (
     station_map,
     unwrapped,
 )
-from deepcams_eval.schema import make_stations
 from tests.test_report import make_inputs
 
 PRODUCTS = ("cams", "deep_cams%")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from deepcams_eval.degrade import degradation
+from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo import DemoSettings, demo_archive
+from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
-from deepcams_eval.solar import cosine_of_zenith
 from deepcams_models.data import (
     HELD_OUT,
     Enlargements,

@@ -8,15 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepcams_eval.agreement import published_agreement
-from deepcams_eval.intervals import draw_stations, percentile_interval, resample
-from deepcams_eval.moments import Moments
-from deepcams_eval.report import uncertainty_report
-from deepcams_eval.report.section import Section
-from deepcams_eval.schema import Pairs
-from deepcams_eval.score_tables import score_pairs
-from deepcams_eval.scores import SCORES
-from deepcams_eval.uncertainty import (
+from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.evidence import uncertainty_section
+from deepcams_eval.evidence.agreement import published_agreement
+from deepcams_eval.evidence.uncertainty import (
     COLUMNS,
     block_length,
     draw_blocks,
@@ -24,6 +19,11 @@ from deepcams_eval.uncertainty import (
     uncertainty,
     uncertainty_table,
 )
+from deepcams_eval.report.section import Section
+from deepcams_eval.score.intervals import draw_stations, percentile_interval, resample
+from deepcams_eval.score.metrics import SCORES
+from deepcams_eval.score.moments import Moments
+from deepcams_eval.score.tables import score_pairs
 
 HOUR = np.timedelta64(3_600_000_000, "us")
 
@@ -225,7 +225,7 @@ def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
     def section_of(chosen: Pairs) -> Section:
         rows = {name: np.ones(len(chosen), dtype=bool) for name in chosen.products}
         found = uncertainty(chosen, rows, scores, baseline="other", seed=0, resamples=100)
-        return uncertainty_report.section(found, shown)
+        return uncertainty_section.section(found, shown)
 
     made = section_of(flat)
     assert len(made.drawings) == 1

@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
+from deepcams_eval.core.species import factor_to_ug_m3
 from deepcams_eval.errors import InputError, UnitsError
-from deepcams_eval.units import factor_to_ug_m3
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from deepcams_eval.schema import make_field
+from deepcams_eval.core.field import make_field
 
 HOUR, HALF = np.timedelta64(1, "h"), np.timedelta64(30, "m")
 

@@ -14,17 +14,18 @@ from typing import Annotated, Any
 
 import typer
 
-from deepcams_eval import provenance, published
-from deepcams_eval.audit import Printed, frame_values, linear_scores, read_frames
-from deepcams_eval.audit import audit as examine
-from deepcams_eval.outputs import check_target, whole_folder, write_run
-from deepcams_eval.report.audit_page import (
+from deepcams_eval.core import provenance
+from deepcams_eval.core.folder import check_target, whole_folder, write_run
+from deepcams_eval.paper.audit import Printed, frame_values, linear_scores, read_frames
+from deepcams_eval.paper.audit import audit as examine
+from deepcams_eval.paper.audit_page import (
     Finding,
     as_json,
     render_html,
     render_markdown,
     text_lines,
 )
+from deepcams_eval.report import published
 
 
 def audit(

@@ -22,9 +22,9 @@ from deepcams_eval.cli.fetch import INSTALL, data_folder
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.geoscf_plan import held_hours
 from deepcams_eval.fetch.keys import find_ads_key
-from deepcams_eval.sources.containers import DATA_SUFFIXES, zip_members
-from deepcams_eval.sources.coordinates import time_in_name
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.containers import DATA_SUFFIXES, zip_members
+from deepcams_eval.read.coordinates import time_in_name
+from deepcams_eval.read.product import ProductSpec, open_product
 
 Month = tuple[int, int]
 

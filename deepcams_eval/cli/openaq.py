@@ -15,21 +15,16 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from deepcams_eval.assessment import AVERAGES, Average
-from deepcams_eval.cli.running import (
-    dask_compute,
-    parse_box,
-    parse_numbers,
-    progress_bar,
-)
-from deepcams_eval.evidence import Evidence
+from deepcams_eval.cli.running import dask_compute, parse_box, parse_numbers, progress_bar
+from deepcams_eval.core.folder import check_target, whole_folder
+from deepcams_eval.evidence.assessment import AVERAGES, Average
 from deepcams_eval.inputs import insitu_inputs
-from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
-from deepcams_eval.insitu_files import write_files
-from deepcams_eval.outputs import check_target, whole_folder
-from deepcams_eval.qc import QcSettings
-from deepcams_eval.score_tables import Sample
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.pair.samples import Sample
+from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.report.evidence import Evidence
+from deepcams_eval.saved import write_files
+from deepcams_eval.validation import InsituResult, InsituSettings, insitu
 
 _LISTS = ("sentinels", "disabled")
 _OWN_OPTION = ("years", "months", "reference_only")

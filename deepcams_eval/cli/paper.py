@@ -15,19 +15,14 @@ from typing import Annotated
 import typer
 
 from deepcams_eval import demo
-from deepcams_eval.cli.running import (
-    ReportProgress,
-    dask_compute,
-    parse_numbers,
-    progress_bar,
-)
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.cli.running import ReportProgress, dask_compute, parse_numbers, progress_bar
+from deepcams_eval.core.folder import check_target, whole_folder
 from deepcams_eval.errors import InputError
 from deepcams_eval.inputs import lies_in_demo
-from deepcams_eval.outputs import check_target, whole_folder
 from deepcams_eval.paper.files import write_files
 from deepcams_eval.paper.run import PaperResult, PaperSettings, paper
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.sources.layout import find_data
+from deepcams_eval.read.layout import find_data
 
 _NO_DATA = "no data given: use --data demo to try it on synthetic data, or --data DIR"
 

@@ -22,8 +22,8 @@ from rich.progress import (
 )
 
 from deepcams_eval import __version__
-from deepcams_eval.colocate import Compute
 from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError
+from deepcams_eval.pair.colocate import Compute
 
 STATED_ERROR, INTERRUPTED = 1, 130
 

@@ -13,12 +13,16 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from deepcams_eval import provenance
-from deepcams_eval.assessment import Assessment, Choices, assess
 from deepcams_eval.cli.openaq import parse_average, score_lines
 from deepcams_eval.cli.running import progress_bar
+from deepcams_eval.core import provenance
+from deepcams_eval.core.folder import check_target, whole_folder, write_run
 from deepcams_eval.errors import InputError
-from deepcams_eval.insitu_files import (
+from deepcams_eval.evidence.assessment import Assessment, Choices, assess
+from deepcams_eval.evidence.write import write_report
+from deepcams_eval.pair.samples import Sample
+from deepcams_eval.report.content import Content
+from deepcams_eval.saved import (
     STATIONS_FILE,
     SavedPairs,
     frames_of,
@@ -26,10 +30,7 @@ from deepcams_eval.insitu_files import (
     saved_stations,
     write_tables,
 )
-from deepcams_eval.outputs import check_target, whole_folder, write_run
-from deepcams_eval.report import write_report
-from deepcams_eval.report.content import Content
-from deepcams_eval.score_tables import Sample, baseline_of
+from deepcams_eval.score.tables import baseline_of
 
 _DEFAULTS: dict[str, Any] = {
     "sample": "common",

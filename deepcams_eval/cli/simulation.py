@@ -13,26 +13,22 @@ from typing import Annotated
 
 import typer
 
-from deepcams_eval.cli.running import (
-    dask_compute,
-    parse_numbers,
-    progress_bar,
-)
-from deepcams_eval.degrade import DEGRADATIONS
-from deepcams_eval.downscale import TASKS, Task
-from deepcams_eval.inputs import lies_in_demo, truth_input
-from deepcams_eval.outputs import check_target, whole_folder
-from deepcams_eval.simulation.files import write_files
-from deepcams_eval.simulation.frame_scores import WEIGHTS
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.run import (
+from deepcams_eval.bench.files import write_files
+from deepcams_eval.bench.frame_scores import WEIGHTS
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.run import (
     CheckpointSpec,
     PredictionSpec,
     SimulationResult,
     SimulationSettings,
     simulate,
 )
-from deepcams_eval.sources.product import ProductSpec
+from deepcams_eval.cli.running import dask_compute, parse_numbers, progress_bar
+from deepcams_eval.core.folder import check_target, whole_folder
+from deepcams_eval.downscale import TASKS, Task
+from deepcams_eval.downscale.degrade import DEGRADATIONS
+from deepcams_eval.inputs import lies_in_demo, truth_input
+from deepcams_eval.read.product import ProductSpec
 
 _TASK_KEY = "task="
 

@@ -24,13 +24,7 @@ from deepcams_eval.demo.nature import HourlyMaps, NatureRun
 from deepcams_eval.demo.openaq_files import write_block, write_stations
 from deepcams_eval.demo.products import round_bits, write_products
 from deepcams_eval.demo.settings import ARCHIVE_VERSION, GENERATOR_VERSION, DemoSettings
-from deepcams_eval.demo.stations import (
-    LATE_SHIFT_H,
-    PROVIDERS,
-    Station,
-    make_stations,
-    report,
-)
+from deepcams_eval.demo.stations import LATE_SHIFT_H, PROVIDERS, Station, make_stations, report
 from deepcams_eval.errors import DeepcamsError, InputError
 
 CACHE_VARIABLE = "DEEPCAMS_CACHE"

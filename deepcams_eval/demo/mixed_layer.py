@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo.climate import Climate
-from deepcams_eval.solar import cosine_of_zenith
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from deepcams_eval.core.field import make_field
+from deepcams_eval.core.species import UG_M3
 from deepcams_eval.demo.nature import HourlyMaps
 from deepcams_eval.demo.settings import COARSE_STRIDE, GENERATOR_VERSION, Block, DemoSettings
 from deepcams_eval.demo.waves import TravellingWaves
 from deepcams_eval.downscale.derived import bicubic_nodes, hourly_linear
-from deepcams_eval.schema import make_field
-from deepcams_eval.units import UG_M3
 
 Maps = npt.NDArray[np.float32]
 

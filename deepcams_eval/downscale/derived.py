@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.degrade import FACTOR, keys_cubic
+from deepcams_eval.core.field import TIME_DTYPE, FloatArray, make_field, stamp_of, validate_field
+from deepcams_eval.downscale.degrade import FACTOR, keys_cubic
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import TIME_DTYPE, FloatArray, make_field, stamp_of, validate_field
 
 _CHUNK_BYTES = 64 * 2**20
 _HOUR = np.timedelta64(3_600_000_000, "us")

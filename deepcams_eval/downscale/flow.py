@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.field import FloatArray
 from deepcams_eval.downscale.temporal import Interval, IntervalMethod, linear
-from deepcams_eval.schema import FloatArray
 
 Flow = npt.NDArray[np.float32]
 

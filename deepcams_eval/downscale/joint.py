@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Task, Training
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import TIME_DTYPE
 
 
 class Composed:

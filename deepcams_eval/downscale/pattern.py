@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.degrade import Degradation
+from deepcams_eval.core.field import FloatArray
+from deepcams_eval.downscale.degrade import Degradation
 from deepcams_eval.downscale.protocol import Coarse, Target, Task, Training
 from deepcams_eval.downscale.spatial import Bicubic
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.schema import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from deepcams_eval.core.field import TIME_DTYPE, FloatArray, spacing_deg, stamp_of
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import TIME_DTYPE, FloatArray, spacing_deg, stamp_of
 
 _TOLERANCE = 1e-3  # of a step: coordinates that were stored as float32 still agree
 

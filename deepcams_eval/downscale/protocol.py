@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.degrade import Degradation
+from deepcams_eval.core.field import TIME_DTYPE, FloatArray, Stamp, make_field, stamp_of
+from deepcams_eval.downscale.degrade import Degradation
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import TIME_DTYPE, FloatArray, Stamp, make_field, stamp_of
 
 Task = Literal["temporal", "spatial", "joint"]
 TASKS: tuple[Task, ...] = ("temporal", "spatial", "joint")

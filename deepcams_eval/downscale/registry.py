@@ -34,13 +34,7 @@ from deepcams_eval.downscale.plugins import (
     wrong_task,
 )
 from deepcams_eval.downscale.protocol import TASKS, Downscaler, Task
-from deepcams_eval.downscale.spatial import (
-    BackProjection,
-    Bicubic,
-    Bilinear,
-    Lanczos,
-    NearestCell,
-)
+from deepcams_eval.downscale.spatial import BackProjection, Bicubic, Bilinear, Lanczos, NearestCell
 from deepcams_eval.downscale.temporal import Linear, LinearAsPrinted, LinearSqrt, Nearest, Pchip
 from deepcams_eval.errors import DeepcamsWarning, InputError
 

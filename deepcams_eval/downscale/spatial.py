@@ -18,10 +18,10 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import sparse
 
-from deepcams_eval.degrade import FACTOR, Degradation, Registration, keys_cubic
+from deepcams_eval.core.field import FIELD_DIMS, TIME_DTYPE, FloatArray
+from deepcams_eval.downscale.degrade import FACTOR, Degradation, Registration, keys_cubic
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import FIELD_DIMS, TIME_DTYPE, FloatArray
 
 ITERATIONS = 10
 """Corrections of `BackProjection`."""

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.interpolate import PchipInterpolator
 
+from deepcams_eval.core.field import FloatArray, middles_of, spans_globe
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
-from deepcams_eval.schema import FloatArray, middles_of, spans_globe
 
 Frames = npt.NDArray[np.float32]
 Times = npt.NDArray[np.datetime64]

@@ -27,13 +27,8 @@ from deepcams_eval.fetch.cams_plan import STEP_H, CamsSettings, Grid, Piece, che
 from deepcams_eval.fetch.disk import check_space, sole_fetch, stated_disk
 from deepcams_eval.fetch.keys import ADS_HINT, AdsKey, require_ads_key
 from deepcams_eval.fetch.outcome import Missing, Outcome
-from deepcams_eval.fetch.transfer import (
-    Expected,
-    RefusedError,
-    Transfer,
-    TransferError,
-)
-from deepcams_eval.sources.containers import UnreadableFileError
+from deepcams_eval.fetch.transfer import Expected, RefusedError, Transfer, TransferError
+from deepcams_eval.read.containers import UnreadableFileError
 
 DATASET = "cams-global-reanalysis-eac4"
 Say = Callable[[str], None]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.outcome import Missing
-from deepcams_eval.sources.containers import DATA_SUFFIXES, UnreadableFileError
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.containers import DATA_SUFFIXES, UnreadableFileError
+from deepcams_eval.read.product import ProductSpec, open_product
 
 SPACING_DEG = 0.75
 STEP_H = 3

@@ -31,9 +31,9 @@ from deepcams_eval.fetch.geoscf_plan import (
 from deepcams_eval.fetch.opendap import decode_dods, parse_attribute, parse_dds
 from deepcams_eval.fetch.outcome import Missing, Outcome
 from deepcams_eval.fetch.transfer import Transfer, TransferError, UnreachableError, shown
-from deepcams_eval.sources.containers import READ_ERRORS, UnreadableFileError
-from deepcams_eval.sources.coordinates import decode_times
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.containers import READ_ERRORS, UnreadableFileError
+from deepcams_eval.read.coordinates import decode_times
+from deepcams_eval.read.product import ProductSpec, open_product
 
 FetchHour = Callable[[datetime], int]
 

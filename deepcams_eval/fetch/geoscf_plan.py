@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 
 FILES_URL = "https://portal.nccs.nasa.gov/datashare/gmao/geos-cf/v1/das"
 DODS_URL = "https://opendap.nccs.nasa.gov/dods/gmao/geos-cf/assim"

@@ -30,7 +30,7 @@ from urllib3.util.retry import Retry
 
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.transfer import Patience
-from deepcams_eval.sources.stations import country_codes
+from deepcams_eval.read.stations import country_codes
 
 API = "https://api.openaq.org/v3/"
 KEY_VARIABLE = "OPENAQ_API_KEY"

@@ -1,6 +1,6 @@
 """Many small objects of the OpenAQ archive compacted into month-partitioned Parquet.
 
-The layout is that of `deepcams_eval.sources.openaq_parts`. A batch of objects becomes one part and
+The layout is that of `deepcams_eval.read.openaq_parts`. A batch of objects becomes one part and
 one manifest entry. Both are written under temporary names and renamed, the part first: the entry
 is what makes the part count, so that a process killed at any moment leaves each object either in
 one part that counts or in none. What does not count is removed at the next start.
@@ -21,8 +21,8 @@ import pyarrow.parquet
 
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.openaq_archive import Fetched, Missed
-from deepcams_eval.sources.openaq_files import TextFile, column_indices
-from deepcams_eval.sources.openaq_parts import (
+from deepcams_eval.read.openaq_files import TextFile, column_indices
+from deepcams_eval.read.openaq_parts import (
     FORM,
     MANIFEST_COLUMNS,
     MANIFEST_FOLDER,
@@ -32,8 +32,8 @@ from deepcams_eval.sources.openaq_parts import (
     counted_parts,
     manifest_entry,
 )
-from deepcams_eval.sources.openaq_records import Records, read_numbered, read_one
-from deepcams_eval.sources.openaq_rows import numbers, utc_offsets, utc_times
+from deepcams_eval.read.openaq_records import Records, read_numbered, read_one
+from deepcams_eval.read.openaq_rows import numbers, utc_offsets, utc_times
 
 _REQUIRED = {"location_id", "sensor_id", "name", "time", "latitude", "longitude"}
 _REQUIRED |= {"parameter", "unit", "value"}

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import RegularGridInterpolator
 
+from deepcams_eval.core.field import spans_globe
 from deepcams_eval.paper.blocks import BoolArray, Frames, IntArray
-from deepcams_eval.report.paper_content import AnnualMaps, FloatArray, Grid, Times
-from deepcams_eval.schema import spans_globe
+from deepcams_eval.paper.content import AnnualMaps, FloatArray, Grid, Times
 
 
 class MeanReader:

@@ -12,19 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from deepcams_eval import insitu_files, provenance
-from deepcams_eval.outputs import RUN_FILE, write_run
+from deepcams_eval import saved
+from deepcams_eval.bench import files as simulation_files
+from deepcams_eval.bench.content import Case
+from deepcams_eval.bench.sections import month_tables
+from deepcams_eval.core import provenance
+from deepcams_eval.core.folder import RUN_FILE, write_run
+from deepcams_eval.core.pairs import codes_of
+from deepcams_eval.paper import figures, page, plots
+from deepcams_eval.paper.content import StationYear
 from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult, PaperSettings
-from deepcams_eval.report import credit, paper_figures, paper_page, paper_plots, style
+from deepcams_eval.report import credit, style
 from deepcams_eval.report.coastlines import SOURCE
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.page import Picture
-from deepcams_eval.report.paper_content import StationYear
-from deepcams_eval.report.simulation_content import Case
-from deepcams_eval.report.simulation_tables import month_tables
 from deepcams_eval.report.tables import Table, to_csv, to_latex, to_markdown, year_table
-from deepcams_eval.schema import codes_of
-from deepcams_eval.simulation import files as simulation_files
 
 INSITU, SIMULATION = "insitu", "simulation"
 """Folders of the two full reports."""
@@ -69,7 +71,7 @@ def write_files(
     }
     if result.insitu:
         (folder / INSITU).mkdir()
-        insitu_files.write_files(
+        saved.write_files(
             folder / INSITU,
             *result.insitu,
             **shared,
@@ -99,7 +101,7 @@ def write_files(
     pictures.sort(key=lambda one: one.name)
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    page = paper_page.render_page(
+    text = page.render_page(
         [block for _, blocks in tables for block in blocks],
         pictures,
         run=run,
@@ -114,7 +116,7 @@ def write_files(
         attributions=_attributions(result, content, synthetic=synthetic),
         synthetic=synthetic,
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.html").write_text(text, encoding="utf-8")
     run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
     write_run(folder, run)
 
@@ -149,15 +151,15 @@ def _drawings(
     """Yield the figures one at a time, so that only one is held in memory."""
     if content is not None:
         source = credit.source_line(content)
-        yield paper_figures.draw_stations(station_years(content), source, synthetic=synthetic)
-        yield paper_plots.draw_scatters(content, source)
+        yield figures.draw_stations(station_years(content), source, synthetic=synthetic)
+        yield plots.draw_scatters(content, source)
     source = credit.truth_source_line(_map_kind(result), synthetic=synthetic)
     if result.sequences:
-        yield paper_figures.draw_sequences(result.sequences, source, synthetic=synthetic)
+        yield figures.draw_sequences(result.sequences, source, synthetic=synthetic)
     if result.series:
-        yield paper_plots.draw_series(result.series, source, synthetic=synthetic)
+        yield plots.draw_series(result.series, source, synthetic=synthetic)
     if result.annual is not None:
-        yield paper_figures.draw_annual(result.annual, source, synthetic=synthetic)
+        yield figures.draw_annual(result.annual, source, synthetic=synthetic)
 
 
 def _map_kind(result: PaperResult) -> str:
@@ -169,7 +171,7 @@ def _content(folder: Path, result: PaperResult, *, synthetic: bool) -> Content |
         return None
     found, settings = result.insitu
     run = _run_of(folder / INSITU)
-    return insitu_files.content_of(found, settings, run=run, synthetic=synthetic)
+    return saved.content_of(found, settings, run=run, synthetic=synthetic)
 
 
 def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
-from deepcams_eval import provenance
-from deepcams_eval.colocate import Compute
+from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.run import SimulationResult, SimulationSettings, simulate
+from deepcams_eval.core import provenance
+from deepcams_eval.core.field import Product, stamp_of
 from deepcams_eval.downscale import Task, bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.insitu import InsituResult, InsituSettings, insitu
+from deepcams_eval.pair.colocate import Compute
+from deepcams_eval.pair.qc import QcSettings
 from deepcams_eval.paper import plan, sequences, series
 from deepcams_eval.paper.annual import annual_maps, mean_reader
 from deepcams_eval.paper.blocks import read_once
-from deepcams_eval.qc import QcSettings
-from deepcams_eval.report.paper_content import AnnualMaps, MapSequence, PointSeries
-from deepcams_eval.schema import Product, stamp_of
-from deepcams_eval.simulation.parts import Parts
-from deepcams_eval.simulation.run import SimulationResult, SimulationSettings, simulate
-from deepcams_eval.sources.layout import DataFolder
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.paper.content import AnnualMaps, MapSequence, PointSeries
+from deepcams_eval.read.layout import DataFolder
+from deepcams_eval.read.product import ProductSpec, open_product
+from deepcams_eval.validation import InsituResult, InsituSettings, insitu
 
 Progress = Callable[[str, int, int], None]
 

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.sources.containers import cache_folder
+from deepcams_eval.read.containers import cache_folder
 
 SOURCE = "Coastlines: GLOBE 1 km (NOAA) through global-land-mask"
 """What a map with coastlines owes them to."""

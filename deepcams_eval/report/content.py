@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.evidence import Evidence
-from deepcams_eval.schema import Pairs
+from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.report.evidence import Evidence
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer[Any]]

@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepcams_eval import published
-from deepcams_eval.report import credit, findings, tables, wording
+from deepcams_eval.report import credit, findings, published, tables, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.rendering import template
 from deepcams_eval.report.section import Section

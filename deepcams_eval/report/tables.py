@@ -14,8 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from deepcams_eval import published
-from deepcams_eval.report import wording
+from deepcams_eval.report import published, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.wording import DECIMALS, UNIT
 

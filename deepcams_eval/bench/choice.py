@@ -1,0 +1,277 @@
+"""Which methods a run consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import xarray as xr
+
+from deepcams_eval.bench import calling
+from deepcams_eval.downscale import Downscaler, Task, Training, registry
+from deepcams_eval.downscale.joint import Composed
+from deepcams_eval.downscale.plugins import AVAILABLE, Listed
+from deepcams_eval.downscale.registry import Loaded, Method
+from deepcams_eval.errors import InputError, NoDataError
+
+BASELINES: Mapping[Task, tuple[str, ...]] = {
+    "temporal": ("linear", "dis"),
+    "spatial": ("bicubic", "bicubic-ibp"),
+    "joint": ("linear+bicubic", "dis+bicubic-ibp"),
+}
+"""What skill is measured against: the simple method, and the best that learns nothing."""
+
+CHALLENGERS: Mapping[Task, tuple[str, ...]] = {
+    "temporal": ("xvfi", "dis"),
+    "spatial": ("abpn", "bicubic-ibp"),
+    "joint": ("xvfi+abpn", "dis+bicubic-ibp"),
+}
+"""Whose errors are drawn beside those of the simple method: the first that is there."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The methods of a run.
+
+    Attributes
+    ----------
+    methods : dict of task to tuple of Downscaler
+        In the order of the tables; tasks without a method are absent.
+    sources : dict of (task, name) to str
+        Where each comes from.
+    available : tuple of Listed
+        Every method known, and those of this run that were left out.
+    notes : tuple of str
+        What was added or left out, one sentence each.
+    """
+
+    methods: dict[Task, tuple[Downscaler, ...]]
+    sources: dict[tuple[str, str], str]
+    available: tuple[Listed, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def learners(self) -> list[Any]:
+        """The methods, and the steps of joint ones, that have ``fit``; each once."""
+        found = {
+            id(step): step
+            for methods in self.methods.values()
+            for method in methods
+            for step in _steps(method)
+            if _fit_of(step) is not None
+        }
+        return list(found.values())
+
+    def said(self, truth: xr.DataArray) -> list[str]:
+        """Return what the methods, and the steps of joint ones, say of themselves (``notes``)."""
+        found = {
+            id(step): step
+            for methods in self.methods.values()
+            for method in methods
+            for step in _steps(method)
+            if getattr(step, "notes", None) is not None
+        }
+        return [note for step in found.values() for note in calling.notes(step, truth)]
+
+    def only(self, tasks: Sequence[Task], reason: str) -> Chosen:
+        """Return the choice for some of its tasks."""
+        notes = [f"{task}: not run, {reason}." for task in self.methods if task not in tasks]
+        kept = {task: methods for task, methods in self.methods.items() if task in tasks}
+        return replace(self, methods=kept, notes=(*self.notes, *notes))
+
+    def suited(self, operator: str, named: Collection[str]) -> Chosen:
+        """Return the choice without the methods that do not take maps of `operator`.
+
+        Raises
+        ------
+        InputError
+            If one of them was asked for by name.
+        """
+        steps = [s for methods in self.methods.values() for m in methods for s in _steps(m)]
+        found = {id(s): s for s in steps if operator not in (_operators_of(s) or (operator,))}
+        for step in found.values():
+            takes = " or ".join(_operators_of(step) or ())
+            if step.name in named:
+                raise InputError(
+                    f"{step.name!r} takes maps that {takes} made, not those of {operator}",
+                    hint="choose another --degrade, or leave it out",
+                )
+        return self.without(list(found.values()), f"it does not take maps of {operator}")
+
+    def without(self, steps: Sequence[Any], reason: str) -> Chosen:
+        """Return the choice without `steps` and the joint methods that have one of them."""
+        gone = {id(one) for one in steps}
+        kept: dict[Task, tuple[Downscaler, ...]] = {}
+        notes = []
+        for task, methods in self.methods.items():
+            left = tuple(m for m in methods if not any(id(s) in gone for s in _steps(m)))
+            notes += [f"{task} {m.name}: left out, {reason}." for m in methods if m not in left]
+            if left:
+                kept[task] = left
+        return replace(self, methods=kept, notes=(*self.notes, *notes))
+
+
+def choose(
+    tasks: Sequence[Task],
+    names: Sequence[str] | None,
+    predictions: Sequence[Downscaler],
+    checkpoints: Sequence[Method] = (),
+) -> Chosen:
+    """Load the methods of a run.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Which tables are made.
+    names : sequence of str or None
+        Methods; all that are available where None. The simple baseline of each task is added.
+    predictions : sequence of Downscaler
+        Methods that exist as files.
+    checkpoints : sequence of Method
+        Trained networks, which run whether or not `names` has them.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, its method cannot run, two methods of a task share a name, or the
+        task of a prediction or of a checkpoint is not among `tasks`.
+    NoDataError
+        If no task has a method.
+    """
+    for one in predictions:
+        if one.task not in tasks:
+            raise InputError(
+                f"the prediction {one.name!r} is one of the task {one.task}, which is not run",
+                hint=f"add the task, or give it another: task={tasks[0]}",
+            )
+    for network in checkpoints:
+        # Every network is a step of joint methods.
+        if network.task not in tasks and "joint" not in tasks:
+            raise InputError(
+                f"the checkpoint {network.name!r} is one of the task {network.task}, which is not"
+                " run",
+                hint="add the task, or leave the checkpoint out",
+            )
+    wanted = None
+    if names is not None:
+        of_tasks = (one.name for one in checkpoints if one.task in tasks)
+        assigned = registry.assign((*names, *of_tasks), tasks, added=checkpoints)
+        wanted = _with_baselines(assigned, predictions)
+    steps = _load_steps(tasks, wanted, checkpoints)
+    loaded = {task: one for task, one in steps.items() if task in tasks}
+    if "joint" in tasks and (wanted is None or wanted["joint"]):
+        reuse = [method for one in steps.values() for method in one.methods]
+        joint = None if wanted is None else wanted["joint"]
+        loaded["joint"] = registry.joint_pairs(joint, reuse=reuse, added=checkpoints)
+    methods: dict[Task, tuple[Downscaler, ...]] = {}
+    sources: dict[tuple[str, str], str] = {}
+    for task in tasks:
+        of_task = loaded[task].methods if task in loaded else ()
+        files = tuple(one for one in predictions if one.task == task)
+        sources.update({(task, one.name): one.source for one in of_task})
+        sources.update({(task, one.name): "files" for one in files})
+        if of_task or files:
+            methods[task] = (*(one.call for one in of_task), *files)
+            _refuse_repeats(task, methods[task])
+    if not methods:
+        raise NoDataError(
+            f"no method of the task {', '.join(tasks)} was asked for", hint="see --methods"
+        )
+    notes = tuple(
+        f"{task}: not run, no method of it was asked for." for task in tasks if task not in methods
+    )
+    return Chosen(methods, sources, _listed(loaded, predictions, checkpoints), notes)
+
+
+def shown_of(methods: Mapping[Task, Sequence[Downscaler]]) -> dict[Task, tuple[str, str]]:
+    """Return for each task the simple baseline and the method that is drawn beside it.
+
+    A task in which there is nothing to compare the baseline with is absent.
+    """
+    shown: dict[Task, tuple[str, str]] = {}
+    for task, of_task in methods.items():
+        names = [one.name for one in of_task]
+        baseline = BASELINES[task][0]
+        others = [name for name in names if name != baseline]
+        if baseline in names and others:
+            best = next((name for name in CHALLENGERS[task] if name in others), others[-1])
+            shown[task] = (baseline, best)
+    return shown
+
+
+def _with_baselines(
+    wanted: Mapping[Task, tuple[str, ...]], predictions: Sequence[Downscaler]
+) -> dict[Task, tuple[str, ...]]:
+    files = {one.task for one in predictions}
+    return {
+        task: (
+            (BASELINES[task][0], *(one for one in names if one != BASELINES[task][0]))
+            if names or task in files
+            else ()
+        )
+        for task, names in wanted.items()
+    }
+
+
+def _load_steps(
+    tasks: Sequence[Task],
+    wanted: Mapping[Task, tuple[str, ...]] | None,
+    checkpoints: Sequence[Method],
+) -> dict[Task, Loaded]:
+    """Load the temporal and spatial methods; pairs without names need them all."""
+    loaded: dict[Task, Loaded] = {}
+    steps: tuple[Task, ...] = ("temporal", "spatial")
+    for task in steps:
+        if wanted is not None:
+            loaded[task] = registry.load(task, wanted.get(task, ()), added=checkpoints)
+        elif task in tasks or "joint" in tasks:
+            loaded[task] = registry.load(task, added=checkpoints)
+    return loaded
+
+
+def _listed(
+    loaded: Mapping[Task, Loaded],
+    predictions: Sequence[Downscaler],
+    checkpoints: Sequence[Method],
+) -> tuple[Listed, ...]:
+    known = {(one.task, one.name): one for one in registry.listing(checkpoints)}
+    for task, of_task in loaded.items():
+        known |= {(task, one.name): one for one in of_task.skipped}
+        known |= {(task, one.name): _ready(one) for one in of_task.methods}
+    files = tuple(
+        Listed(one.name, one.task, "values read from files", "files", True, AVAILABLE)
+        for one in predictions
+    )
+    return (*known.values(), *files)
+
+
+def _ready(method: Method) -> Listed:
+    return Listed(method.name, method.task, method.title, method.source, True, AVAILABLE)
+
+
+def _refuse_repeats(task: Task, methods: Sequence[Downscaler]) -> None:
+    names = [one.name for one in methods]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"two {task} methods are named {', '.join(repeated)}",
+            hint="give the files of --prediction another name",
+        )
+
+
+def _steps(method: Downscaler) -> Iterator[Any]:
+    if isinstance(method, Composed):
+        yield from (method.first, method.second)
+    else:
+        yield method
+
+
+def _operators_of(step: Any) -> tuple[str, ...] | None:
+    """Return the operators whose maps a method takes; None if it takes any."""
+    return getattr(step, "operators", None)
+
+
+def _fit_of(step: Any) -> Callable[[Training], None] | None:
+    found: Callable[[Training], None] | None = getattr(step, "fit", None)
+    return found

@@ -1,0 +1,188 @@
+"""The report of a simulation as one page: what was asked, what was found, from which numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepcams_eval.bench import sections
+from deepcams_eval.bench.content import METRICS, TASK_NAMES, SimulationContent, all_hours
+from deepcams_eval.bench.figures import interval_note
+from deepcams_eval.bench.sections import DECIMALS, METRIC_NAMES, UNITS
+from deepcams_eval.report import credit, published, wording
+from deepcams_eval.report.content import SYNTHETIC, records
+from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
+from deepcams_eval.report.rendering import template
+from deepcams_eval.report.tables import excludes_zero
+from deepcams_eval.report.wording import UNIT
+
+_CORRECT, _AS_PRINTED = "linear", "linear-eq9"
+_DEFINITIONS = (
+    ("N", "number of samples: hours at which a whole map was scored against the truth"),
+    ("R", "Pearson correlation of estimate and truth over the cells of a sample"),
+    ("RMSE", f"root-mean-square error over the cells of a sample, {UNIT}"),
+    ("MAE", f"mean absolute error over the cells of a sample, {UNIT}"),
+    ("MB", f"mean of estimate − truth, {UNIT}"),
+    ("P99 error", f"root-mean-square error where the truth exceeds its 99th percentile, {UNIT}"),
+    ("Average", "mean over the samples of each month, then over the months that have samples"),
+    ("Skill", "1 − score / score of the baseline; 1 is perfect, 0 is no better, negative is worse"),
+    ("Power ratio", "power of the estimate over that of the truth in a band of wavelengths"),
+    ("[…]", "95 % interval from resampling days, or tiles of the map; the same draws for both"),
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """The best method of a task and its scores, as a reader sees them."""
+
+    title: str
+    scores: tuple[tuple[str, str], ...]
+    note: str
+
+
+def render_page(content: SimulationContent, pictures: Sequence[Picture]) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    content : SimulationContent
+        What is shown.
+    pictures : sequence of Picture
+        The figures in order.
+    """
+    images = embed(pictures)
+    inputs, more = input_rows(content.run)
+    return template("simulation.html.j2").render(
+        title=f"Simulation of {content.year}: downscaling against the hourly truth",
+        mark=f"{SYNTHETIC} data" if content.synthetic else "",
+        asked=list(_asked(content)),
+        cards=list(cards(content)),
+        sentences=list(sentences(content)),
+        months=[(TASK_NAMES[t], sections.month_tables(content, t)) for t in content.tasks],
+        others=sections.long_tables(content),
+        sections=[
+            (TASK_NAMES[task], [p for p in pictures if _belongs(p, task) and p.name in images])
+            for task in content.tasks
+        ],
+        images=images,
+        unshown=[item.name for item in pictures if item.name not in images],
+        counts=sections.counts_table(content),
+        totals=list(_totals(content)),
+        methods=sections.methods_table(content),
+        notes=list(content.notes),
+        provenance=list(provenance_rows(content.run)),
+        inputs=inputs,
+        more_inputs=more,
+        attributions=credit.truth_attributions(content.truth_kind, synthetic=content.synthetic),
+        definitions=_DEFINITIONS,
+        doi=published.DOI,
+        undefined=sections.UNDEFINED,
+    )
+
+
+def cards(content: SimulationContent) -> Iterator[Card]:
+    """Yield the best method of each task by average RMSE."""
+    for task in content.tasks:
+        best = content.best(task)
+        if best is None:
+            continue
+        row = content.average(task)
+        scores = tuple(
+            (METRIC_NAMES[metric], _score(row[f"{metric}_{best}"], metric)) for metric in METRICS
+        )
+        count = len(content.methods_of[task])
+        of = "the only method" if count == 1 else f"lowest average RMSE of {count} methods"
+        yield Card(f"{TASK_NAMES[task]}: {best}", scores, of)
+
+
+def sentences(content: SimulationContent) -> Iterator[str]:
+    """Yield a sentence a task on its best method, and one on the linear baseline as printed."""
+    for task in content.tasks:
+        yield _best_sentence(content, task)
+    yield from _as_printed(content)
+
+
+def _best_sentence(content: SimulationContent, task: str) -> str:
+    best = content.best(task)
+    if best is None:
+        return f"{TASK_NAMES[task]}: no score is defined."
+    row = content.average(task)
+    scores = ", ".join(
+        f"{METRIC_NAMES[metric]} {_score(row[f'{metric}_{best}'], metric)}"
+        for metric in ("rmse", "mae", "r")
+    )
+    text = f"{TASK_NAMES[task]}: {best} has the lowest average RMSE ({scores})."
+    rows = all_hours(content.skill_of(task))
+    rows = rows[(rows["method"] == best) & (rows["metric"] == "rmse")]
+    parts = [_skill_in_words(skill) for skill in records(rows[rows["baseline"] != best])]
+    if parts:
+        text += f" Skill in RMSE: {'; '.join(parts)}."
+    if rows["skill"].notna().any() and rows["skill_lo"].isna().all():
+        text += f" {interval_note(rows)}"
+    return text
+
+
+def _skill_in_words(row: Mapping[str, Any]) -> str:
+    low, high = row["skill_lo"], row["skill_hi"]
+    value = wording.number(row["skill"], 3, sign=True)
+    bounds = wording.interval(low, high, 3, sign=True)
+    numbers = wording.typographic(f"{value} {bounds}")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        verdict = "no interval"
+    elif not excludes_zero(low, high):
+        verdict = f"does not differ from {row['baseline']}: the interval includes zero"
+    else:
+        verdict = "better" if low > 0 else "worse"
+    return f"{numbers} against {row['baseline']} ({verdict})"
+
+
+def _as_printed(content: SimulationContent) -> Iterator[str]:
+    if not {_CORRECT, _AS_PRINTED} <= set(content.methods_of.get("temporal", ())):
+        return
+    row = content.average("temporal")
+    correct, printed = row[f"mae_{_CORRECT}"], row[f"mae_{_AS_PRINTED}"]
+    if not correct > 0:
+        return
+    yield (
+        f"The linear interpolation as printed in the paper (Eq. 9, {_AS_PRINTED}) has "
+        f"{wording.number(printed / correct, 2)} times the MAE of the correct one ({_CORRECT}): "
+        f"{wording.number(printed, DECIMALS['mae'])} against {_score(correct, 'mae')}."
+    )
+
+
+def _score(value: float, metric: str) -> str:
+    text = wording.typographic(wording.number(value, DECIMALS[metric]))
+    unit = UNITS.get(metric)
+    return f"{text} {unit}" if unit else text
+
+
+def _asked(content: SimulationContent) -> Iterator[tuple[str, str]]:
+    command = content.run.get("command", "")
+    yield "Command", command if isinstance(command, str) else " ".join(map(str, command))
+    yield "Year", str(content.year)
+    if content.degradation:
+        yield "Degradation", content.degradation
+    yield "Grid cells", sections.weights_in_words(content)
+    for task in content.tasks:
+        yield TASK_NAMES[task], ", ".join(content.methods_of[task])
+
+
+def _totals(content: SimulationContent) -> Iterator[str]:
+    """Yield a sentence a task on how many samples there should be and how many were scored."""
+    counts = content.counts
+    for task in content.tasks:
+        rows = counts[counts["task"] == task]
+        keys = ("expected", "scored", "truth_absent", "interval_incomplete")
+        expected, scored, absent, incomplete = (int(rows[key].sum()) for key in keys)
+        empty = expected - scored - absent - incomplete
+        text = (
+            f"{TASK_NAMES[task]}: {scored:,} of {expected:,} samples scored; {absent:,} without "
+            f"truth, {incomplete:,} in an interval that lacks a frame"
+        )
+        yield f"{text}, {empty:,} where the truth has no value." if empty else f"{text}."
+
+
+def _belongs(picture: Picture, task: str) -> bool:
+    return picture.name == f"{picture.kind}_{task}"

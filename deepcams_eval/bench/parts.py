@@ -1,0 +1,201 @@
+"""Months already scored, kept on disk so that an interrupted run can go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepcams_eval.bench.month import Largest, Part
+from deepcams_eval.bench.spectra import SpectralSums
+from deepcams_eval.bench.tiles import TileSums
+from deepcams_eval.errors import DeepcamsWarning, InputError
+
+_SETTINGS = "settings.json"
+_ENDINGS = ("json", "npz", "parquet")
+_ERROR, _TILES, _HOURS = "error", "tiles", "hours"
+_ANEW = "run without --resume to start anew"
+
+_DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile)
+"""What reading a file raises that was cut off or holds something else."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder of months that are done.
+
+    A month counts as done when its last file, ``YYYY-MM.json``, is there: each file is written
+    under another name and then renamed.
+
+    Attributes
+    ----------
+    folder : Path
+        Beside the report, so that workers that share its disk can write there.
+    """
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, out: Path) -> Parts:
+        """Return the folder that belongs to the report `out`."""
+        out = out.resolve()
+        return cls(out.parent / f".{out.name}.months")
+
+    def start(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Make the folder ready, empty unless an interrupted run is resumed.
+
+        Raises
+        ------
+        InputError
+            If `resume` and the months there were made with other settings or inputs, or if the
+            folder holds something else than months.
+        """
+        text = json.dumps(settings, indent=1, sort_keys=True, default=str)
+        kept = self.folder / _SETTINGS
+        if resume and kept.exists():
+            before, now = self._before(), json.loads(text)
+            changed = sorted(
+                key for key in before.keys() | now.keys() if before.get(key) != now.get(key)
+            )
+            if changed:
+                raise InputError(
+                    f"the interrupted run differs in {', '.join(changed)}",
+                    path=self.folder,
+                    hint=f"repeat its settings, or {_ANEW}",
+                )
+            return
+        if self.folder.exists() and not self._own():
+            raise InputError(
+                "is in the way: it holds no months of a simulation",
+                path=self.folder,
+                hint="move it, or name another --out",
+            )
+        self.remove()
+        self.folder.mkdir(parents=True)
+        _write_text(kept, text)
+
+    def check(self, months: Sequence[str]) -> None:
+        """Forget the months of which a file is damaged, so that they are scored again.
+
+        Warns
+        -----
+        DeepcamsWarning
+            For each of them.
+        """
+        for month in months:
+            if not self.has(month):
+                continue
+            try:
+                self.read(month)
+            except _DAMAGED as error:
+                warnings.warn(
+                    f"{self.folder}: {month} is damaged ({type(error).__name__}) and scored again",
+                    DeepcamsWarning,
+                    stacklevel=2,
+                )
+                for ending in _ENDINGS:
+                    (self.folder / f"{month}.{ending}").unlink(missing_ok=True)
+
+    def any(self) -> bool:
+        """Return whether a month is done."""
+        return any(path.name != _SETTINGS for path in self.folder.glob("[!.]*.json"))
+
+    def has(self, month: str) -> bool:
+        """Return whether a month is done."""
+        return (self.folder / f"{month}.json").exists()
+
+    def write(self, month: str, part: Part) -> None:
+        """Keep a month."""
+        work = self.folder / f".{month}"
+        part.samples.to_parquet(work, index=False)
+        work.rename(self.folder / f"{month}.parquet")
+        with work.open("wb") as stream:
+            arrays: dict[str, Any] = {
+                "/".join([_ERROR, *key]): maps for key, maps in part.square_error.items()
+            }
+            for key, tiles in part.tiles.items():
+                arrays["/".join([_HOURS, *key])] = tiles.hours
+                arrays["/".join([_TILES, *key])] = tiles.sums
+            np.savez(stream, **arrays)
+        work.rename(self.folder / f"{month}.npz")
+        counts = {
+            "power": {
+                "/".join(key): [one.rows, one.left_out, one.truth.tolist(), one.estimate.tolist()]
+                for key, one in part.power.items()
+            },
+            "short": dict(part.short),
+            "largest": {
+                task: [one.difference, str(one.time), one.row, one.column]
+                for task, one in part.largest.items()
+            },
+        }
+        _write_text(self.folder / f"{month}.json", json.dumps(counts))
+
+    def read(self, month: str) -> Part:
+        """Return a month that is done."""
+        counts = json.loads((self.folder / f"{month}.json").read_text(encoding="utf-8"))
+        part = Part(
+            samples=pd.read_parquet(self.folder / f"{month}.parquet"),
+            power={
+                _key(name): SpectralSums(rows, left_out, np.array(truth), np.array(estimate))
+                for name, (rows, left_out, truth, estimate) in counts["power"].items()
+            },
+            short=Counter(counts["short"]),
+            largest={
+                task: Largest(difference, np.datetime64(time), row, column)
+                for task, (difference, time, row, column) in counts["largest"].items()
+            },
+        )
+        with (self.folder / f"{month}.npz").open("rb") as stream, np.load(stream) as arrays:
+            for path in arrays.files:
+                kind, _, name = path.partition("/")
+                if kind == _ERROR:
+                    part.square_error[_key(name)] = arrays[path]
+                elif kind == _TILES:
+                    part.tiles[_key(name)] = TileSums(arrays[f"{_HOURS}/{name}"], arrays[path])
+        return part
+
+    def remove(self) -> None:
+        """Forget all months."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Forget all months, if these are months."""
+        if self.folder.exists() and self._own():
+            self.remove()
+
+    def _before(self) -> dict[str, Any]:
+        """Return the settings that the months were made with."""
+        kept = self.folder / _SETTINGS
+        try:
+            before = json.loads(kept.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError("is damaged", path=kept, hint=_ANEW) from error
+        if not isinstance(before, dict):
+            raise InputError("holds no settings of a simulation", path=kept, hint=_ANEW)
+        return before
+
+    def _own(self) -> bool:
+        """Return whether the folder is one of months, if only begun."""
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else {""}
+        return _SETTINGS in names or names <= {f".{_SETTINGS}"}
+
+
+def _key(name: str) -> tuple[str, str]:
+    task, _, method = name.partition("/")
+    return task, method
+
+
+def _write_text(path: Path, text: str) -> None:
+    work = path.with_name(f".{path.name}")
+    work.write_text(text, encoding="utf-8")
+    work.rename(path)

@@ -1,0 +1,60 @@
+"""The report of a simulation in one call: tables, figures, page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from deepcams_eval.bench import figures, page, sections
+from deepcams_eval.bench.content import SimulationContent
+from deepcams_eval.report import style
+from deepcams_eval.report.page import Picture
+from deepcams_eval.report.tables import write_tables
+
+
+def write_simulation_report(
+    folder: Path,
+    content: SimulationContent,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
+
+    Every score shown is one of `content`; none is computed again. Errors are in µg m⁻³, NaN is
+    undefined and shown as a dash.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that the caller renames when all is done: files are written in place.
+    content : SimulationContent
+        What is shown. Tasks that were not scored are left out.
+    progress : callable, optional
+        Called with the number of pieces done and of all pieces.
+
+    Returns
+    -------
+    list of Path
+        Every file that was written.
+    """
+    total = figures.count_figures(content) + 2
+    tell = progress or (lambda _done, _total: None)
+    (folder / "tables").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+
+    written: list[Path] = []
+    for task in content.tasks:
+        written += sections.write_month_tables(folder / "tables", content, task)
+    written += write_tables(folder / "tables", sections.long_tables(content))
+    tell(1, total)
+
+    pictures: list[Picture] = []
+    for done, drawing in enumerate(figures.draw_figures(content), start=2):
+        png, pdf = style.save(drawing.figure, folder / "figures", drawing.name)
+        pictures.append(Picture.of(drawing, png))
+        written += [png, pdf]
+        tell(done, total)
+
+    path = folder / "report.html"
+    path.write_text(page.render_page(content, pictures), encoding="utf-8")
+    tell(total, total)
+    return [*written, path]

@@ -1,0 +1,322 @@
+"""From the samples of a simulation to its tables: months and summaries.
+
+A sample is one method at one hour with one weighting, as `FrameScorer` gives it, with the columns
+``task``, ``method``, ``hour_start`` (datetime64, the beginning of its hour, to whose month and day
+it belongs) and ``hours`` ("kept" for the hours of the 3-hourly input, "inserted" for those
+between). It counts where its RMSE is finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.score import metrics
+from deepcams_eval.score.moments import Moments
+
+Array = npt.NDArray[np.float64]
+
+TABLE_SCORES = ("r", "rmse", "mae")
+"""Scores of Tables 2 and 3, in their order."""
+
+SUMMARY_SCORES = (*TABLE_SCORES, "mb", "p99_error")
+HOUR_CLASSES = ("all", "kept", "inserted")
+AVERAGE = "average"
+
+SPLIT_BY_HOURS = "joint"
+"""The task whose tables tell the two classes of hours apart."""
+
+
+def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
+    """Keep, in each task, the hours for which every method of the task has a score.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        Samples of any number of tasks, in any order. An hour that a method has no row for counts
+        like one without a finite RMSE.
+
+    Returns
+    -------
+    samples : pandas.DataFrame
+        The rows kept, in their order, with a new index.
+    left_out : dict of (task, method) to int
+        Hours left out because this method has no score for them, where there are any. An hour
+        that several methods lack counts for each.
+
+    Raises
+    ------
+    InputError
+        If a sample stands there twice.
+    """
+    _require_columns(samples, ("task", "method", "hour_start", "weights", "rmse"))
+    keep = np.zeros(len(samples), dtype=bool)
+    left_out: dict[tuple[str, str], int] = {}
+    task_of = samples["task"].to_numpy()
+    for task in names_in(samples["task"]):
+        rows = np.flatnonzero(task_of == task)
+        part = samples.iloc[rows]
+        # Of the two weightings of an hour both stay, or neither.
+        finite = by_hour(part, "rmse", ["method", "weights"]).notna()
+        shared = finite.all(axis=1)
+        for method in names_in(part["method"]):
+            missing = int((~finite.loc[:, [method]].all(axis=1)).sum())
+            if missing:
+                left_out[task, method] = missing
+        keep[rows] = part["hour_start"].isin(finite.index[shared]).to_numpy()
+    return samples[keep].reset_index(drop=True), left_out
+
+
+def month_table(
+    samples: pd.DataFrame,
+    task: str,
+    methods: Sequence[str],
+    weights: str,
+    *,
+    year: int | None = None,
+    published: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return the scores of each month and their average, laid out as Tables 2 and 3.
+
+    The score of a month is the mean of the scores of its samples, and the average the mean of
+    the months, which is how the paper defines them. A sample whose R is undefined (a constant
+    map) counts in n, but not in the mean of R.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        All methods on the same hours, as from `common`.
+    task : str
+        ``temporal``, ``spatial`` or ``joint``.
+    methods : sequence of str
+        In the order of the columns.
+    weights : {"none", "area"}
+        Which samples.
+    year : int, optional
+        Gives its twelve calendar months a row each; those without a sample have n = 0 and NaN.
+        Without it there is a row for each month that occurs.
+    published : pandas.DataFrame, optional
+        `report.published.table2` or `table3`. Its columns are added where it has a month
+        of the table; its average stands beside ours however few months ours has.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``month`` ("2020-01", …, "average"), ``n`` (samples of each method; of the average their
+        sum), ``r_<method>`` …, ``rmse_<method>`` …, ``mae_<method>`` …, and ``published_`` with
+        the columns of `published` (NaN for a month that it lacks). The joint task has ``hours``
+        ("all", "kept", "inserted") in front, a block of rows each if it has
+        samples, and no published columns.
+
+    Raises
+    ------
+    InputError
+        If a method has no sample, two differ in their hours, or a sample lies outside `year`.
+    """
+    chosen = scored_samples(samples)
+    chosen = chosen[(chosen["task"] == task) & (chosen["weights"] == weights)]
+    chosen = chosen[chosen["method"].isin(list(methods))]
+    chosen = chosen.assign(month=_month(chosen))
+    _require_same_hours(chosen, task, methods)
+    occurring = sorted(set(chosen["month"]))
+    months = occurring if year is None else [f"{year}-{number:02d}" for number in range(1, 13)]
+    outside = sorted(set(occurring) - set(months))
+    if outside:
+        raise InputError(
+            f"a {task} sample of {outside[0]} lies outside {year}", hint="score one year at a time"
+        )
+    if task == SPLIT_BY_HOURS:
+        blocks = [
+            _months_of(part, methods, months).assign(hours=hours)
+            for hours, part in hour_classes(chosen, always=True)
+        ]
+        table = pd.concat(blocks, ignore_index=True)
+        return table[["hours", *table.columns.drop("hours")]]
+    table = _months_of(chosen, methods, months)
+    if published is None or not set(published["month"]) & set(months):
+        return table
+    beside = published.set_index("month").add_prefix("published_")
+    return table.join(beside, on="month")
+
+
+def summary(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each method over all its samples, in two ways.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        Samples of any number of tasks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``task, method, hours, weights, aggregate, n_samples, r, rmse, mae, mb, p99_error``; the
+        scores in 1 and µg m⁻³. ``hours`` is all, kept and inserted for the joint task; for
+        another task there is one row, with the class of all its samples, or "all" if they have
+        two. ``aggregate`` is ``months``, the mean of the monthly means as in `month_table`, or
+        ``pooled``, one score over all cells of all samples. In a pooled ``p99_error`` each
+        sample contributes the cells above its own percentile.
+
+    Raises
+    ------
+    NoDataError
+        If no sample has a score.
+    """
+    scored = scored_samples(samples)
+    if scored.empty:
+        raise NoDataError("no sample of the simulation has a score", hint="check the truth")
+    scored = scored.assign(month=_month(scored))
+    keys = ["task", "method", "weights"]
+    tables = []
+    for task in names_in(scored["task"]):
+        of_task = scored[scored["task"] == task]
+        for hours, part in hour_classes(of_task, always=task == SPLIT_BY_HOURS):
+            grouped = part.groupby(keys, observed=True)
+            monthly = part.groupby([*keys, "month"], observed=True)[list(SUMMARY_SCORES)].mean()
+            by_month = monthly.groupby(level=keys, observed=True).mean()
+            code = grouped.ngroup().to_numpy(dtype=np.intp)
+            pooled = _pooled(part, code, by_month.index)
+            for aggregate, table in (("months", by_month), ("pooled", pooled)):
+                tables.append(
+                    table.assign(hours=hours, aggregate=aggregate, n_samples=grouped.size())
+                )
+    joined = pd.concat(tables).reset_index()
+    columns = ["task", "method", "hours", "weights", "aggregate", "n_samples", *SUMMARY_SCORES]
+    return joined[columns].sort_values(columns[:5], ignore_index=True)
+
+
+def _months_of(
+    samples: pd.DataFrame, methods: Sequence[str], months: Sequence[str]
+) -> pd.DataFrame:
+    grouped = samples.groupby(["month", "method"], observed=True)
+    means = grouped[list(TABLE_SCORES)].mean()
+    counts = samples[samples["method"] == methods[0]].groupby("month").size()
+    columns = {
+        f"{name}_{method}": means[name].xs(method, level="method").reindex(list(months))
+        for name in TABLE_SCORES
+        for method in methods
+    }
+    body = pd.DataFrame(columns, index=pd.Index(months))
+    body.loc[AVERAGE] = body.mean()
+    number = counts.reindex(list(months), fill_value=0).to_list()
+    body.insert(0, "n", [*number, sum(number)])
+    return body.rename_axis("month").reset_index()
+
+
+def _pooled(
+    samples: pd.DataFrame, code: npt.NDArray[np.integer[Any]], index: pd.Index[Any]
+) -> pd.DataFrame:
+    """Return the scores over all cells of all samples of each group."""
+    frames = _frame_moments(samples)
+    sums = frames.pool(code, len(index))
+    cells = np.bincount(code, samples["n"].to_numpy(dtype=np.float64), len(index))
+    # R asks for two cells, whatever their area.
+    sums = sums.scaled(cells / sums.n)
+    table = {name: metrics.SCORES[name](sums) for name in (*TABLE_SCORES, "mb")}
+    high = samples["weight_p99"].to_numpy(dtype=np.float64)
+    error = np.where(high > 0, samples["p99_error"].to_numpy(dtype=np.float64), 0.0)
+    empty = Moments.empty(len(samples))
+    above = replace(empty, n=high, square_error=high * error**2).pool(code, len(index))
+    return pd.DataFrame({**table, "p99_error": metrics.rmse(above)}, index=index)
+
+
+def _frame_moments(samples: pd.DataFrame) -> Moments:
+    """Return the sums over the cells of each sample, from its stored means."""
+
+    def stored(name: str) -> Array:
+        return samples[name].to_numpy(dtype=np.float64)
+
+    undefined = np.full(len(samples), np.nan)
+    means = Moments(
+        n=np.ones(len(samples)),
+        mean_o=stored("mean_truth"),
+        mean_m=stored("mean_estimate"),
+        ss_o=stored("var_truth"),
+        ss_m=stored("var_estimate"),
+        sp=stored("covariance"),
+        square_error=stored("square_error"),
+        absolute_error=stored("absolute_error"),
+        n_fractional=undefined,
+        fractional_bias=undefined,
+        fractional_error=undefined,
+        within_factor_2=undefined,
+    )
+    return means.scaled(stored("weight"))
+
+
+def hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the samples of each class of hours; all at once, unless `always` split."""
+    present = names_in(samples["hours"])
+    if always:
+        for name in HOUR_CLASSES:
+            part = samples if name == "all" else samples[samples["hours"] == name]
+            if len(part):
+                yield name, part
+    elif len(present):
+        yield (present[0] if len(present) == 1 else "all"), samples
+
+
+def by_hour(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return `value` by hour and `columns`, both sorted; NaN where there is no row.
+
+    Raises
+    ------
+    InputError
+        If a sample stands there twice.
+    """
+    keys = ["hour_start", *columns]
+    repeated = samples.duplicated(keys)
+    if repeated.any():
+        row = samples[repeated].iloc[0]
+        raise InputError(
+            f"the sample of {row['task']} {row['method']} at {row['hour_start']} stands there"
+            " twice",
+            hint="score each hour once",
+        )
+    finite = samples[value].where(np.isfinite(samples[value]))
+    table = samples.assign(**{value: finite}, method=samples["method"].astype(str))
+    # A mean over one sample; `dropna` would drop the hours and methods without a score.
+    return pd.DataFrame(
+        table.pivot_table(values=value, index="hour_start", columns=list(columns), dropna=False)
+    )
+
+
+def scored_samples(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples that count."""
+    _require_columns(samples, ("task", "method", "hour_start", "hours", "weights", *TABLE_SCORES))
+    finite = np.isfinite(samples["rmse"].to_numpy(dtype=np.float64))
+    return samples.iloc[np.flatnonzero(finite)]
+
+
+def _require_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
+    absent = [name for name in needed if name not in samples.columns]
+    if absent:
+        raise InputError(f"the samples lack the column {', '.join(absent)}")
+
+
+def _require_same_hours(samples: pd.DataFrame, task: str, methods: Sequence[str]) -> None:
+    hours = {name: set(samples["hour_start"][samples["method"] == name]) for name in methods}
+    for name, times in hours.items():
+        if not times:
+            raise InputError(f"the method {name!r} has no {task} sample")
+        if times != hours[methods[0]]:
+            raise InputError(
+                f"{name!r} and {methods[0]!r} are scored at different hours"
+                f" ({len(times)} and {len(hours[methods[0]])})",
+                hint="take the hours they have in common first",
+            )
+
+
+def _month(samples: pd.DataFrame) -> npt.NDArray[np.str_]:
+    return np.datetime_as_string(samples["hour_start"].to_numpy().astype("datetime64[M]"))
+
+
+def names_in(column: pd.Series[Any]) -> list[str]:
+    """Return the values of a column, each once, sorted."""
+    return sorted(str(name) for name in column.unique())

@@ -1,0 +1,1 @@
+"""Shapes of data, units, grids, time and folders: what every other room stands on."""

@@ -1,0 +1,548 @@
+"""From 0.25° and one hour to 0.75° and three hours, with the registration of each operator.
+
+A coarse value of every operator here is a weighted sum of fine values around one fine node, and
+the coordinates of the result are those of that node. What differs is which nodes these are:
+
+- ``imresize`` and ``mean`` centre a coarse value on the middle one of three fine nodes, counted
+  from the north-western node of the grid (half-pixel geometry).
+- ``node`` takes every third node itself, as the nodes of EAC4 (241 × 480) lie on those of GEOS-CF
+  (721 × 1440).
+
+An enlargement asks the operator for `Degradation.positions`, which compares the coordinates and
+refuses a coarse field that the operator cannot have made; a shift by one fine node costs more
+accuracy than most methods gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+from warnings import warn
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import sparse
+
+from deepcams_eval.core.field import (
+    TIME_DTYPE,
+    FloatArray,
+    Product,
+    make_field,
+    spans_globe,
+    stamp_of,
+    validate_field,
+)
+from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+
+FACTOR = 3
+"""Fine steps in a coarse one, in space and in time."""
+
+LEFT_OUT = "hours_left_out"
+"""Attribute of `average_three_hourly`: hours that stand in no complete interval."""
+
+_HOUR = np.timedelta64(3_600_000_000, "us")
+_THREE_HOURS = FACTOR * _HOUR
+_KEYS_A = -0.5
+_OTHER_OPERATOR = "enlarge with the operator that made the field; EAC4 nodes need 'node'"
+_ROUND_DEG = 9
+_TOLERANCE = 1e-3  # of a fine step: coordinates that were stored as float32 still agree
+
+IntArray = npt.NDArray[np.integer[Any]]
+Times = npt.NDArray[np.datetime64]
+
+
+def keys_cubic(distance: FloatArray) -> FloatArray:
+    """Return the cubic convolution kernel with a = −0.5.
+
+    Keys (1981), doi:10.1109/TASSP.1981.1163711, equation 15; `distance` in samples.
+    """
+    x = np.abs(distance)
+    near = (_KEYS_A + 2) * x**3 - (_KEYS_A + 3) * x**2 + 1
+    far = _KEYS_A * (x**3 - 5 * x**2 + 8 * x - 4)
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """One operator on one fine grid: which fine values make a coarse one, and where it lies.
+
+    Attributes
+    ----------
+    latitude, longitude : ndarray, shape (coarse rows,) and (coarse columns,)
+        Coordinates of the coarse values, degrees, ascending.
+    row_positions, column_positions : ndarray, shape (fine rows,) and (fine columns,)
+        Place of each fine row and column among the coarse ones: 4.333 is a third of the way from
+        index 4 to index 5. Exact thirds. Below 0 or above the last index is beyond the outermost
+        coarse centre, by less than one coarse step; with `cyclic` columns it lies between the
+        last and the first.
+    rows, columns : scipy.sparse.csr_array, shape (coarse, fine)
+        Weights, without stored zeros; each row sums to 1.
+    cyclic : bool
+        Whether longitude spans the globe, so that the first column follows the last.
+    """
+
+    latitude: FloatArray
+    longitude: FloatArray
+    row_positions: FloatArray
+    column_positions: FloatArray
+    rows: sparse.csr_array[np.float64]
+    columns: sparse.csr_array[np.float64]
+    cyclic: bool
+
+    def degrade(self, frames: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
+        """Return the coarse values of frames (time, fine rows, fine columns), south first.
+
+        Sums are in float64. A coarse value is NaN where any fine value with a nonzero weight is.
+        """
+        result = np.empty((len(frames), len(self.latitude), len(self.longitude)), np.float32)
+        for index, frame in enumerate(frames):
+            tall = self.rows @ frame.astype(np.float64)
+            result[index] = (self.columns @ tall.T).T
+        return result
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A named operator from a fine grid to one three times as coarse, with its registration.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `DEGRADATIONS`.
+    title : str
+        What it does, in a few words for a table or a caption.
+    first : int
+        Fine node, counted from the north-western one, that the first coarse value is centred on;
+        the others follow every third node.
+    kernel : tuple of float
+        Weights of an odd number of fine nodes about that centre, in each direction; they sum
+        to 1. The factor is odd, so that every coarse value has the same ones.
+    """
+
+    name: str
+    title: str
+    first: int
+    kernel: tuple[float, ...]
+
+    def spatial(self, field: xr.DataArray) -> xr.DataArray:
+        """Degrade a Field in space.
+
+        Parameters
+        ----------
+        field : xarray.DataArray
+            A Field on an even grid. ``imresize`` and ``mean`` need rows and columns in threes,
+            but accept one more row where it lies on the south pole: it belongs to no block of
+            three and is not used. ``node`` needs one row more than a multiple of three, and the
+            same for columns unless they span the globe.
+
+        Returns
+        -------
+        xarray.DataArray
+            A Field with the times, stamps and intervals of `field`, on the coordinates of the
+            fine nodes that its values are centred on; lazy, in the chunks of `field` along time.
+            NaN where any fine value with a nonzero weight is NaN. Beyond the edge the field is
+            mirrored (its outermost value first, as in MATLAB); longitude is cyclic instead where
+            it spans the globe.
+
+        Raises
+        ------
+        InputError
+            If the grid is uneven or its rows or columns cannot be divided.
+        """
+        validate_field(field)
+        grid = self.on(field["latitude"].values, field["longitude"].values)
+        data = da.asarray(field.data).rechunk({1: -1, 2: -1})
+        coarse = data.map_blocks(
+            grid.degrade,
+            dtype=np.float32,
+            chunks=(data.chunks[0], (len(grid.latitude),), (len(grid.longitude),)),
+            meta=np.empty((0, 0, 0), dtype=np.float32),
+        )
+        return make_field(
+            coarse,
+            time=field["time"].values,
+            latitude=grid.latitude,
+            longitude=grid.longitude,
+            stamp=stamp_of(field),
+            bounds=_bounds(field),
+        )
+
+    def on(self, latitude: FloatArray, longitude: FloatArray) -> Registration:
+        """Return the registration of this operator on a fine grid.
+
+        Parameters
+        ----------
+        latitude, longitude : ndarray
+            Degrees, ascending and evenly spaced.
+
+        Raises
+        ------
+        InputError
+            As `spatial`.
+        """
+        _require_even(latitude, "latitude")
+        _require_even(longitude, "longitude")
+        cyclic = spans_globe(longitude)
+        row_count = self._usable_rows(latitude)
+        self._require_columns(len(longitude), cyclic=cyclic)
+        # North first: the anchor is the north-western node whatever the number of rows.
+        row_centres = np.arange(self.first, row_count, FACTOR)
+        column_centres = np.arange(self.first, len(longitude), FACTOR)
+        southward = self._weights(row_centres, row_count, len(latitude), cyclic=False)
+        from_north = np.arange(len(latitude))[::-1]
+        return Registration(
+            latitude=np.round(latitude[::-1][row_centres][::-1], _ROUND_DEG),
+            longitude=np.round(longitude[column_centres], _ROUND_DEG),
+            row_positions=len(row_centres) - 1 - (from_north - self.first) / FACTOR,
+            column_positions=(np.arange(len(longitude)) - self.first) / FACTOR,
+            rows=sparse.csr_array(southward[::-1, ::-1]),
+            columns=self._weights(column_centres, len(longitude), len(longitude), cyclic=cyclic),
+            cyclic=cyclic,
+        )
+
+    def fine_grid(self, coarse: xr.DataArray) -> tuple[FloatArray, FloatArray]:
+        """Return the latitude and longitude that an enlargement of `coarse` must produce.
+
+        The whole grid: where the blocks of ``imresize`` and ``mean`` stop one fine step short of
+        the south pole, the row at the pole is there as well (240 × 480 gives 721 × 1440, and so
+        do the 241 × 480 nodes of ``node``).
+
+        Raises
+        ------
+        InputError
+            If this operator puts coarse values elsewhere than `coarse` has them, as ``imresize``
+            and ``mean`` do for a grid with a row on a pole.
+        """
+        latitude, longitude = coarse["latitude"].values, coarse["longitude"].values
+        _require_even(latitude, "latitude")
+        _require_even(longitude, "longitude")
+        cyclic = spans_globe(longitude)
+        rows = self._refined(latitude, cyclic=False)
+        if rows[0] < -90 or rows[-1] > 90:
+            raise InputError(
+                f"fine rows would lie at {rows[0]:g} to {rows[-1]:g} degrees: {self.name!r} puts no"
+                " coarse row on a pole",
+                hint=_OTHER_OPERATOR,
+            )
+        step = (latitude[-1] - latitude[0]) / (len(latitude) - 1) / FACTOR
+        if self.first and abs(rows[0] - step + 90.0) < _TOLERANCE * step:
+            rows = np.append(-90.0, rows)
+        eastward = self._refined(longitude, cyclic=cyclic)
+        columns = np.sort(np.round((eastward + 180.0) % 360.0 - 180.0, _ROUND_DEG) + 0.0)
+        self.positions(coarse, rows, columns)
+        return rows, columns
+
+    def positions(
+        self, coarse: xr.DataArray, latitude: FloatArray, longitude: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return where each fine row and column lies among those of `coarse`.
+
+        Parameters
+        ----------
+        coarse : xarray.DataArray
+            Anything with the coordinates that this operator gives.
+        latitude, longitude : ndarray
+            The fine grid to enlarge to.
+
+        Returns
+        -------
+        tuple of ndarray
+            `Registration.row_positions` and `Registration.column_positions`.
+
+        Raises
+        ------
+        InputError
+            If this operator, on that fine grid, does not give the coordinates of `coarse`.
+        """
+        grid = self.on(latitude, longitude)
+        for name, fine in (("latitude", latitude), ("longitude", longitude)):
+            found, expected = coarse[name].values, getattr(grid, name)
+            limit = _TOLERANCE * (fine[-1] - fine[0]) / (len(fine) - 1)
+            if len(found) != len(expected) or abs(found - expected).max() > limit:
+                raise InputError(
+                    f"{name} of the coarse field is {_described(found)}, but {self.name!r} gives"
+                    f" {_described(expected)} on this fine grid",
+                    hint=_OTHER_OPERATOR,
+                )
+        return grid.row_positions, grid.column_positions
+
+    def _usable_rows(self, latitude: FloatArray) -> int:
+        count = len(latitude)
+        if self.first == 0:
+            _require_remainder(count, 1, "rows", self.name)
+            return count
+        step = (latitude[-1] - latitude[0]) / (count - 1)
+        if count % FACTOR == 1 and abs(latitude[0] + 90.0) < _TOLERANCE * step:
+            return count - 1
+        _require_remainder(count, 0, "rows", self.name)
+        return count
+
+    def _require_columns(self, count: int, *, cyclic: bool) -> None:
+        _require_remainder(count, 1 if self.first == 0 and not cyclic else 0, "columns", self.name)
+
+    def _weights(
+        self, centres: IntArray, used: int, count: int, *, cyclic: bool
+    ) -> sparse.csr_array[np.float64]:
+        half = len(self.kernel) // 2
+        index = centres[:, np.newaxis] + np.arange(-half, half + 1)
+        nodes = index % used if cyclic else _mirrored(index, used)
+        rows = np.repeat(np.arange(len(centres)), len(self.kernel))
+        weights = np.tile(np.asarray(self.kernel), len(centres))
+        matrix = sparse.csr_array(
+            sparse.coo_array((weights, (rows, nodes.ravel())), shape=(len(centres), count))
+        )
+        # A stored zero would carry the NaN of a value that has no weight.
+        matrix.eliminate_zeros()
+        return matrix
+
+    def _refined(self, coordinate: FloatArray, *, cyclic: bool) -> FloatArray:
+        step = (coordinate[-1] - coordinate[0]) / (len(coordinate) - 1) / FACTOR
+        fine = coordinate[:, np.newaxis] + step * (np.arange(FACTOR) - self.first)
+        flat: FloatArray = np.round(fine.ravel(), _ROUND_DEG)
+        return flat if cyclic or self.first else flat[: 1 - FACTOR]
+
+
+def _mirrored(index: IntArray, count: int) -> IntArray:
+    """Fold an index into [0, count): −1 is 0, −2 is 1, and `count` is count − 1."""
+    folded = index % (2 * count)
+    return np.where(folded < count, folded, 2 * count - 1 - folded)
+
+
+def _require_remainder(count: int, remainder: int, what: str, operator: str) -> None:
+    if count % FACTOR == remainder and count > remainder:
+        return
+    fit = count - (count - remainder) % FACTOR
+    form = "a multiple of 3" if remainder == 0 else "one more than a multiple of 3"
+    raise InputError(
+        f"{operator!r} cannot divide {count} {what}: it needs {form}",
+        hint=f"crop to {fit} {what}" if fit > remainder else "give a larger region",
+    )
+
+
+def _require_even(coordinate: FloatArray, name: str) -> None:
+    if len(coordinate) < 2:
+        raise InputError(
+            f"{name} has {len(coordinate)} value and so no spacing", hint="give a larger region"
+        )
+    steps = np.diff(coordinate)
+    if not np.allclose(steps, steps.mean(), rtol=1e-2, atol=0):
+        raise InputError(
+            f"{name} is not evenly spaced ({steps.min():g} to {steps.max():g} degrees)",
+            hint="an even grid is needed; crop a region that crosses the date line to one side"
+            " of it",
+        )
+
+
+def _described(coordinate: FloatArray) -> str:
+    return f"{coordinate[0]:g} to {coordinate[-1]:g} ({len(coordinate)})"
+
+
+def _antialiased_cubic() -> tuple[float, ...]:
+    # The kernel is twelve fine steps wide; it vanishes at the two outermost ones.
+    weights = keys_cubic(np.arange(1 - 2 * FACTOR, 2 * FACTOR) / FACTOR)
+    return tuple((weights / weights.sum()).tolist())
+
+
+DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
+    {
+        operator.name: operator
+        for operator in (
+            Degradation(
+                "imresize", "antialiased bicubic (MATLAB imresize)", 1, _antialiased_cubic()
+            ),
+            Degradation("mean", "mean of 3 × 3 nodes", 1, (1 / 3, 1 / 3, 1 / 3)),
+            Degradation("node", "every third node", 0, (1.0,)),
+        )
+    }
+)
+"""Every operator by name. MATLAB's is ``imresize(A, 1/3, "bicubic")``, antialiased by default."""
+
+
+def degradation(name: str) -> Degradation:
+    """Return the operator called `name`.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message names those there are.
+    """
+    if name not in DEGRADATIONS:
+        raise InputError(
+            f"no degradation is called {name!r}", hint=f"choose from {', '.join(DEGRADATIONS)}"
+        )
+    return DEGRADATIONS[name]
+
+
+def require_even_grid(product: Product) -> None:
+    """Refuse a product whose neighbouring rows or columns are not neighbours on the ground.
+
+    A region across the date line is torn: ascending longitudes in [−180, 180) put its eastern
+    part first, and what compares neighbours would take both sides of the gap for such.
+
+    Raises
+    ------
+    InputError
+        Naming the product and its first file.
+    """
+    try:
+        for name in ("latitude", "longitude"):
+            _require_even(product.field[name].values, name)
+    except InputError as error:
+        raise InputError(
+            f"{product.name}: {error.problem}",
+            path=product.files[0] if product.files else None,
+            hint=error.hint,
+        ) from error
+
+
+def hours_of(field: xr.DataArray) -> Times:
+    """Return the stamps of points, or the beginnings of hourly means.
+
+    Raises
+    ------
+    InputError
+        If the means are not over one hour.
+    """
+    bounds = _bounds(field)
+    if bounds is None:
+        return field["time"].values.astype(TIME_DTYPE)
+    lengths = bounds[:, 1] - bounds[:, 0]
+    other = np.flatnonzero(lengths != _HOUR)
+    if len(other):
+        minutes = int(lengths[other[0]] // np.timedelta64(1, "m"))
+        stamp = np.datetime_as_string(field["time"].values[other[0]], unit="m")
+        raise InputError(
+            f"the mean stamped {stamp} covers {minutes} min, not 60", hint="give hourly means"
+        )
+    return bounds[:, 0]
+
+
+def keep_three_hourly(field: xr.DataArray) -> xr.DataArray:
+    """Keep every third hour: 00, 03, … UTC, whatever the first frame.
+
+    Of points those stamped 00:00, 03:00, …; of hourly means those that begin then (stamped 00:30,
+    03:30, …), which stay means over one hour. A missing hour is absent in the result.
+
+    Parameters
+    ----------
+    field : xarray.DataArray
+        A Field of points, or of means over one hour.
+
+    Returns
+    -------
+    xarray.DataArray
+        The chosen frames unchanged, lazy where `field` is.
+
+    Raises
+    ------
+    InputError
+        If the means are not over one hour.
+    NoDataError
+        If no frame falls on 00, 03, … UTC.
+    """
+    validate_field(field)
+    kept = np.flatnonzero(_since_three(hours_of(field)) == np.timedelta64(0, "us"))
+    if not len(kept):
+        first = np.datetime_as_string(field["time"].values[0], unit="m")
+        raise NoDataError(
+            f"none of {field.sizes['time']} frames from {first} on falls on 00, 03, ... UTC",
+            hint="give hourly frames of at least three hours",
+        )
+    return field.isel(time=kept)
+
+
+def average_three_hourly(field: xr.DataArray) -> xr.DataArray:
+    """Average hourly means over 00 to 03, 03 to 06, … UTC.
+
+    Parameters
+    ----------
+    field : xarray.DataArray
+        A Field of means over one hour.
+
+    Returns
+    -------
+    xarray.DataArray
+        A Field of means over three hours, stamped at their middle (01:30, 04:30, …), lazy where
+        `field` is; NaN where any of the three is. An interval of which an hour is absent is
+        absent; the attribute ``hours_left_out`` counts the hours lost that way.
+
+    Raises
+    ------
+    InputError
+        If `field` holds points, or means over another interval.
+    NoDataError
+        If no interval is complete.
+
+    Warns
+    -----
+    DeepcamsWarning
+        If hours are left out.
+    """
+    validate_field(field)
+    if stamp_of(field) == "point":
+        raise InputError(
+            "instantaneous values do not average to a mean over three hours",
+            hint="keep every third hour instead",
+        )
+    starts = hours_of(field)
+    intervals = starts - _since_three(starts)
+    begins, inverse, counts = np.unique(intervals, return_inverse=True, return_counts=True)
+    whole = counts == FACTOR
+    used = np.flatnonzero(whole[inverse])
+    left_out = len(starts) - len(used)
+    if not len(used):
+        raise NoDataError(
+            f"no three-hour interval is complete in {len(starts)} hourly frames",
+            hint="give the hours from 00, 03, ... UTC on",
+        )
+    if left_out:
+        warn(
+            f"{left_out} of {len(starts)} hours stand in no complete three-hour interval",
+            DeepcamsWarning,
+            stacklevel=2,
+        )
+    bounds = np.stack([begins[whole], begins[whole] + _THREE_HOURS], axis=1)
+    result = make_field(
+        _mean_of_threes(da.asarray(field.data)[used]),
+        time=bounds[:, 0] + _THREE_HOURS // 2,
+        latitude=field["latitude"].values,
+        longitude=field["longitude"].values,
+        stamp="mean",
+        bounds=bounds,
+    )
+    result.attrs[LEFT_OUT] = left_out
+    return result
+
+
+def _mean_of_threes(frames: Any) -> Any:
+    longest = max(FACTOR, max(frames.chunks[0]) // FACTOR * FACTOR)
+    frames = frames.rechunk({0: longest})
+    return frames.map_blocks(
+        _mean_block,
+        dtype=np.float32,
+        chunks=(tuple(length // FACTOR for length in frames.chunks[0]), *frames.chunks[1:]),
+        meta=np.empty((0, 0, 0), dtype=np.float32),
+    )
+
+
+def _mean_block(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    threes = block.reshape(-1, FACTOR, *block.shape[1:])
+    mean: npt.NDArray[np.float64] = threes.mean(axis=1, dtype=np.float64)
+    return mean.astype(np.float32)
+
+
+def _since_three(times: Times) -> npt.NDArray[np.timedelta64]:
+    """Return the time elapsed since the last of 00, 03, … UTC."""
+    elapsed: npt.NDArray[np.timedelta64] = (times - times.astype("datetime64[D]")) % _THREE_HOURS
+    return elapsed
+
+
+def _bounds(field: xr.DataArray) -> Times | None:
+    if stamp_of(field) == "point":
+        return None
+    ends = [field["time_start"].values, field["time_end"].values]
+    return np.stack(ends, axis=1).astype(TIME_DTYPE)

@@ -1,0 +1,1 @@
+"""One question a module: its tables, and its section of the page."""

@@ -1,0 +1,138 @@
+"""The pairs as the comparisons need them: coded stations, cells, and the draws of the bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.grid import find_cells
+from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.evidence.added_value.references import REFERENCE_METHODS, Grid, finer_products
+from deepcams_eval.score import intervals
+from deepcams_eval.score.strata import BoolArray, IntArray
+
+Array = npt.NDArray[np.float64]
+
+_HOUR = np.timedelta64(1, "h")
+_DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pairs with references beside the products.
+
+    Attributes
+    ----------
+    pairs : Pairs
+        Its table also holds the columns of the references.
+    parent : str
+        The coarse product.
+    fine : tuple of str
+        The products that are finer than the parent.
+    references : dict of str to str
+        Column of each reference by its name, the plainer first.
+    grids : dict of str to Grid
+        Of the parent and the fine products.
+    stations : ndarray of str, shape (stations,)
+        Sorted.
+    station : ndarray of int, shape (pairs,)
+        Position of each pair's station.
+    latitude, longitude : ndarray, shape (stations,)
+        Degrees.
+    hour : ndarray of int, shape (pairs,)
+        Whole hours since the first pair, of ``time_start``.
+    first : numpy.datetime64
+        ``time_start`` of hour 0.
+    draws : ndarray, shape (resamples, stations)
+        How often each station is drawn; those of ``scores.csv`` where the seed is the same.
+    """
+
+    pairs: Pairs
+    parent: str
+    fine: tuple[str, ...]
+    references: Mapping[str, str]
+    grids: Mapping[str, Grid]
+    stations: npt.NDArray[np.str_]
+    station: IntArray
+    latitude: Array
+    longitude: Array
+    hour: IntArray
+    first: np.datetime64
+    draws: Array
+
+    @classmethod
+    def of(
+        cls,
+        pairs: Pairs,
+        *,
+        parent: str,
+        references: Mapping[str, str],
+        grids: Mapping[str, Grid],
+        rng: np.random.Generator,
+        resamples: int,
+    ) -> Sample:
+        """Code the rows of `pairs`, of which there is at least one."""
+        table = pairs.table
+        station, stations = codes_of(table["station_id"])
+        latitude, longitude = np.empty(len(stations)), np.empty(len(stations))
+        latitude[station] = table["latitude"].to_numpy()
+        longitude[station] = table["longitude"].to_numpy()
+        start = table["time_start"].to_numpy()
+        first = start.min().astype("datetime64[D]").astype(start.dtype)
+        order = [f"{method}:{parent}" for method in REFERENCE_METHODS]
+        finer = finer_products({name: grids[name] for name in pairs.products}, parent)
+        return cls(
+            pairs=pairs,
+            parent=parent,
+            fine=tuple(name for name in finer if name != parent),
+            references={name: references[name] for name in order if name in references},
+            grids=grids,
+            stations=stations,
+            station=station,
+            latitude=latitude,
+            longitude=longitude,
+            hour=((start - first) // _HOUR).astype(np.int32),
+            first=first,
+            draws=intervals.draw_stations(len(stations), resamples, rng),
+        )
+
+    @property
+    def observed(self) -> FloatArray:
+        """Observed values, µg m⁻³, shape (pairs,)."""
+        values: FloatArray = self.pairs.table["observed"].to_numpy()
+        return values
+
+    def values(self, column: str) -> FloatArray:
+        """Return a product or reference in µg m⁻³, shape (pairs,); NaN where it has no value."""
+        values: FloatArray = self.pairs.table[column].to_numpy()
+        return values
+
+    def has(self, *columns: str) -> BoolArray:
+        """Return which pairs have a value in all of `columns`."""
+        rows = np.ones(len(self.station), dtype=bool)
+        for column in columns:
+            rows &= np.isfinite(self.values(column))
+        return rows
+
+    def kept(self) -> BoolArray:
+        """Return which pairs are at an hour that the parent has itself."""
+        return self.has(self.parent)
+
+    def best_reference(self, product: str) -> str | None:
+        """Return the reference that does most, other than the product itself."""
+        others = [name for name, column in self.references.items() if column != product]
+        return others[-1] if others else None
+
+    def cells(self, product: str) -> IntArray:
+        """Return the number of the cell of a product that each station lies in; −1 outside."""
+        grid = self.grids[product]
+        row, column = find_cells(self.latitude, self.longitude, grid.latitude, grid.longitude)
+        return np.where(row >= 0, row * len(grid.longitude) + column, -1)
+
+    def days(self, rows: BoolArray) -> int:
+        """Return the number of distinct UTC days among some pairs."""
+        return int(np.count_nonzero(np.bincount(self.hour[rows] // 24)))

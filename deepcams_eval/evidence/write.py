@@ -1,0 +1,79 @@
+"""The report in one call: tables, figures, page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+
+from deepcams_eval.evidence import quality_section, sensitivity_section, uncertainty_section
+from deepcams_eval.evidence.added_value import section as added_value_section
+from deepcams_eval.report import figures, page, style, tables
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.evidence import Evidence
+from deepcams_eval.report.section import Section
+
+_MAKERS: Mapping[str, Callable[[Evidence, Content], Section]] = {
+    "added_value": added_value_section.section,
+    "uncertainty": uncertainty_section.section,
+    "quality": quality_section.section,
+    "sensitivity": sensitivity_section.section,
+}
+"""What makes a section of the page out of each evidence, by its name."""
+
+
+def write_report(
+    folder: Path, content: Content, *, progress: Callable[[int, int], None] | None = None
+) -> list[Path]:
+    """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
+
+    Every number shown is one of the tables of `content`; none is computed again. Errors are in
+    µg m⁻³, NaN is undefined and shown as a dash.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that the caller renames when all is done: files are written in place.
+    content : Content
+        What the report shows.
+    progress : callable, optional
+        Called with the number of pieces done and of all pieces.
+
+    Returns
+    -------
+    list of Path
+        Every file that was written.
+
+    Raises
+    ------
+    ValueError
+        If `content.rows` selects another number of pairs than `content.scores` says.
+    """
+    sections = [_MAKERS[one.name](one, content) for one in content.evidence]
+    total = figures.count_figures(content) + sum(len(one.drawings) for one in sections) + 2
+    tell = progress or (lambda _done, _total: None)
+    (folder / "tables").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+
+    further = (
+        tables.month_table(content),
+        tables.difference_table(content),
+        page.lag_table(content),
+    )
+    main = [tables.year_table(content), *(table for table in further if table is not None)]
+    shown = [*main, *(table for one in sections for table in one.tables)]
+    written = tables.write_tables(folder / "tables", shown)
+    tell(1, total)
+
+    pictures: list[page.Picture] = []
+    drawn = chain(*(one.drawings for one in sections), figures.draw_figures(content))
+    for done, drawing in enumerate(drawn, start=2):
+        png, pdf = style.save(drawing.figure, folder / "figures", drawing.name)
+        pictures.append(page.Picture.of(drawing, png))
+        written += [png, pdf]
+        tell(done, total)
+
+    path = folder / "report.html"
+    path.write_text(page.render_page(content, main, pictures, sections), encoding="utf-8")
+    tell(total, total)
+    return [*written, path]

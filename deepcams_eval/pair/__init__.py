@@ -1,0 +1,1 @@
+"""From observations and fields to pairs: quality control, matching, averages."""

@@ -1,0 +1,607 @@
+"""Quality control: named, ordered rules that flag rows and never drop one.
+
+A flagged row keeps its place; `flags` is a bit mask over `RULES`, and 0 is clean. Each rule looks
+at the data and the settings only, never at what another rule has flagged, so what a rule flags
+does not depend on the order; the order decides only which rule is named as the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from types import MappingProxyType
+from typing import Annotated, Any, Self
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from deepcams_eval.core.field import TIME_DTYPE
+from deepcams_eval.core.observations import Observations
+from deepcams_eval.errors import InputError
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.signedinteger[Any]]
+FloatArray = npt.NDArray[np.float64]
+
+RULE_MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "sentinel": "the value is missing or a code that stands for a missing value",
+        "negative": "the value is below the lowest that noise around zero explains",
+        "above_limit": "the value is above the limit",
+        "averaging_period": "the record does not cover the averaging period",
+        "coordinates": "the station has no place: none given, out of range, or 0, 0",
+        "outside_years": "the record starts outside the years or months asked for",
+        "duplicate": "a later record of the same sensor covers the same interval",
+        "duplicate_monitor": "another provider has a longer record of the same monitor",
+        "stuck": "the sensor repeated one value for too long",
+        "mobile": "the station moves",
+        "not_reference": "the sensor is not known to be a reference monitor",
+    }
+)
+"""What each rule flags, in the order in which the rules are applied."""
+
+RULES: Mapping[str, int] = MappingProxyType(
+    {name: 1 << place for place, name in enumerate(RULE_MEANINGS)}
+)
+"""The bit of each rule in `flags`, in order. Bits never change: a new rule takes the next one."""
+
+# The codes that networks write for "no value". Below zero there is no risk: no true value lies
+# there. Above zero a code must not be a value that smoke can reach: 9999 and 99999 are beyond any
+# record, and 999.99 is the full scale of a five-digit display (a real hour meets it to the last
+# digit once in 1e5). 999 and 985 are left out on purpose: instruments that report whole numbers
+# do measure 999 below the limit of 1000, and 985 is a beta gauge at the end of its range, where
+# the air is at least that dirty; to remove them would take the worst smoke out of the sample.
+DEFAULT_SENTINELS = (
+    -99999.0,
+    -9999.0,
+    -1111.0,
+    -999.99,
+    -999.0,
+    -996.0,
+    -99.0,
+    999.99,
+    9999.0,
+    9999.99,
+    99999.0,
+)
+
+_SENTINEL_TOLERANCE = 1e-6
+_ROUNDING = 1e-9
+_EARTH_RADIUS_M = 6_371_008.8
+_DISTANCE_TOLERANCE_M = 1e-3
+_US_PER_HOUR = 3_600_000_000
+
+Month = Annotated[int, Field(ge=1, le=12)]
+Year = Annotated[int, Field(ge=1, le=9999)]
+
+
+class QcSettings(BaseModel):
+    """Thresholds of the rules; an unknown name is refused.
+
+    Attributes
+    ----------
+    sentinels : tuple of float
+        Values (µg m⁻³, equal to 1e-6) that mean "missing". A NaN always counts as one.
+    negative_below : float
+        A value below it is flagged, µg m⁻³. Small negatives are what an unbiased instrument
+        reports in clean air, and to remove them biases means high, so they are kept; 0 flags
+        every negative.
+    limit_ug_m3 : float
+        A value above it is flagged, µg m⁻³.
+    averaging_hours : float
+        A record that does not cover exactly this long is flagged.
+    years, months : tuple of int, optional
+        Those of ``time_start`` (UTC) that are kept; None keeps all.
+    zero_zero_deg : float
+        A station nearer than this to latitude 0 *and* longitude 0 has no real place; open sea.
+    duplicate_distance_m : float
+        Two stations this near or nearer (great circle, mean radius 6371.0088 km, to 1 mm) may be
+        the same monitor.
+    duplicate_common_hours : int
+        Fewer common intervals than this prove nothing.
+    duplicate_tolerance_ug_m3 : float
+        Two values this near are equal: one provider rounds to one digit, another does not.
+    duplicate_equal_share : float
+        Share of the common intervals with equal values from which two series are one, 0 to 1.
+    stuck_hours : float
+        A value repeated this long or longer is flagged, from the start of the first record to the
+        end of the last. At least twice `averaging_hours`, as two records make the shortest run.
+    stuck_gap_hours : float
+        A longer gap between two records ends a run.
+    reference_only : bool
+        Switches the rule ``not_reference`` on; there an unknown instrument is flagged as well.
+    disabled : frozenset of str
+        Names of rules that are switched off.
+
+    Raises
+    ------
+    InputError
+        Naming the first setting that is unknown or out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    sentinels: tuple[float, ...] = DEFAULT_SENTINELS
+    negative_below: float = Field(default=-5.0, le=0)
+    limit_ug_m3: float = Field(default=1000.0, gt=0)
+    averaging_hours: float = Field(default=1.0, gt=0)
+    years: Annotated[tuple[Year, ...], Field(min_length=1)] | None = None
+    months: Annotated[tuple[Month, ...], Field(min_length=1)] | None = None
+    zero_zero_deg: float = Field(default=0.01, ge=0, le=1)
+    duplicate_distance_m: float = Field(default=200.0, ge=0, le=100_000)
+    duplicate_common_hours: int = Field(default=24, ge=1)
+    duplicate_tolerance_ug_m3: float = Field(default=0.05, ge=0)
+    duplicate_equal_share: float = Field(default=0.95, gt=0, le=1)
+    stuck_hours: float = Field(default=24.0, gt=0)
+    stuck_gap_hours: float = Field(default=3.0, ge=0)
+    reference_only: bool = False
+    disabled: frozenset[str] = frozenset()
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _one_line(error) from None
+
+    @field_validator("disabled")
+    @classmethod
+    def _known_rules(cls, names: frozenset[str]) -> frozenset[str]:
+        unknown = sorted(names - RULES.keys())
+        if unknown:
+            raise ValueError(f"no rule is called {unknown[0]!r}; the rules are {', '.join(RULES)}")
+        return names
+
+    @model_validator(mode="after")
+    def _run_of_two(self) -> Self:
+        # Two equal daily means in a row are no fault, yet they fill two days.
+        if "stuck" not in self.disabled and self.stuck_hours < 2 * self.averaging_hours:
+            raise ValueError(
+                f"stuck_hours = {self.stuck_hours:g} is less than two averaging periods of "
+                f"{self.averaging_hours:g} h; raise it or disable the rule 'stuck'"
+            )
+        return self
+
+    def is_on(self, rule: str) -> bool:
+        """Return whether `rule` is applied."""
+        return rule not in self.disabled and (rule != "not_reference" or self.reference_only)
+
+
+def apply_rules(
+    observations: Observations, settings: QcSettings
+) -> tuple[Observations, pd.DataFrame]:
+    """Flag the rows that a rule objects to, and count them.
+
+    Parameters
+    ----------
+    observations : Observations
+        Left as it is; flags that its table already has are replaced.
+    settings : QcSettings
+        Thresholds, and which rules are on.
+
+    Returns
+    -------
+    Observations
+        The same rows in the same order with ``flags`` set: the sum of the bits (`RULES`) of the
+        rules that object, 0 where none does.
+    pandas.DataFrame
+        ``rule``, ``flagged`` (int64), ``flagged_first`` (Int64, NA in a line that is no rule),
+        ``stage``. In order: what reading met (stage ``read``) and assumed (``assumed``), then
+        ``rows_in``, each rule, ``rows_out`` (``rule``, or ``rule (off)`` for a rule that is
+        switched off). ``flagged`` counts the rule alone, over all rows; ``flagged_first`` the
+        rows that no earlier rule had flagged, so that ``rows_out`` is ``rows_in`` less the sum
+        of ``flagged_first``.
+
+    Notes
+    -----
+    Rows without a time, a sensor or a station are compared with nothing by ``duplicate`` and
+    ``stuck``; they are flagged by ``averaging_period`` or ``coordinates``.
+
+    *duplicate_monitor* compares sensors at stations of different providers, at the intervals
+    that both have, by plausible values only (no sentinel, within the limits) and only where they
+    vary: two monitors that are down, or both at zero, are not thereby one. Two stations whose
+    provider is unknown do not count as different; a known and an unknown one do. The record with
+    more plausible intervals is kept, in a tie the one whose station sorts first; of the others
+    every row is flagged. Sensors that are equal through a third one form one group.
+
+    *stuck* follows one sensor through its records of one averaging period; of a repeated
+    interval the last record counts, and repeats of its value share its fate.
+    """
+    rows = _Rows(observations)
+    flags = np.zeros(len(rows), dtype=np.uint32)
+    counted = []
+    for name, bit in RULES.items():
+        flagged = flagged_first = 0
+        if settings.is_on(name):
+            objects = _OBJECTIONS[name](rows, settings)
+            flagged = int(np.count_nonzero(objects))
+            flagged_first = int(np.count_nonzero(objects & (flags == 0)))
+            flags[objects] |= np.uint32(bit)
+        stage = "rule" if settings.is_on(name) else "rule (off)"
+        counted.append((name, flagged, flagged_first, stage))
+    result = observations.with_table(observations.table.assign(flags=flags))
+    rows_out = int(np.count_nonzero(flags == 0))
+    return result, _as_table(
+        [
+            *_reading_counts(observations),
+            ("rows_in", len(rows), None, "rule"),
+            *counted,
+            ("rows_out", rows_out, None, "rule"),
+        ]
+    )
+
+
+def passing(observations: Observations) -> Observations:
+    """Return the rows without a flag, in their order and numbered anew; stations stay."""
+    clean = observations.table["flags"].to_numpy() == 0
+    return observations.with_table(observations.table[clean].reset_index(drop=True))
+
+
+def explain(flags: int) -> list[str]:
+    """Return the names of the rules whose bits are set in one mask, in order.
+
+    Raises
+    ------
+    InputError
+        If a bit is set that belongs to no rule.
+    """
+    if not 0 <= flags < 1 << len(RULES):
+        raise InputError(
+            f"flags = {flags} has a bit of no known rule",
+            hint=f"masks run from 0 to {(1 << len(RULES)) - 1}",
+        )
+    return [name for name, bit in RULES.items() if flags & bit]
+
+
+@dataclass
+class _Rows:
+    """The columns of the table as arrays; what several rules need is made once."""
+
+    observations: Observations
+
+    def __len__(self) -> int:
+        return len(self.observations.table)
+
+    @property
+    def stations(self) -> gpd.GeoDataFrame:
+        return self.observations.stations
+
+    @cached_property
+    def value(self) -> FloatArray:
+        return self.observations.table["value"].to_numpy(dtype=np.float64)
+
+    @cached_property
+    def start(self) -> IntArray:
+        """Microseconds since 1970."""
+        return self._microseconds("time_start")
+
+    @cached_property
+    def end(self) -> IntArray:
+        """Microseconds since 1970."""
+        return self._microseconds("time_end")
+
+    def _microseconds(self, name: str) -> IntArray:
+        return self.observations.table[name].to_numpy(dtype=TIME_DTYPE).view(np.int64)
+
+    @cached_property
+    def has_time(self) -> BoolArray:
+        missing = np.iinfo(np.int64).min
+        return np.asarray((self.start != missing) & (self.end != missing))
+
+    @cached_property
+    def sensors(self) -> pd.Categorical:
+        return pd.Categorical(self.observations.table["sensor_id"])
+
+    @cached_property
+    def station_place(self) -> IntArray:
+        """Position of each row's station in the station table; −1 where it has none."""
+        column = pd.Categorical(self.observations.table["station_id"])
+        found = pd.Index(self.stations["station_id"]).get_indexer(column.categories)
+        # A row without a station has code −1, which picks the value appended last.
+        return np.asarray(np.append(found, -1).astype(np.int32)[column.codes])
+
+    def spread(self, per_station: BoolArray, *, without_station: bool) -> BoolArray:
+        """Return a truth about stations as one about rows."""
+        return np.asarray(np.append(per_station, without_station)[self.station_place])
+
+    @cached_property
+    def order(self) -> IntArray:
+        """Rows by sensor, averaging period and time; a repeated interval in reported order."""
+        codes = self.sensors.codes
+        order = np.lexsort((self.end, self.end - self.start, codes))
+        usable = self.has_time & (codes >= 0)
+        return order if usable.all() else order[usable[order]]
+
+    @cached_property
+    def superseded(self) -> BoolArray:
+        """Whether the next row in `order` is a later record of the same interval."""
+        return _equals_next(self.sensors.codes, self.start, self.end, order=self.order)
+
+
+def _equals_next(*columns: IntArray, order: IntArray) -> BoolArray:
+    """Return where a row equals the next one in `order` in every column; the last never does."""
+    result = np.ones(len(order), dtype=bool)
+    result[-1:] = False
+    for column in columns:
+        arranged = column[order]
+        result[:-1] &= arranged[:-1] == arranged[1:]
+    return result
+
+
+def _sentinel(rows: _Rows, settings: QcSettings) -> BoolArray:
+    result = np.isnan(rows.value)
+    for code in settings.sentinels:
+        result |= np.abs(rows.value - code) <= _SENTINEL_TOLERANCE
+    return result
+
+
+def _negative(rows: _Rows, settings: QcSettings) -> BoolArray:
+    return rows.value < settings.negative_below
+
+
+def _above_limit(rows: _Rows, settings: QcSettings) -> BoolArray:
+    return rows.value > settings.limit_ug_m3
+
+
+def _averaging_period(rows: _Rows, settings: QcSettings) -> BoolArray:
+    asked = round(settings.averaging_hours * _US_PER_HOUR)
+    # A missing time is the lowest integer there is, and no difference with it is a period.
+    return np.asarray(rows.end - rows.start != asked)
+
+
+def _coordinates(rows: _Rows, settings: QcSettings) -> BoolArray:
+    return rows.spread(~_located(rows.stations, settings), without_station=True)
+
+
+def _located(stations: gpd.GeoDataFrame, settings: QcSettings) -> BoolArray:
+    """Return which stations have coordinates that can be true."""
+    latitude = np.abs(stations["latitude"].to_numpy(dtype=np.float64))
+    longitude = np.abs(stations["longitude"].to_numpy(dtype=np.float64))
+    # The comparisons are false for NaN.
+    on_globe = (latitude <= 90) & (longitude <= 180)
+    near_zero = np.maximum(latitude, longitude) <= settings.zero_zero_deg
+    return np.asarray(on_globe & ~near_zero)
+
+
+def _outside_years(rows: _Rows, settings: QcSettings) -> BoolArray:
+    result = np.zeros(len(rows), dtype=bool)
+    if settings.years is None and settings.months is None:
+        return result
+    month = rows.start.view(TIME_DTYPE).astype("datetime64[M]").view(np.int64)
+    if settings.years is not None:
+        result |= ~np.isin(month // 12 + 1970, settings.years)
+    if settings.months is not None:
+        result |= ~np.isin(month % 12 + 1, settings.months)
+    return result
+
+
+def _duplicate(rows: _Rows, settings: QcSettings) -> BoolArray:
+    del settings  # it has no threshold
+    result = np.zeros(len(rows), dtype=bool)
+    result[rows.order[rows.superseded]] = True
+    return result
+
+
+def _stuck(rows: _Rows, settings: QcSettings) -> BoolArray:
+    result = np.zeros(len(rows), dtype=bool)
+    kept = rows.order[~rows.superseded]
+    if len(kept) == 0:
+        return result
+    value, start, end = rows.value[kept], rows.start[kept], rows.end[kept]
+    duration = end - start
+    goes_on = rows.sensors.codes[kept][1:] == rows.sensors.codes[kept][:-1]
+    goes_on &= duration[1:] == duration[:-1]
+    goes_on &= value[1:] == value[:-1]
+    goes_on &= start[1:] - end[:-1] <= settings.stuck_gap_hours * _US_PER_HOUR
+    first = np.flatnonzero(np.append(True, ~goes_on))
+    last = np.append(first[1:], len(kept)) - 1
+    long = (end[last] - start[first] >= settings.stuck_hours * _US_PER_HOUR) & (last > first)
+    stuck = np.repeat(long, last - first + 1)
+    result[kept[stuck]] = True
+    # A superseded record meets the one that replaced it at the end of its interval.
+    old = np.flatnonzero(rows.superseded)
+    successor = np.searchsorted(np.flatnonzero(~rows.superseded), old)
+    repeats = stuck[successor] & (rows.value[rows.order[old]] == value[successor])
+    result[rows.order[old[repeats]]] = True
+    return result
+
+
+def _mobile(rows: _Rows, settings: QcSettings) -> BoolArray:
+    del settings  # it has no threshold
+    moves = rows.stations["mobile"].astype("boolean").to_numpy(dtype=bool, na_value=False)
+    return rows.spread(moves, without_station=False)
+
+
+def _not_reference(rows: _Rows, settings: QcSettings) -> BoolArray:
+    del settings  # `reference_only` decides whether the rule is on
+    column = rows.observations.table["is_reference"]
+    return ~column.astype("boolean").to_numpy(dtype=bool, na_value=False)
+
+
+def _duplicate_monitor(rows: _Rows, settings: QcSettings) -> BoolArray:
+    result = np.zeros(len(rows), dtype=bool)
+    neighbours = _neighbours(rows.stations, settings)
+    if len(neighbours) == 0:
+        return result
+    series = _MonitorSeries.of(rows, settings, stations=np.unique(neighbours))
+    equal = [pair for pair in series.pairs(neighbours) if series.are_equal(*pair, settings)]
+    result[series.row] = series.shorter_of(equal)[series.monitor_of_row]
+    return result
+
+
+def _neighbours(stations: gpd.GeoDataFrame, settings: QcSettings) -> IntArray:
+    """Return positions of stations of two providers within the distance, shape (pairs, 2)."""
+    located = np.flatnonzero(_located(stations, settings))
+    if len(located) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    latitude = np.radians(stations["latitude"].to_numpy(dtype=np.float64)[located])
+    longitude = np.radians(stations["longitude"].to_numpy(dtype=np.float64)[located])
+    # Chords between points on the unit sphere know neither the date line nor the poles.
+    across = np.cos(latitude)
+    points = np.stack(
+        [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)], axis=1
+    )
+    angle = (settings.duplicate_distance_m + _DISTANCE_TOLERANCE_M) / _EARTH_RADIUS_M
+    pairs = KDTree(points).query_pairs(2 * np.sin(angle / 2), output_type="ndarray")
+    provider, _ = pd.factorize(stations["provider"].to_numpy()[located])
+    differ = provider[pairs[:, 0]] != provider[pairs[:, 1]]
+    return np.asarray(located[pairs[differ]], dtype=np.int64)
+
+
+@dataclass
+class _MonitorSeries:
+    """Plausible values of sensors at some stations, one an interval.
+
+    `row` are the rows of those stations and `monitor_of_row` numbers their sensors; `interval`
+    and `value` hold the series one after the other, split at `bounds`.
+    """
+
+    row: IntArray
+    monitor_of_row: IntArray
+    station: IntArray
+    label: list[tuple[str, str]]
+    interval: IntArray
+    value: FloatArray
+    bounds: IntArray
+
+    @classmethod
+    def of(cls, rows: _Rows, settings: QcSettings, *, stations: IntArray) -> _MonitorSeries:
+        wanted = np.isin(np.arange(len(rows.stations)), stations)
+        usable = rows.has_time & (rows.sensors.codes >= 0)
+        row = np.flatnonzero(rows.spread(wanted, without_station=False) & usable)
+        n_sensors = max(len(rows.sensors.categories), 1)
+        key = rows.station_place[row].astype(np.int64) * n_sensors + rows.sensors.codes[row]
+        monitor, monitor_of_row = np.unique(key, return_inverse=True)
+        interval = _interval_numbers(rows.start[row], rows.end[row])
+        order = np.lexsort((interval, monitor_of_row))
+        order = order[~_equals_next(monitor_of_row, interval, order=order)]
+        order = order[_plausible(rows.value[row[order]], settings)]
+        names = rows.stations["station_id"].to_numpy()
+        station = monitor // n_sensors
+        return cls(
+            row=row,
+            monitor_of_row=monitor_of_row,
+            station=station,
+            label=[
+                (str(names[place]), str(rows.sensors.categories[sensor]))
+                for place, sensor in zip(station, monitor % n_sensors, strict=True)
+            ],
+            interval=interval[order],
+            value=rows.value[row[order]],
+            bounds=np.searchsorted(monitor_of_row[order], np.arange(len(monitor) + 1)),
+        )
+
+    def pairs(self, neighbours: IntArray) -> Iterator[tuple[int, int]]:
+        """Yield each sensor of one station with each of its neighbour."""
+        first = np.searchsorted(self.station, neighbours, side="left")
+        after = np.searchsorted(self.station, neighbours, side="right")
+        for (a, b), (a_after, b_after) in zip(first.tolist(), after.tolist(), strict=True):
+            yield from product(range(a, a_after), range(b, b_after))
+
+    def are_equal(self, left: int, right: int, settings: QcSettings) -> bool:
+        """Return whether two series are one, by the share of equal values."""
+        a = slice(self.bounds[left], self.bounds[left + 1])
+        b = slice(self.bounds[right], self.bounds[right + 1])
+        _, at_a, at_b = np.intersect1d(
+            self.interval[a], self.interval[b], assume_unique=True, return_indices=True
+        )
+        if len(at_a) < settings.duplicate_common_hours:
+            return False
+        difference = np.abs(self.value[a][at_a] - self.value[b][at_b])
+        same = difference <= settings.duplicate_tolerance_ug_m3 + _ROUNDING
+        if same.mean() < settings.duplicate_equal_share:
+            return False
+        agreed = self.value[a][at_a][same]
+        return bool(np.ptp(agreed) > settings.duplicate_tolerance_ug_m3)
+
+    def shorter_of(self, equal: Iterable[tuple[int, int]]) -> BoolArray:
+        """Return which sensors are not the longest of their group of equal ones."""
+        n = len(self.label)
+        left, right = np.array(list(equal), dtype=np.int64).reshape(-1, 2).T
+        links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(n, n))
+        _, group = connected_components(links, directed=False)
+        length = np.diff(self.bounds)
+        longest_first = sorted(range(n), key=lambda i: (-length[i], self.label[i]))
+        _, first = np.unique(group[longest_first], return_index=True)
+        result = np.ones(n, dtype=bool)
+        result[np.array(longest_first, dtype=np.int64)[first]] = False
+        return result
+
+
+def _interval_numbers(start: IntArray, end: IntArray) -> IntArray:
+    """Return one number for each distinct [start, end)."""
+    end_number, _ = pd.factorize(end)
+    duration_number, durations = pd.factorize(end - start)
+    return np.asarray(end_number * len(durations) + duration_number, dtype=np.int64)
+
+
+def _plausible(value: FloatArray, settings: QcSettings) -> BoolArray:
+    """Return which values are measurements, whichever rules are switched on."""
+    result = (value >= settings.negative_below) & (value <= settings.limit_ug_m3)
+    for code in settings.sentinels:
+        result &= np.abs(value - code) > _SENTINEL_TOLERANCE
+    return result
+
+
+_OBJECTIONS: Mapping[str, Callable[[_Rows, QcSettings], BoolArray]] = MappingProxyType(
+    {
+        "sentinel": _sentinel,
+        "negative": _negative,
+        "above_limit": _above_limit,
+        "averaging_period": _averaging_period,
+        "coordinates": _coordinates,
+        "outside_years": _outside_years,
+        "duplicate": _duplicate,
+        "duplicate_monitor": _duplicate_monitor,
+        "stuck": _stuck,
+        "mobile": _mobile,
+        "not_reference": _not_reference,
+    }
+)
+
+_Line = tuple[str, int, int | None, str]
+
+
+def _reading_counts(observations: Observations) -> list[_Line]:
+    counts = dict(observations.counts)
+    refused = sum(number for name, number in counts.items() if name.startswith("refused_"))
+    records = counts.pop("records", len(observations) + refused)
+    lines: list[_Line] = [("records", records, None, "read")]
+    lines += [
+        (name, number, None, "read")
+        for name, number in counts.items()
+        if not name.startswith("assumed_")
+    ]
+    lines.append(("damaged_files", len(observations.damaged), None, "read"))
+    lines += [
+        (name, number, None, "assumed")
+        for name, number in counts.items()
+        if name.startswith("assumed_")
+    ]
+    return lines
+
+
+def _as_table(lines: list[_Line]) -> pd.DataFrame:
+    table = pd.DataFrame(lines, columns=["rule", "flagged", "flagged_first", "stage"])
+    return table.astype({"flagged": "int64", "flagged_first": "Int64"})
+
+
+def _one_line(error: ValidationError) -> InputError:
+    """Return the first complaint of pydantic as one line."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return InputError(
+            f"no QC setting is called {name!r}",
+            hint=f"the settings are {', '.join(QcSettings.model_fields)}",
+        )
+    if first["type"] == "value_error":
+        return InputError(str(first["ctx"]["error"]))
+    return InputError(f"QC setting {name} = {first['input']!r}: {first['msg']}")

@@ -1,0 +1,96 @@
+"""The paper's tables and figures as one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from deepcams_eval.report import published
+from deepcams_eval.report.content import SYNTHETIC
+from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
+from deepcams_eval.report.rendering import template
+from deepcams_eval.report.tables import Table
+
+PLACES = (
+    "Table 1",
+    "Table 2",
+    "Table 3",
+    "Fig. 1",
+    "Fig. 3",
+    "Fig. 4",
+    "Fig. 5",
+    "Fig. 6",
+    "Fig. 7",
+    "Fig. 8",
+)
+"""What the paper shows of data; its Fig. 2 is a diagram of the networks."""
+
+_IMAGE_ROOM = 16_000_000
+"""Bytes: every figure of the paper is on the page."""
+
+
+def render_page(
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+    *,
+    run: Mapping[str, Any],
+    reports: Sequence[tuple[str, str]],
+    attributions: Sequence[str],
+    synthetic: bool,
+) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    tables, pictures : sequence
+        In the order of the paper; those whose data are absent are not among them.
+    run : mapping
+        The content of ``run.json``; its ``notes`` say what is left out.
+    reports : sequence of (str, str)
+        Title and relative address of each full report.
+    attributions : sequence of str
+        What the owners of the data ask for.
+    synthetic : bool
+        Whether the data are made up.
+    """
+    inputs, more = input_rows(run)
+    return template("paper.html.j2").render(
+        title="The tables and figures of Xiao et al. (2022), from these data",
+        mark=f"{SYNTHETIC} data" if synthetic else "",
+        asked=list(_asked(run)),
+        contents=list(_contents(tables, pictures)),
+        reports=reports,
+        tables=tables,
+        pictures=pictures,
+        images=embed(pictures, _IMAGE_ROOM),
+        notes=list(run["notes"]),
+        provenance=[
+            (name, value) for name, value in provenance_rows(run) if name not in ("notes",)
+        ],
+        inputs=inputs,
+        more_inputs=more,
+        attributions=attributions,
+        doi=published.DOI,
+    )
+
+
+def _asked(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    settings = run["settings"]
+    yield "Command", str(run["command"])
+    yield "Years against stations", ", ".join(map(str, settings["years"]))
+    yield "Year of the simulation", str(settings["year"])
+    yield "Methods of the simulation", ", ".join(settings["methods"] or ["all that can run"])
+
+
+def _contents(
+    tables: Sequence[Table], pictures: Sequence[Picture]
+) -> Iterator[tuple[str, str | None]]:
+    """Yield each place of the paper and the address on the page, None where it is left out."""
+    for place in PLACES:
+        kind, number = place.split()
+        if kind == "Table":
+            names = [t.name for t in tables if t.name.split("_")[0] == f"table{number}"]
+            yield place, f"#table-{names[0]}" if names else None
+        else:
+            there = any(picture.name == f"fig{number}" for picture in pictures)
+            yield place, f"#figure-fig{number}" if there else None

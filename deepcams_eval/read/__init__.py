@@ -1,0 +1,1 @@
+"""Readers: one file a source, each returning the shapes of `deepcams_eval.core.field`."""

@@ -1,0 +1,10 @@
+"""Any CF-compliant netCDF or Zarr: everything is read from the file, nothing is assumed."""
+
+from __future__ import annotations
+
+from deepcams_eval.read.headers import Convention
+
+CONVENTION = Convention(
+    kind="generic",
+    variables=("pm25", "pm2p5", "pm2_5", "pm2p5_conc", "pm25_rh35_gcc"),
+)

@@ -1,0 +1,1 @@
+"""From pairs to scores: mergeable sums, metrics, strata, intervals, tables."""

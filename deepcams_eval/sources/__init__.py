@@ -1,1 +1,0 @@
-"""Readers: one file a source, each returning the shapes of `deepcams_eval.schema`."""

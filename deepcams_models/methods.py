@@ -1,0 +1,475 @@
+"""The networks as methods of the benchmark; they register through the entry points.
+
+Nothing here imports torch before a network is called for the first time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import warnings
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import ndimage
+
+from deepcams_eval.core.field import FloatArray, spans_globe, stamp_of
+from deepcams_eval.core.solar import cosine_of_zenith
+from deepcams_eval.downscale import registry
+from deepcams_eval.downscale.degrade import FACTOR, Degradation, degradation
+from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
+from deepcams_eval.downscale.protocol import Coarse, Target, Task
+from deepcams_eval.downscale.spatial import BackProjection, enlarger, require_same_times
+from deepcams_eval.downscale.temporal import Interval, IntervalMethod, linear
+from deepcams_eval.errors import DeepcamsWarning, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from deepcams_models.checkpoint import Card
+
+SHIPPED = Path(__file__).with_name("weights")
+"""Folder of the weights that come with the package."""
+
+INSTALL = 'pip install "deepcams[models]"'
+
+_RECENT = 26  # frames of a day and of the interval that closes it
+
+_STAMPS = {"mean": "hourly means", "point": "instantaneous maps"}
+_Maps = npt.NDArray[np.float32]
+
+
+class _Trained:
+    """A network and its checkpoint, which is read at the first use.
+
+    Travels to worker processes without its weights; each reads them from disk.
+
+    Attributes
+    ----------
+    recent : OrderedDict
+        What it made last, by the digest of what it was given: the joint task asks again for the
+        frames of a day that the spatial task had.
+    """
+
+    def __init__(self, network: str, path: Path) -> None:
+        self.path = registry.checkpoint_path(path).absolute()
+        self._network = network
+        self.recent: OrderedDict[bytes, _Maps] = OrderedDict()
+        if not self.path.with_name(f"{self.path.name}.json").exists():
+            raise InputError(
+                f"there are no weights of {network}",
+                path=path,
+                hint=f"make them with: deepcams-models train {network} --out FOLDER, and name it",
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._network, self.path)
+
+    @cached_property
+    def card(self) -> Card:
+        """What is known of it.
+
+        Raises
+        ------
+        InputError
+            If torch is not installed, the card cannot be used or is that of another network.
+        """
+        _require_torch()
+        from deepcams_models.checkpoint import read_card
+
+        card = read_card(self.path)
+        if card.network != self._network:
+            raise InputError(
+                f"is a checkpoint of {card.network}, not of {self._network}",
+                path=self.path,
+                hint=f"name one that deepcams-models train {self._network} made",
+            )
+        return card
+
+    @cached_property
+    def _loaded(self) -> tuple[nn.Module, Any, Any]:
+        _require_torch()
+        import torch
+
+        from deepcams_models.checkpoint import load
+        from deepcams_models.normalise import Normalisation
+
+        module, card = load(self.path)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return module.to(device), Normalisation.from_dict(card.normalisation), device
+
+    @property
+    def module(self) -> Any:
+        """The network, in evaluation mode, on a GPU where there is one."""
+        return self._loaded[0]
+
+    def tensor(self, maps: FloatArray) -> Tensor:
+        """Return maps (row, column), µg m⁻³, as the network sees them: (1, 1, row, column)."""
+        _, normalisation, _ = self._loaded
+        result: Tensor = normalisation.forward(self.plain_tensor(maps)[None, None])
+        return result
+
+    def plain_tensor(self, values: FloatArray) -> Tensor:
+        """Return values of any shape as they are, where the network is."""
+        import torch
+
+        contiguous = np.ascontiguousarray(values, dtype=np.float32)
+        return torch.from_numpy(contiguous).to(self._loaded[2])
+
+    def maps(self, tensor: Tensor) -> _Maps:
+        """Return what the network made, in µg m⁻³, in the shape of the tensor."""
+        _, normalisation, _ = self._loaded
+        result: _Maps = normalisation.inverse(tensor).cpu().numpy()
+        return result
+
+
+class _Described:
+    """What both methods say of themselves."""
+
+    name: str
+    trained: _Trained
+    _told: bool = False
+
+    def notes(self, field: xr.DataArray) -> list[str]:
+        """Return what a reader of results on `field` must know of the network, a sentence each."""
+        card = self.trained.card
+        found = []
+        if card.synthetic:
+            found.append(f"{self.name}: trained on synthetic data only ({card.data}).")
+        if card.stamp != stamp_of(field):
+            found.append(
+                f"{self.name}: trained on {_STAMPS[card.stamp]} and applied to"
+                f" {_STAMPS[stamp_of(field)]}."
+            )
+        return found
+
+    def _tell_stamp(self, field: xr.DataArray) -> None:
+        """Warn, once, if the maps are another kind of value than those it learned from."""
+        card = self.trained.card
+        if self._told or card.stamp == stamp_of(field):
+            return
+        self._told = True
+        warnings.warn(
+            f"{self.name} was trained on {_STAMPS[card.stamp]} and is applied to"
+            f" {_STAMPS[stamp_of(field)]}",
+            DeepcamsWarning,
+            stacklevel=3,
+        )
+
+
+class Xvfi(_Described, IntervalMethod):
+    """The hours between two maps by XVFI (`deepcams_models.xvfi`).
+
+    Both maps are filled where they are NaN, with the value of the other map or the nearest one.
+    The result is NaN where linear interpolation is, and linear where the flow leads beside a
+    NaN, as in ``dis``.
+
+    Parameters
+    ----------
+    checkpoint : Path, optional
+        As `deepcams_models.checkpoint.load` takes it; the weights that come with the package
+        where absent.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+
+    name = "xvfi"
+    task: Task = "temporal"
+    title = "XVFI, flow corrected by a network"
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        self.trained = _Trained("xvfi", SHIPPED / "xvfi" if checkpoint is None else checkpoint)
+
+    @classmethod
+    def from_checkpoint(cls, name: str, path: Path) -> Self:
+        """Return the method called `name` with other weights."""
+        method = cls(path)
+        method.name = name
+        method.title = f"{cls.title}; checkpoint {method.trained.path.name}"
+        return method
+
+    def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
+        """Return a Field at the times of `target`; see `IntervalMethod`."""
+        self._tell_stamp(coarse.field)
+        return super().__call__(coarse, target)
+
+    def inserted(self, interval: Interval, fractions: FloatArray) -> FloatArray:
+        """Return the maps at the fractions of one interval, all in one go."""
+        import torch
+
+        first, last, cyclic = interval.first, interval.last, interval.cyclic
+        result = linear(first, last, fractions)
+        known = np.isfinite(result).all(axis=0)
+        if not known.any():
+            return result
+        trained = self.trained
+        flows = None
+        if trained.module.settings.initial_flow == "dis":
+            flows = dis_flows(first, last, cyclic=cyclic)
+        given = sun = None
+        if flows is not None:
+            given = tuple(trained.plain_tensor(np.moveaxis(flow, -1, 0))[None] for flow in flows)
+        if trained.module.settings.sun:
+            ends = interval.stamps[[interval.before, interval.before + 1]]
+            cosine = cosine_of_zenith(ends, interval.latitude, interval.longitude)
+            sun = trained.plain_tensor(cosine)[None]  # (1, 2, H, W)
+        with torch.inference_mode():
+            made = trained.module.interpolate(
+                trained.tensor(_filled(first, last)),
+                trained.tensor(_filled(last, first)),
+                [float(t) for t in fractions],
+                flows=given,
+                sun=sun,
+                cyclic=cyclic,
+            )  # (1, T, H, W)
+            frames = trained.maps(made)[0]
+        for index, t in enumerate(fractions):
+            use = known
+            if flows is not None and not known.all():
+                use = known & _clear_of_gaps(interval, flows, float(t))
+            result[index][use] = frames[index][use]
+        return result
+
+
+class Abpn(_Described):
+    """Maps enlarged three times by ABPN (`deepcams_models.abpn`).
+
+    What the network improves is bicubic with ten back-projections. Coarse maps are filled with
+    their nearest value where they are NaN; the result is NaN where that method is, and equals it
+    on a row at the south pole that belongs to no coarse one.
+
+    Parameters
+    ----------
+    checkpoint : Path, optional
+        As `deepcams_models.checkpoint.load` takes it. Where absent, of the weights that come with
+        the package those that were trained with the operator of the maps.
+    allow_registration : str, optional
+        Operator that the network may be trained with although the maps are made by ``node``: a
+        node is then taken for the middle of a cell of that operator.
+
+    Raises
+    ------
+    InputError
+        If there is no checkpoint.
+    """
+
+    name = "abpn"
+    task: Task = "spatial"
+    title = "ABPN, back-projection corrected by a network"
+
+    def __init__(
+        self, checkpoint: Path | None = None, *, allow_registration: str | None = None
+    ) -> None:
+        paths = [checkpoint] if checkpoint is not None else _shipped("abpn")
+        self._choices = tuple(_Trained("abpn", path) for path in paths)
+        self.trained = self._choices[0]
+        self.allow_registration = allow_registration
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators whose maps it takes."""
+        own = [trained.card.degradation or "" for trained in self._choices]
+        also = ["node"] if self.allow_registration in own and "node" not in own else []
+        return (*own, *also)
+
+    @classmethod
+    def from_checkpoint(cls, name: str, path: Path) -> Self:
+        """Return the method called `name` with other weights."""
+        method = cls(path)
+        method.name = name
+        method.title = f"{cls.title}; checkpoint {method.trained.path.name}"
+        return method
+
+    def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
+        """Return the frames of `coarse` on the grid of `target`.
+
+        Raises
+        ------
+        InputError
+            If the times differ, or the operator of `coarse` is absent, is not the one that the
+            network was trained with, or does not give the coordinates of the frames.
+        """
+        require_same_times(coarse.field, target)
+        trained = self.trained_for(coarse.degradation)
+        operator = degradation(trained.card.degradation or "")
+        self._tell_stamp(coarse.field)
+        start = BackProjection()(coarse, target).values
+        canvas = _Canvas.of(coarse, target)
+        below = start if operator == coarse.degradation else canvas.enlarged(coarse, operator)
+        result = start.copy()
+        for index, frame in enumerate(coarse.field.values):
+            seen = canvas.spread(below[index]) if below is start else below[index]
+            if np.isfinite(frame).any():
+                made = _enlarged(trained, frame, seen, canvas.cyclic)
+                canvas.place(made, result[index])
+        result[np.isnan(start)] = np.nan
+        return target.field(result)
+
+    def trained_for(self, made_by: Degradation | None) -> _Trained:
+        """Return the network that suits maps of `made_by`.
+
+        Raises
+        ------
+        InputError
+            If none does; the message names the operators.
+        """
+        if made_by is None:
+            raise InputError(
+                "the coarse field names no degradation operator, so its registration is unknown",
+                hint="give the operator that made it: imresize, mean or node",
+            )
+        by_operator = {one.card.degradation or "": one for one in reversed(self._choices)}
+        wanted = made_by.name
+        if wanted == "node" and self.allow_registration is not None:
+            wanted = self.allow_registration
+        if wanted not in by_operator:
+            raise InputError(
+                f"{self.name} was trained on maps that {' or '.join(map(repr, by_operator))} made,"
+                f" but these are of {made_by.name!r}",
+                path=self.trained.path,
+                hint=f"use a checkpoint trained with {made_by.name!r}, or another spatial method",
+            )
+        return by_operator[wanted]
+
+
+def _enlarged(trained: _Trained, frame: _Maps, start: _Maps, cyclic: bool) -> _Maps:
+    import torch
+
+    digest = hashlib.blake2b(frame.tobytes() + start.tobytes(), digest_size=16).digest()
+    if digest not in trained.recent:
+        given = trained.module.settings.start == "given"
+        with torch.inference_mode():
+            made = trained.module(
+                trained.tensor(_filled(frame, frame)),
+                trained.tensor(_filled(start, start)) if given else None,
+                cyclic=cyclic,
+            )  # (1, 1, 3h, 3w)
+            trained.recent[digest] = trained.maps(made)[0, 0]
+        if len(trained.recent) > _RECENT:
+            trained.recent.popitem(last=False)
+    return trained.recent[digest]
+
+
+def _shipped(network: str) -> list[Path]:
+    """Return the weights of a network that come with the package; its usual place if none do."""
+    usual = SHIPPED / network
+    others = sorted(card.with_suffix("") for card in SHIPPED.glob(f"{network}-*.json"))
+    return [usual, *others] if usual.with_suffix(".json").exists() or not others else others
+
+
+class _Canvas:
+    """The three by three fine nodes about each coarse one, against the grid that is asked for.
+
+    Row k of the canvas is row k + `row` of the grid, and the same for columns; either may reach
+    beyond the other. With half-pixel operators both agree, but for a row at the south pole. With
+    ``node`` the outermost coarse nodes lie on the edge of the grid, so that the canvas is one
+    step larger all round, and turned by one column where longitude is cyclic.
+    """
+
+    def __init__(self, row: int, column: int, shape: tuple[int, int], *, cyclic: bool) -> None:
+        self.row, self.column, self.shape, self.cyclic = row, column, shape, cyclic
+
+    @classmethod
+    def of(cls, coarse: Coarse, target: Target) -> Self:
+        """Return the canvas of a coarse field, whose operator must be known."""
+        if coarse.degradation is None:
+            raise InputError("the coarse field names no degradation operator")
+        rows, columns = coarse.degradation.positions(
+            coarse.field, target.latitude, target.longitude
+        )
+        _, height, width = coarse.field.shape
+        return cls(
+            _first_node(rows),
+            _first_node(columns),
+            (FACTOR * height, FACTOR * width),
+            cyclic=spans_globe(target.longitude),
+        )
+
+    def spread(self, fine: _Maps) -> _Maps:
+        """Return a map of the grid on the canvas; beyond the grid its edge is repeated."""
+        rows = np.clip(np.arange(self.shape[0]) + self.row, 0, fine.shape[0] - 1)
+        spread: _Maps = fine[np.ix_(rows, self._columns(fine.shape[1]))]
+        return spread
+
+    def place(self, made: _Maps, fine: _Maps) -> None:
+        """Put what was made on the canvas onto the grid, where they overlap."""
+        rows = np.arange(self.shape[0]) + self.row
+        columns = np.arange(self.shape[1]) + self.column
+        down = (rows >= 0) & (rows < fine.shape[0])
+        across = np.full(len(columns), fill_value=True)
+        if self.cyclic:
+            columns = columns % fine.shape[1]
+        else:
+            across = (columns >= 0) & (columns < fine.shape[1])
+        fine[np.ix_(rows[down], columns[across])] = made[np.ix_(down, across)]
+
+    def enlarged(self, coarse: Coarse, operator: Degradation) -> _Maps:
+        """Return bicubic with ten back-projections of another operator, on the canvas."""
+        coordinates = []
+        for name in ("latitude", "longitude"):
+            nodes = coarse.field[name].values
+            step = (nodes[-1] - nodes[0]) / (len(nodes) - 1) / FACTOR
+            thirds = step * (np.arange(FACTOR) - FACTOR // 2)
+            coordinates.append((nodes[:, np.newaxis] + thirds).ravel())
+        lattice = Target.like(coarse.field).on(*coordinates)
+        method = _Frames()
+        matrices = enlarger(Coarse(coarse.field, operator), lattice, method.kernel)
+        return np.stack([method.frame(one, matrices) for one in coarse.field.values])
+
+    def _columns(self, count: int) -> npt.NDArray[np.intp]:
+        columns = np.arange(self.shape[1]) + self.column
+        return columns % count if self.cyclic else np.clip(columns, 0, count - 1)
+
+
+class _Frames(BackProjection):
+    """Back-projection of bare frames: a canvas reaches beyond the poles, which no Field does."""
+
+    def frame(self, frame: FloatArray, matrices: Any) -> _Maps:
+        return self._enlarged(frame, matrices).astype(np.float32)
+
+
+def _first_node(positions: FloatArray) -> int:
+    """Return the fine node that the three about the first coarse one begin with."""
+    return int(np.rint(-FACTOR * positions[0])) - FACTOR // 2
+
+
+def _filled(maps: _Maps, other: _Maps) -> _Maps:
+    """Return maps without NaN: the value of `other`, else the nearest, else 0."""
+    result = np.where(np.isfinite(maps), maps, other)
+    missing = ~np.isfinite(result)
+    if not missing.any():
+        return result
+    if missing.all():
+        return np.zeros_like(result)
+    nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    filled: _Maps = result[tuple(nearest)]
+    return filled
+
+
+def _clear_of_gaps(
+    interval: Interval, flows: tuple[FloatArray, FloatArray], t: float
+) -> npt.NDArray[np.bool_]:
+    """Return where no NaN of either map is touched along the given flows."""
+    to_first, to_last = intermediate_flows(*flows, t)
+    cyclic = interval.cyclic
+    sampled = warp(interval.first, to_first, cyclic=cyclic)
+    clear: npt.NDArray[np.bool_] = np.isfinite(
+        sampled + warp(interval.last, to_last, cyclic=cyclic)
+    )
+    return clear
+
+
+def _require_torch() -> None:
+    missing = [one for one in ("torch", "safetensors") if importlib.util.find_spec(one) is None]
+    if missing:
+        raise InputError(
+            f"the networks need {' and '.join(missing)}, which is not installed", hint=INSTALL
+        )
