@@ -23,11 +23,12 @@ from deepcams_eval.evidence.added_value import (
 from deepcams_eval.evidence.assessment import Average, Choices, assess
 from deepcams_eval.evidence.sensitivity import sensitivity
 from deepcams_eval.pair.colocate import Colocation, Compute, colocate
+from deepcams_eval.pair.derived import open_products
 from deepcams_eval.pair.qc import QcSettings, apply_rules
 from deepcams_eval.pair.samples import Sample
 from deepcams_eval.pair.selection import select, shift_times, years_of
 from deepcams_eval.read.openaq import read_observations
-from deepcams_eval.read.product import ProductSpec, open_products
+from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.score.tables import ScoreTables, baseline_of
 
