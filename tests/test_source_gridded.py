@@ -678,7 +678,7 @@ class TestRegistry:
         )
         truth = make_truth(np.random.default_rng(3), hours=3, stamp="point")
         path = write_cf(tmp_path / "a.nc", truth, name="haze", attributes={}, title="a toy")
-        with pytest.raises(InputError, match="no array that is known as PM2.5"):
+        with pytest.raises(InputError, match="no array that is known as PM2"):
             open_text(path)
         monkeypatch.setattr(registry, "SOURCES", [toy, *registry.SOURCES])
         for text in (str(path), f"{path},kind=toy"):
