@@ -376,8 +376,8 @@ def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
     records = pd.DataFrame({"monitor": monitor, "interval": interval, "value": rows.value[row]})
     latest = records.drop_duplicates(["monitor", "interval"], keep="last")
     measured = latest[_plausible(latest["value"].to_numpy(), settings)]
-    series = {
-        int(key): (one["interval"].to_numpy(), one["value"].to_numpy())
+    series: dict[Any, tuple[IntArray, FloatArray]] = {
+        key: (one["interval"].to_numpy(), one["value"].to_numpy())
         for key, one in measured.groupby("monitor")
     }
     station = rows.stations["station_id"].to_numpy()
@@ -394,7 +394,7 @@ def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
         pair
         for here, there in neighbours.tolist()
         for pair in product(at.get(here, ()), at.get(there, ()))
-        if _are_equal(*(series[ranked[rank]] for rank in pair), settings)
+        if _are_equal(series[ranked[pair[0]]], series[ranked[pair[1]]], settings)
     ]
     if links:
         edges = coo_array((np.ones(len(links)), np.transpose(links)), shape=(len(ranked),) * 2)
