@@ -1,4 +1,4 @@
-"""What a fine product is measured against: its parent, and what interpolation makes of it."""
+"""What a fine product is compared with: its parent, and what interpolation makes of it."""
 
 from __future__ import annotations
 
