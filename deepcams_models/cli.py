@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
+from deepcams_eval.api import lies_in_demo
 from deepcams_eval.cli.running import STATED_ERROR, make_app, parse_numbers, progress_bar, run_app
 from deepcams_eval.errors import InputError
-from deepcams_eval.inputs import lies_in_demo
 from deepcams_eval.read.product import ProductSpec
 from deepcams_models.methods import INSTALL
 from deepcams_models.produce import Produced, ProduceSettings

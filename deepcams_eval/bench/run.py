@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,28 +29,13 @@ from deepcams_eval.downscale.degrade import degradation, require_even_grid
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.options import CheckpointSpec, PredictionSpec
 from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import published
 from deepcams_eval.score.intervals import MIN_STATIONS
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class PredictionSpec:
-    """Files of somebody else's model, and the task in whose table they stand."""
-
-    product: ProductSpec
-    task: Task
-
-
-@dataclass(frozen=True)
-class CheckpointSpec:
-    """A trained network, and what to call it."""
-
-    name: str
-    path: Path
 
 
 @dataclass(frozen=True)

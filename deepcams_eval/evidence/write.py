@@ -49,7 +49,7 @@ def write_report(
     ValueError
         If `content.rows` selects another number of pairs than `content.scores` says.
     """
-    sections = [_MAKERS[one.name](one, content) for one in content.evidence]
+    sections = [_MAKERS[one.name](one, content) for one in content.answers]
     total = figures.count_figures(content) + sum(len(one.drawings) for one in sections) + 2
     tell = progress or (lambda _done, _total: None)
     (folder / "tables").mkdir(exist_ok=True)
