@@ -25,7 +25,8 @@ from obstore.store import S3Store
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.outcome import Missing
 from deepcams_eval.fetch.transfer import Patience
-from deepcams_eval.read.openaq_files import TextFile, decode, reason_of
+from deepcams_eval.read.files import reason_of
+from deepcams_eval.read.openaq_text import TextFile, decode
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
