@@ -7,19 +7,15 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-import pandas as pd
-
 from deepcams_eval import demo
-from deepcams_eval.bench import files as simulation_files
-from deepcams_eval.bench.parts import Parts
-from deepcams_eval.bench.run import SimulationResult, SimulationSettings, simulate
-from deepcams_eval.core.folder import write_whole
-from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.run import SimulationRun, SimulationSettings, simulate
+from deepcams_eval.errors import InputError
 from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import (
     FilePath,
@@ -31,9 +27,6 @@ from deepcams_eval.options import (
 )
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.read.product import ProductSpec
-from deepcams_eval.report import wording
-from deepcams_eval.report.content import SYNTHETIC
-from deepcams_eval.report.plots import HEADLINE, MARK, as_html
 from deepcams_eval.validation import insitu as validate
 
 P = ParamSpec("P")
@@ -176,7 +169,7 @@ def simulation(options: SimulationOptions, command: str) -> SimulationRun:
     ['dis', 'linear', 'nearest']
     """
     with tempfile.TemporaryDirectory(prefix="deepcams-") as folder:
-        return run_simulation(options, command, Parts(Path(folder) / "months"))
+        return run_simulation(options, command, MonthStore(Path(folder) / "months"))
 
 
 def run_insitu(options: InsituOptions, command: str) -> InsituRun:
@@ -190,9 +183,9 @@ def run_insitu(options: InsituOptions, command: str) -> InsituRun:
 
 
 def run_simulation(
-    options: SimulationOptions, command: str, parts: Parts, *, resume: bool = False
+    options: SimulationOptions, command: str, store: MonthStore, *, resume: bool = False
 ) -> SimulationRun:
-    """Run the simulation that the options name, and keep its months in `parts` on the way."""
+    """Run the simulation that the options name, and keep its months in `store` on the way."""
     clock = time.perf_counter()
     if options.truth is not None and options.train_years is None:
         options = replace(options, train_years=())
@@ -212,10 +205,16 @@ def run_simulation(
         strict=options.strict,
         workers=options.workers,
     )
-    result = simulate(
-        settings, parts, resume=resume, compute=options.compute, progress=options.progress
+    return simulate(
+        settings,
+        store,
+        resume=resume,
+        compute=options.compute,
+        progress=options.progress,
+        synthetic=lies_in_demo(Path(truth.path)),
+        command=command,
+        clock_start=clock,
     )
-    return SimulationRun(result, settings, lies_in_demo(Path(truth.path)), command, clock)
 
 
 def _located(options: InsituOptions) -> InsituOptions:
@@ -272,160 +271,3 @@ def lies_in_demo(path: Path) -> bool:
     """Return whether a path lies in a synthetic archive."""
     absolute = path.absolute()
     return any(demo.is_demo(folder) for folder in (absolute, *absolute.parents))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SimulationRun:
-    """A simulation: its tables as data frames, its files.
-
-    Attributes
-    ----------
-    result : SimulationResult
-        Everything that was found.
-    settings : SimulationSettings
-        What was asked.
-    synthetic : bool
-        Whether the truth is made up.
-    command : str
-        The call, as ``run.json`` says it.
-    clock_start : float
-        `time.perf_counter` at the beginning.
-    """
-
-    result: SimulationResult
-    settings: SimulationSettings
-    synthetic: bool
-    command: str = field(default="deepcams_eval.simulation")
-    clock_start: float = 0.0
-
-    @property
-    def samples(self) -> pd.DataFrame:
-        """The rows of ``samples.parquet``: one a method × hour × weights."""
-        return self.result.samples
-
-    @property
-    def temporal(self) -> pd.DataFrame:
-        """The rows of ``temporal.csv``: twelve months and the average; NaN where absent."""
-        return self._months("temporal")
-
-    @property
-    def spatial(self) -> pd.DataFrame:
-        """The rows of ``spatial.csv``."""
-        return self._months("spatial")
-
-    @property
-    def joint(self) -> pd.DataFrame:
-        """The rows of ``joint.csv``."""
-        return self._months("joint")
-
-    @property
-    def summary(self) -> pd.DataFrame:
-        """The rows of ``summary.csv``: each method over the year."""
-        return self.result.summary
-
-    @property
-    def skill(self) -> pd.DataFrame:
-        """The rows of ``skill.csv``: against each baseline, with paired intervals."""
-        return self.result.skill
-
-    @property
-    def spectra(self) -> pd.DataFrame:
-        """The rows of ``spectra.csv``."""
-        return self.result.spectra
-
-    @property
-    def counts(self) -> pd.DataFrame:
-        """The rows of ``counts.csv``: hours expected and scored."""
-        return self.result.counts
-
-    @property
-    def notes(self) -> list[str]:
-        """What was assumed, left out or absent, one sentence each."""
-        return list(self.result.notes)
-
-    def save(self, folder: Path | str, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Write what ``deepcams-bench simulation`` writes.
-
-        Parameters
-        ----------
-        folder : path
-            A new one, or that of an earlier report, which is replaced.
-        progress : callable, optional
-            Called with the figures done and the figures in all.
-
-        Returns
-        -------
-        Path
-            The page.
-
-        Raises
-        ------
-        InputError
-            If the folder holds anything but an earlier report, or cannot be made.
-
-        Examples
-        --------
-        >>> import deepcams_eval as dc
-        >>> result = dc.simulation(2020, data="demo", task="temporal", methods="linear")
-        >>> result.save("out/simulation").name
-        'report.html'
-        """
-        return write_whole(
-            Path(folder),
-            lambda work: simulation_files.write_files(
-                work,
-                self.result,
-                self.settings,
-                command=self.command,
-                clock_start=self.clock_start,
-                synthetic=self.synthetic,
-                progress=progress,
-            ),
-        )
-
-    def __repr__(self) -> str:
-        methods = "; ".join(
-            f"{task}: {', '.join(names)}" for task, names in self.result.methods.items()
-        )
-        mark = f"; {SYNTHETIC}" if self.synthetic else ""
-        return f"<SimulationRun of {self.settings.year}, {methods}{mark}>"
-
-    def _repr_html_(self) -> str:
-        table = self.summary
-        chosen = (table["weights"] == self.settings.weights) & (table["aggregate"] == "months")
-        columns = ["task", "method", "hours", "n_samples", *HEADLINE]
-        shown = table.loc[chosen, columns].round({key: wording.DECIMALS[key] for key in HEADLINE})
-        caption = f"Mean of the months of {self.settings.year}; RMSE and MAE in {wording.UNIT}"
-        return as_html(shown, caption, self.notes, synthetic=self.synthetic)
-
-    def _months(self, task: str) -> pd.DataFrame:
-        tables: Mapping[str, pd.DataFrame] = self.result.months
-        if task not in tables:
-            raise NoDataError(
-                f"the {task} task was not scored", hint=f"there is {', '.join(tables)}"
-            )
-        return tables[task]
-
-    def lines(self) -> list[str]:
-        """Return what is printed when a run is done: the averages of each table, then the notes."""
-        lines = [MARK] if self.synthetic else []
-        table = self.summary
-        shown = table[
-            (table["weights"] == self.settings.weights) & (table["aggregate"] == "months")
-        ]
-        for task, rows in shown.groupby("task", sort=False):
-            whole = rows[rows["hours"] == "all"] if task == "joint" else rows
-            lines.append(f"{task}: mean of {self._months_scored(str(task))} months, ug m-3")
-            width = max(len(name) for name in whole["method"])
-            lines += [
-                f"  {row['method']:<{width}}  n = {row['n_samples']:,}  R = {row['r']:.4f}  "
-                f"RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f}"
-                for row in whole.to_dict("records")
-            ]
-        return [*lines, *(f"note: {note}" for note in self.notes)]
-
-    def _months_scored(self, task: str) -> int:
-        table = self._months(task)
-        if "hours" in table:
-            table = table[table["hours"] == "all"]
-        return int((table.loc[table["month"] != "average", "n"] > 0).sum())

@@ -14,8 +14,8 @@ import pandas as pd
 from deepcams_eval.core.observations import make_stations
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import InputError
-from deepcams_eval.evidence.added_value import Grid
 from deepcams_eval.evidence.assessment import assess
+from deepcams_eval.evidence.references import Grid
 from deepcams_eval.evidence.run import PAIRS_FILE, STATIONS_FILE, InsituRun, scoring
 from deepcams_eval.options import SCORING, InsituOptions
 from deepcams_eval.read.stations import read_stations

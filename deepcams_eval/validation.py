@@ -13,21 +13,20 @@ import pandas as pd
 from deepcams_eval.core import provenance
 from deepcams_eval.core.field import Product
 from deepcams_eval.core.observations import Observations
-from deepcams_eval.evidence.added_value import (
+from deepcams_eval.evidence.assessment import assess
+from deepcams_eval.evidence.references import (
     ReferenceSet,
     grids_of,
     make_references,
     without_references,
 )
-from deepcams_eval.evidence.assessment import assess
 from deepcams_eval.evidence.run import InsituRun
-from deepcams_eval.evidence.sensitivity import sensitivity
 from deepcams_eval.options import InsituOptions, Progress
 from deepcams_eval.pair.colocate import Colocation, colocate
+from deepcams_eval.pair.derived import open_products
 from deepcams_eval.pair.qc import apply_rules
 from deepcams_eval.pair.selection import select, shift_times, years_of
 from deepcams_eval.read.openaq import read_observations
-from deepcams_eval.read.product import open_products
 from deepcams_eval.score.tables import baseline_of
 
 
@@ -85,12 +84,9 @@ def insitu(
         references=references.columns,
         grids=grids_of(products),
         restricted=options.restricted,
+        observations=flagged if options.sensitivity else None,
+        products=products,
     )
-    if options.sensitivity:
-        moved = sensitivity(
-            flagged, products, colocation.pairs, years, baseline=baseline, compute=compute
-        )
-        run = replace(run, answers=(*run.answers, moved))
     notes = [*references.notes, *run.notes, *_notes(run, flagged, products, colocation)]
     described = {
         "seed": options.seed,

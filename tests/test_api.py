@@ -17,14 +17,15 @@ import xarray as xr
 
 import deepcams_eval as dc
 from deepcams_eval import api
+from deepcams_eval.bench import run as bench_run
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.evidence import run as of_run
 from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import InsituOptions, SimulationOptions
 from deepcams_eval.read.product import ProductSpec, open_product
-from deepcams_eval.report import plots
-from deepcams_eval.report.plots import InsituPlots
+from deepcams_eval.report import notebook
+from deepcams_eval.report.notebook import InsituPlots
 from tests.test_cli_openaq import write_cams, write_stations
 
 LIKE_MODULES = """
@@ -300,7 +301,9 @@ class TestInputs:
         assert not api.lies_in_demo(tmp_path)
 
 
-@pytest.mark.parametrize("module", [dc, api, of_run, plots], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "module", [dc, api, of_run, bench_run, notebook], ids=lambda one: one.__name__
+)
 def test_every_example_in_the_documents_runs(
     module: ModuleType, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,8 +319,9 @@ def test_every_example_in_the_documents_runs(
     shown = {one.name.removeprefix(f"{module.__name__}.") for one in found}
     expected = {
         dc: {"deepcams_eval"},
-        api: {"insitu", "simulation", "SimulationRun.save"},
+        api: {"insitu", "simulation"},
+        bench_run: {"SimulationRun.save"},
         of_run: {"InsituRun.save"},
-        plots: {"InsituPlots"},
+        notebook: {"InsituPlots"},
     }
     assert shown == expected[module]

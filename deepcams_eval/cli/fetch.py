@@ -32,16 +32,17 @@ from deepcams_eval.cli.running import (
     progress_bar,
 )
 from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.local import Outcome, find_openaq_key
 from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
+    from deepcams_eval.fetch.http import Transfer
     from deepcams_eval.fetch.openaq import Estimate
     from deepcams_eval.fetch.openaq_catalogue import Catalogue
-    from deepcams_eval.fetch.outcome import Outcome
-    from deepcams_eval.fetch.transfer import Transfer
+
+API_VARIABLE, ARCHIVE_VARIABLE = "DEEPCAMS_OPENAQ_API", "DEEPCAMS_OPENAQ_ARCHIVE"
 
 _SHOWN = 20
-API_VARIABLE, ARCHIVE_VARIABLE = "DEEPCAMS_OPENAQ_API", "DEEPCAMS_OPENAQ_ARCHIVE"
 _ASK_ABOVE_OBJECTS, _ASK_ABOVE_BYTES = 100_000, 10_000_000_000
 
 Years = Annotated[str, typer.Option(help="Years, such as 2017-2019 or 2017,2019.")]
@@ -94,10 +95,9 @@ def openaq(
     Example: `deepcams-eval fetch openaq --years 2017-2019 --countries BE,NL --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.openaq import Services
-        from deepcams_eval.fetch.openaq import fetch_openaq as fetch
+        from deepcams_eval.fetch.openaq import Services, fetch_openaq
         from deepcams_eval.fetch.openaq_archive import ARCHIVE, Archive
-        from deepcams_eval.fetch.openaq_catalogue import API, Wanted, find_key, find_stations
+        from deepcams_eval.fetch.openaq_catalogue import API, Wanted, find_stations
         from deepcams_eval.fetch.openaq_compact import check_table
     wanted = Wanted(
         years=parse_numbers(years, "--years", 2013, 2200),
@@ -106,7 +106,7 @@ def openaq(
         reference_only=reference_only,
     )
     folder = data_folder(data)
-    key = find_key(key_file)
+    key = find_openaq_key(key_file)
     api = os.environ.get(API_VARIABLE) or API
     archive = Archive(os.environ.get(ARCHIVE_VARIABLE) or ARCHIVE, check=check_table)
     began = time.monotonic()
@@ -127,7 +127,7 @@ def openaq(
 
     try:
         with bars:
-            outcome = fetch(
+            outcome = fetch_openaq(
                 wanted,
                 folder,
                 Services(lambda wanted: find_stations(wanted, key, api=api), archive),
@@ -168,8 +168,7 @@ def cams(
     Example: `deepcams-eval fetch cams --years 2017-2019 --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.cams import fetch_cams
-        from deepcams_eval.fetch.cams_plan import CamsSettings, plan_cams
+        from deepcams_eval.fetch.cams import CamsSettings, fetch_cams, plan_cams
     settings = CamsSettings(
         folder=data_folder(data) / "cams",
         years=parse_numbers(years, "--years", 2003, 2200),
@@ -209,11 +208,11 @@ def geoscf(
     Example: `deepcams-eval fetch geoscf --years 2018-2020 --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.geoscf import fetch_geoscf
-        from deepcams_eval.fetch.geoscf_plan import (
+        from deepcams_eval.fetch.geoscf import (
             COLLECTIONS,
             GeoscfSettings,
             endpoints,
+            fetch_geoscf,
             file_name,
             plan_geoscf,
         )
@@ -275,7 +274,7 @@ def deepcams(
 
 @contextmanager
 def optional_packages() -> Iterator[None]:
-    """State which package a fetch lacks, and how it is had.
+    """State which package is missing for a fetch, and how it is had.
 
     Raises
     ------
@@ -317,7 +316,7 @@ def _watched(
     source: str,
 ) -> Iterator[tuple[Transfer, Callable[[str], None], Callable[[int, int], None]]]:
     """Give a transfer, and what takes its news: lines and a bar on stderr."""
-    from deepcams_eval.fetch.transfer import Transfer
+    from deepcams_eval.fetch.http import Transfer
 
     console = Console(stderr=True)
     columns = (
@@ -366,14 +365,6 @@ def _print_plan(
     )
 
 
-def _months(text: str | None) -> tuple[int, ...]:
-    return tuple(range(1, 13)) if text is None else parse_numbers(text, "--months", 1, 12)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
 def _countries(text: str | None) -> tuple[str, ...]:
     codes = [] if text is None else [part.strip().upper() for part in text.split(",")]
     bad = [code for code in codes if len(code) != 2 or not code.isascii() or not code.isalpha()]
@@ -401,3 +392,11 @@ def _confirmed(estimate: Estimate) -> bool:
     if not sys.stdin.isatty():
         raise InputError("nobody is there to confirm so large a fetch", hint="add --yes")
     return typer.confirm("fetch them?")
+
+
+def _months(text: str | None) -> tuple[int, ...]:
+    return tuple(range(1, 13)) if text is None else parse_numbers(text, "--months", 1, 12)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

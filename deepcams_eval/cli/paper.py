@@ -55,7 +55,7 @@ def make_paper(
         raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
     target = new_folder(out, "paper")
     from deepcams_eval.api import data_folder, lies_in_demo, usual_folder
-    from deepcams_eval.bench.parts import Parts
+    from deepcams_eval.bench.checkpoints import MonthStore
     from deepcams_eval.paper.files import write_files
     from deepcams_eval.paper.run import paper
     from deepcams_eval.read.layout import find_data
@@ -65,13 +65,13 @@ def make_paper(
         if data is None:
             raise InputError(_NO_DATA)
         root = data_folder(data, progress)
-        parts = Parts.beside(target)
-        with kept_for_later(parts, named=out is not None):
+        store = MonthStore.beside(target)
+        with kept_for_later(store, named=out is not None):
             with dask_compute(workers, scheduler) as compute:
                 result = paper(
                     options,
                     find_data(root),
-                    parts,
+                    store,
                     resume=resume,
                     compute=compute,
                     progress=progress,
@@ -88,13 +88,13 @@ def make_paper(
                     progress=progress,
                 ),
             )
-        parts.discard()
+        store.discard()
     tell(summary(target, result, lies_in_demo(root)), page)
 
 
 def summary(target: Path, result: PaperResult, synthetic: bool) -> list[str]:
     """Return what is printed when all is done: the tables and figures, then the notes."""
-    from deepcams_eval.report.plots import MARK
+    from deepcams_eval.report.notebook import MARK
 
     lines = [MARK] if synthetic else []
     for folder in ("tables", "figures"):

@@ -33,7 +33,7 @@ from deepcams_eval.options import Box, Compute, Option, box, numbers, options_of
 from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
-    from deepcams_eval.bench.parts import Parts
+    from deepcams_eval.bench.checkpoints import MonthStore
 
 STATED_ERROR, INTERRUPTED = 1, 130
 
@@ -238,14 +238,14 @@ def tell(lines: Iterable[str], page: Path) -> None:
 
 
 @contextmanager
-def kept_for_later(parts: Parts, *, named: bool) -> Iterator[None]:
+def kept_for_later(store: MonthStore, *, named: bool) -> Iterator[None]:
     """Keep the months of a run that breaks off if its report has a name to be resumed under."""
     try:
         yield
     except BaseException as error:
         if not named:
-            parts.discard()
-        elif isinstance(error, KeyboardInterrupt) and parts.any():
+            store.discard()
+        elif isinstance(error, KeyboardInterrupt) and store.any():
             typer.echo("the months that are done are kept: add --resume to go on", err=True)
         raise
 

@@ -28,7 +28,7 @@ def simulation(
     *,
     asked: dict[str, Any],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run; needs --out.")
+        bool, typer.Option("--resume", help="Resume an interrupted run; needs --out.")
     ] = False,
     workers: Workers = 1,
     scheduler: Scheduler = None,
@@ -43,20 +43,20 @@ def simulation(
         raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
     target = new_folder(out, "simulation")
     from deepcams_eval.api import run_simulation
-    from deepcams_eval.bench.parts import Parts
+    from deepcams_eval.bench.checkpoints import MonthStore
 
-    parts = Parts.beside(target)
+    store = MonthStore.beside(target)
     with progress_bar() as progress:
         with (
-            kept_for_later(parts, named=out is not None),
+            kept_for_later(store, named=out is not None),
             dask_compute(workers, scheduler) as compute,
         ):
             run = run_simulation(
                 replace(options, compute=compute, progress=progress),
                 command_line("deepcams-bench"),
-                parts,
+                store,
                 resume=resume,
             )
             page = run.save(target, lambda done, of: progress("report", done, of))
-        parts.remove()
+        store.remove()
     tell(run.lines(), page)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.field import Product
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.added_value import Grid, added_value
 from deepcams_eval.evidence.lags import lag_notes, lag_table
-from deepcams_eval.evidence.quality import quality
+from deepcams_eval.evidence.questions import Given, answers
+from deepcams_eval.evidence.references import Grid
 from deepcams_eval.evidence.run import InsituRun
-from deepcams_eval.evidence.uncertainty import uncertainty
 from deepcams_eval.options import Average, InsituOptions
 from deepcams_eval.pair.averages import COMPLETE, average_pairs
 from deepcams_eval.pair.samples import sample_rows
-from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.score.strata import HOURS, MONTHS, STRATA, Stratum
-from deepcams_eval.score.tables import ScoreTables, score_pairs, station_table
+from deepcams_eval.score.tables import score_pairs, station_table
 
 # What a mean holds all of, it belongs to none of: its start alone would name one.
 _WITHOUT: Mapping[Average, tuple[Stratum, ...]] = {
@@ -40,6 +40,8 @@ def assess(
     references: Mapping[str, str],
     grids: Mapping[str, Grid],
     restricted: bool = False,
+    observations: Observations | None = None,
+    products: Sequence[Product] = (),
 ) -> InsituRun:
     """Score hourly pairs, or their means, and gather the evidence.
 
@@ -62,6 +64,9 @@ def assess(
     restricted : bool
         Whether months or stations were left out on purpose; then nothing is said on whether
         published scores agree.
+    observations, products
+        As in `deepcams_eval.evidence.questions.Given`; with observations all is scored again under
+        other options.
 
     Returns
     -------
@@ -89,6 +94,24 @@ def assess(
         rng=np.random.default_rng(options.seed),
         resamples=options.resamples,
     )
+    hourly = options.average == "hour"
+    shown = tables.scores[tables.scores["sample"] == options.sample]
+    given = Given(
+        pairs=pairs,
+        rows=(tables.rows if hourly else sample_rows(pairs, years_with_data))[options.sample],
+        years=years_with_data,
+        baseline=baseline,
+        # What was published are scores of hours.
+        scores=shown if hourly else shown.iloc[:0],
+        references=references,
+        grids=grids if options.added_value else {},
+        observations=observations,
+        products=products,
+        compute=options.compute,
+        seed=options.seed,
+        resamples=options.resamples,
+        restricted=restricted,
+    )
     return InsituRun(
         options=options,
         scores=tables.scores,
@@ -104,16 +127,7 @@ def assess(
         sample=options.sample,
         baseline=baseline,
         synthetic=False,
-        answers=_evidence(
-            pairs,
-            tables,
-            options,
-            baseline,
-            years_with_data,
-            references,
-            grids,
-            restricted=restricted,
-        ),
+        answers=answers(given),
         hourly=pairs,
         years_with_data=years_with_data,
         references=references,
@@ -140,37 +154,3 @@ def _averaged(
         "evidence are those of hours."
     )
     return made.pairs, [note]
-
-
-def _evidence(
-    pairs: Pairs,
-    tables: ScoreTables,
-    options: InsituOptions,
-    baseline: str,
-    years: Mapping[str, tuple[int, ...]],
-    references: Mapping[str, str],
-    grids: Mapping[str, Grid],
-    *,
-    restricted: bool,
-) -> tuple[Evidence, ...]:
-    bootstrap = {"seed": options.seed, "resamples": options.resamples}
-    found: list[Evidence] = []
-    if options.added_value and grids:
-        value = added_value(pairs, parent=baseline, references=references, grids=grids, **bootstrap)
-        found += [] if value is None else [value]
-    hourly = options.average == "hour"
-    rows = tables.rows if hourly else sample_rows(pairs, years)
-    shown = tables.scores[tables.scores["sample"] == options.sample]
-    return (
-        *found,
-        uncertainty(
-            pairs,
-            rows[options.sample],
-            # What was published are scores of hours.
-            shown if hourly else shown.iloc[:0],
-            baseline=baseline,
-            restricted=restricted,
-            **bootstrap,
-        ),
-        quality(pairs, rows[options.sample], years, **bootstrap),
-    )

@@ -15,15 +15,15 @@ from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run, write_whole
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.added_value import Grid
+from deepcams_eval.evidence.references import Grid
 from deepcams_eval.evidence.write import write_report
 from deepcams_eval.options import SCORING, InsituOptions
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
-from deepcams_eval.report.plots import HEADLINE, MARK, InsituPlots, as_html
+from deepcams_eval.report.notebook import HEADLINE, MARK, InsituPlots, as_html
 
 PAIRS_FILE, STATIONS_FILE = "pairs.parquet", "stations.parquet"
-_PRINTED_VERDICTS = ("kept hours", "all hours")
+_PRINTED_VERDICTS = ("analysis hours", "all hours")
 """The others stand on the page and in verdicts.csv."""
 
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of a run: its figures by name, and a table in the place of its words."""
+"""How a result shows itself in a notebook: figures by name, and a table with its notes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _first(drawn: Iterable[Drawing], kind: str) -> Figure:
 
 
 def as_html(table: pd.DataFrame, caption: str, notes: Sequence[str], *, synthetic: bool) -> str:
-    """Return a table with its caption, the mark of made-up data and the notes, for a notebook."""
+    """Return a table with its caption, the notes folded away behind it."""
     parts = [f"<p><strong>{MARK}.</strong></p>"] if synthetic else []
     parts.append(f"<p>{html.escape(caption)}</p>{table.to_html(index=False, border=0)}")
     if notes:
