@@ -590,7 +590,7 @@ class Enlargements:
 
     def _make(self, index: int) -> tuple[Map, Map, Map]:
         grid, target = self._grid, self.truth.target(index)
-        values = grid.degrade(self.truth.values[index : index + 1])
+        values = grid.each(self.truth.values[index : index + 1])
         field = Target(target.time, grid.latitude, grid.longitude, "point").field(values)
         start, plain = (
             self.on_blocks(method(Coarse(field, self.operator), target).values[0])

@@ -22,10 +22,11 @@ from deepcams_eval.core.field import FloatArray, spans_globe, stamp_of
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.downscale import registry
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, degradation
+from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.downscale.spatial import BackProjection, enlarger, require_same_times
-from deepcams_eval.downscale.temporal import Interval, IntervalMethod, linear
+from deepcams_eval.downscale.temporal import Interval, IntervalMethod
 from deepcams_eval.errors import DeepcamsWarning, InputError
 
 if TYPE_CHECKING:

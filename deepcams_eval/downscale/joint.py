@@ -98,9 +98,9 @@ class Composed:
             index, _ = Coarse(frames).between(target.time[between])
             for before in np.unique(index):
                 chosen = between[index == before]
-                around = _neighbourhood(stamps, int(before), self.halo)
+                around = frames_around(stamps, int(before), self.halo)
                 interval = Coarse(frames.isel(time=around))
-                result[chosen] = self.temporal(interval, _at(target, chosen)).values
+                result[chosen] = self.temporal(interval, target.at(chosen)).values
         return target.field(result)
 
     def _fit(self, training: Training) -> None:
@@ -110,8 +110,18 @@ class Composed:
                 fit(training)
 
 
-def _neighbourhood(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
-    """Return the frames of an interval and up to `halo` more each way at the same step."""
+def frames_around(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
+    """Return the frames of an interval and up to `halo` more each way, none beyond a gap.
+
+    Parameters
+    ----------
+    stamps : ndarray of datetime64
+        Of the frames; they follow each other at the same step except over a gap.
+    before : int
+        The frame that the interval begins with.
+    halo : int
+        Frames wanted on either side.
+    """
     steps = np.diff(stamps)
     first = last = before
     while first > 0 and before - first < halo and steps[first - 1] == steps[before]:
@@ -119,8 +129,3 @@ def _neighbourhood(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -
     while last < len(steps) - 1 and last - before < halo and steps[last + 1] == steps[before]:
         last += 1
     return slice(first, last + 2)
-
-
-def _at(target: Target, chosen: npt.NDArray[np.intp]) -> Target:
-    bounds = None if target.bounds is None else target.bounds[chosen]
-    return Target(target.time[chosen], target.latitude, target.longitude, target.stamp, bounds)

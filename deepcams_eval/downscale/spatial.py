@@ -14,19 +14,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy import sparse
 
 from deepcams_eval.core.field import FIELD_DIMS, TIME_DTYPE, FloatArray
-from deepcams_eval.downscale.degrade import FACTOR, Degradation, Registration, keys_cubic
+from deepcams_eval.downscale.degrade import (
+    FACTOR,
+    Degradation,
+    Separable,
+    keys_cubic,
+    mirrored,
+    sparse_weights,
+)
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
 
 ITERATIONS = 10
 """Corrections of `BackProjection`."""
 
-_Matrix = sparse.csr_array[np.float64]
 _GRIDS_KEPT = 32
 _NO_WEIGHT = 1e-12  # what rounding leaves of a kernel that vanishes at a node
 
@@ -97,36 +102,9 @@ def enlargement(
     weights = kernel.weight(phase[:, np.newaxis] / FACTOR - taps)
     weights = np.where(np.abs(weights) < _NO_WEIGHT, 0.0, weights)
     weights = weights / weights.sum(axis=1, keepdims=True)
-    beyond = kernel.reach + 1
-    extended = np.pad(np.arange(count), beyond, mode="wrap" if cyclic else "symmetric")
-    nodes = extended[below[:, np.newaxis] + taps + beyond]
-    rows = np.repeat(np.arange(len(positions)), len(taps))
-    matrix = sparse.csr_array(
-        sparse.coo_array((weights.ravel(), (rows, nodes.ravel())), shape=(len(positions), count))
-    )
-    # A stored zero would carry the NaN of a value that has no weight.
-    matrix.eliminate_zeros()
-    return matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Separable:
-    """A linear operator along the rows and along the columns of a frame."""
-
-    rows: _Matrix
-    columns: _Matrix
-
-    def __call__(self, frame: FloatArray) -> npt.NDArray[np.float64]:
-        """Return the result for a frame (rows, columns), in float64."""
-        tall = self.rows @ frame.astype(np.float64, copy=False)
-        return np.asarray((self.columns @ tall.T).T)
-
-    def after(self, other: Separable) -> Separable:
-        """Return the operator that applies `other` first."""
-        return Separable(
-            sparse.csr_array(self.rows @ other.rows),
-            sparse.csr_array(self.columns @ other.columns),
-        )
+    index = below[:, np.newaxis] + taps
+    nodes = index % count if cyclic else mirrored(index, count)
+    return sparse_weights(nodes, weights, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,12 +157,12 @@ def _enlarger(
         coords=coordinates,
     )
     row_positions, column_positions = operator.positions(lattice, latitude, longitude)
-    grid: Registration = operator.on(latitude, longitude)
+    grid = operator.on(latitude, longitude)
     up = Separable(
         enlargement(row_positions, len(grid.latitude), kernel, cyclic=False),
         enlargement(column_positions, len(grid.longitude), kernel, cyclic=grid.cyclic),
     )
-    return Enlarger(up, Separable(grid.rows, grid.columns).after(up))
+    return Enlarger(up, grid.after(up))
 
 
 class _Enlargement:
