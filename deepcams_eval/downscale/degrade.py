@@ -220,7 +220,7 @@ class Degradation:
         require_even(longitude, "longitude")
         cyclic = spans_globe(longitude)
         row_count = self._usable_rows(latitude)
-        self._require_columns(len(longitude), cyclic=cyclic)
+        self._require_division(len(longitude), "columns", cyclic=cyclic)
         # North first: the anchor is the north-western node whatever the number of rows.
         row_centres = np.arange(self.first, row_count, FACTOR)
         column_centres = np.arange(self.first, len(longitude), FACTOR)
@@ -303,17 +303,23 @@ class Degradation:
 
     def _usable_rows(self, latitude: FloatArray) -> int:
         count = len(latitude)
-        if self.first == 0:
-            _require_remainder(count, 1, "rows", self.name)
-            return count
         step = (latitude[-1] - latitude[0]) / (count - 1)
-        if count % FACTOR == 1 and abs(latitude[0] + 90.0) < _TOLERANCE * step:
+        at_pole = abs(latitude[0] + 90.0) < _TOLERANCE * step
+        if self.first and count % FACTOR == 1 and at_pole:
             return count - 1
-        _require_remainder(count, 0, "rows", self.name)
+        self._require_division(count, "rows", cyclic=False)
         return count
 
-    def _require_columns(self, count: int, *, cyclic: bool) -> None:
-        _require_remainder(count, 1 if self.first == 0 and not cyclic else 0, "columns", self.name)
+    def _require_division(self, count: int, what: str, *, cyclic: bool) -> None:
+        remainder = 1 if self.first == 0 and not cyclic else 0
+        if count % FACTOR == remainder and count > remainder:
+            return
+        fit = count - (count - remainder) % FACTOR
+        form = "one more than a multiple of 3" if remainder else "a multiple of 3"
+        raise InputError(
+            f"{self.name!r} cannot divide {count} {what}: it needs {form}",
+            hint=f"crop to {fit} {what}" if fit > remainder else "give a larger region",
+        )
 
     def _weights(
         self, centres: IntArray, used: int, count: int, *, cyclic: bool
@@ -345,17 +351,6 @@ def mirrored(index: IntArray, count: int) -> IntArray:
     """Fold an index into [0, count): −1 is 0, −2 is 1, and `count` is count − 1."""
     folded = index % (2 * count)
     return np.where(folded < count, folded, 2 * count - 1 - folded)
-
-
-def _require_remainder(count: int, remainder: int, what: str, operator: str) -> None:
-    if count % FACTOR == remainder and count > remainder:
-        return
-    fit = count - (count - remainder) % FACTOR
-    form = "a multiple of 3" if remainder == 0 else "one more than a multiple of 3"
-    raise InputError(
-        f"{operator!r} cannot divide {count} {what}: it needs {form}",
-        hint=f"crop to {fit} {what}" if fit > remainder else "give a larger region",
-    )
 
 
 def require_even(

@@ -98,7 +98,7 @@ class Composed:
             index, _ = Coarse(frames).between(target.time[between])
             for before in np.unique(index):
                 chosen = between[index == before]
-                around = frames_around(stamps, int(before), self.halo)
+                around = _around(stamps, int(before), self.halo)
                 interval = Coarse(frames.isel(time=around))
                 result[chosen] = self.temporal(interval, target.at(chosen)).values
         return target.field(result)
@@ -110,18 +110,8 @@ class Composed:
                 fit(training)
 
 
-def frames_around(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
-    """Return the frames of an interval and up to `halo` more each way, none beyond a gap.
-
-    Parameters
-    ----------
-    stamps : ndarray of datetime64
-        Of the frames; they follow each other at the same step except over a gap.
-    before : int
-        The frame that the interval begins with.
-    halo : int
-        Frames wanted on either side.
-    """
+def _around(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
+    """Return the frames of an interval and up to `halo` more each way at the same step."""
     steps = np.diff(stamps)
     first = last = before
     while first > 0 and before - first < halo and steps[first - 1] == steps[before]:

@@ -55,6 +55,22 @@ class Coarse:
             # Other methods are given the same values. The coordinates are copied.
             object.__setattr__(self, "field", self.field.copy(data=_read_only(self.field.data)))
 
+    @property
+    def operator(self) -> Degradation:
+        """The operator that made `field`.
+
+        Raises
+        ------
+        InputError
+            If none is named.
+        """
+        if self.degradation is None:
+            raise InputError(
+                "the coarse field names no degradation operator, so its registration is unknown",
+                hint="give the operator that made it: imresize, mean or node",
+            )
+        return self.degradation
+
     def between(
         self, times: npt.NDArray[np.datetime64]
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -107,8 +108,7 @@ def enlargement(
     return sparse_weights(nodes, weights, count)
 
 
-@dataclass(frozen=True, eq=False)
-class Enlarger:
+class Enlarger(NamedTuple):
     """An enlargement on one pair of grids.
 
     Attributes
@@ -131,36 +131,25 @@ def enlarger(coarse: Coarse, target: Target, kernel: Kernel) -> Enlarger:
     InputError
         If `coarse` names no operator, or one that does not give its coordinates on that grid.
     """
-    if coarse.degradation is None:
-        raise InputError(
-            "the coarse field names no degradation operator, so its registration is unknown",
-            hint="give the operator that made it: imresize, mean or node",
-        )
-    field = coarse.field
-    grids = (field["latitude"].values, field["longitude"].values, target.latitude, target.longitude)
-    return _enlarger(coarse.degradation, kernel, *(_key(values) for values in grids))
-
-
-def _key(coordinate: FloatArray) -> bytes:
-    return np.asarray(coordinate, dtype=np.float64).tobytes()
+    places = coarse.field["latitude"].values, coarse.field["longitude"].values
+    grids = (*places, target.latitude, target.longitude)
+    keys = (np.asarray(values, dtype=np.float64).tobytes() for values in grids)
+    return _enlarger(coarse.operator, kernel, *keys)
 
 
 @lru_cache(maxsize=_GRIDS_KEPT)
-def _enlarger(
-    operator: Degradation, kernel: Kernel, south: bytes, west: bytes, rows: bytes, columns: bytes
-) -> Enlarger:
-    latitude, longitude = np.frombuffer(rows), np.frombuffer(columns)
-    coordinates = {"latitude": np.frombuffer(south), "longitude": np.frombuffer(west)}
+def _enlarger(operator: Degradation, kernel: Kernel, *grids: bytes) -> Enlarger:
+    south, west, latitude, longitude = map(np.frombuffer, grids)
     lattice = xr.DataArray(
-        np.zeros((1, *(len(values) for values in coordinates.values()))),
-        dims=FIELD_DIMS,
-        coords=coordinates,
+        np.zeros((len(south), len(west))),
+        dims=FIELD_DIMS[1:],
+        coords={"latitude": south, "longitude": west},
     )
-    row_positions, column_positions = operator.positions(lattice, latitude, longitude)
+    operator.positions(lattice, latitude, longitude)  # refuses what it cannot have made
     grid = operator.on(latitude, longitude)
     up = Separable(
-        enlargement(row_positions, len(grid.latitude), kernel, cyclic=False),
-        enlargement(column_positions, len(grid.longitude), kernel, cyclic=grid.cyclic),
+        enlargement(grid.row_positions, len(south), kernel, cyclic=False),
+        enlargement(grid.column_positions, len(west), kernel, cyclic=grid.cyclic),
     )
     return Enlarger(up, grid.after(up))
 
