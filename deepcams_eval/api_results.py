@@ -18,7 +18,7 @@ from deepcams_eval.bench import files as simulation_files
 from deepcams_eval.bench.run import SimulationResult, SimulationSettings
 from deepcams_eval.core.folder import check_target, whole_folder
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.report import credit, figures, scatter, wording
+from deepcams_eval.report import figures, scatter, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.style import Drawing
 from deepcams_eval.validation import InsituResult, InsituSettings
@@ -210,7 +210,7 @@ class InsituPlots:
         other = (rows["stratum"] == "year") & (rows["value"].astype(str) != str(year))
         # A scatter is drawn for every product and year that has a score.
         alone = replace(content, scores=rows[(rows["product"] == product) & ~other])
-        drawn = scatter.draw_scatters(alone, credit.source_line(content))
+        drawn = scatter.draw_scatters(alone)
         return _first(drawn, "scatter_months" if months else "scatter")
 
     def stations(self) -> Figure:

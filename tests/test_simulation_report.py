@@ -281,7 +281,7 @@ def texts(figure: Figure) -> str:
 
 
 def page_of(content: SimulationContent) -> str:
-    return pages.render_page(content, [])
+    return pages.render_page(content, [], Path())
 
 
 @pytest.fixture(scope="module")

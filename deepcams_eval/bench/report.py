@@ -8,7 +8,6 @@ from pathlib import Path
 from deepcams_eval.bench import figures, page, sections
 from deepcams_eval.bench.content import SimulationContent
 from deepcams_eval.report import style
-from deepcams_eval.report.page import Picture
 from deepcams_eval.report.tables import write_tables
 
 
@@ -47,14 +46,13 @@ def write_simulation_report(
     written += write_tables(folder / "tables", sections.long_tables(content))
     tell(1, total)
 
-    pictures: list[Picture] = []
+    pictures: list[style.Picture] = []
     for done, drawing in enumerate(figures.draw_figures(content), start=2):
-        png, pdf = style.save(drawing.figure, folder / "figures", drawing.name)
-        pictures.append(Picture.of(drawing, png))
-        written += [png, pdf]
+        written += style.save(drawing, folder / "figures")
+        pictures.append(drawing)
         tell(done, total)
 
     path = folder / "report.html"
-    path.write_text(page.render_page(content, pictures), encoding="utf-8")
+    path.write_text(page.render_page(content, pictures, folder), encoding="utf-8")
     tell(total, total)
     return [*written, path]

@@ -160,20 +160,20 @@ def _tables(frames: Mapping[str, pd.DataFrame], synthetic: bool) -> Iterator[Tab
 
 
 def _drawings(frames: Mapping[str, pd.DataFrame], content: Content) -> Iterator[style.Drawing]:
-    source = credit.source_line(content)
+    owed = credit.line(content)
     looks = style.looks(content.products)
     if len(frames["fairmode_stations"]):
-        yield _draw_target(frames["fairmode_stations"], looks, source, content.synthetic)
-        yield _draw_exceedances(frames["exceedances"], looks, source, content.synthetic)
+        yield _draw_target(frames["fairmode_stations"], looks, owed)
+        yield _draw_exceedances(frames["exceedances"], looks, owed)
     if frames["taylor"][["r", "sd_ratio"]].notna().all(axis="columns").any():
-        yield _draw_taylor(frames["taylor"], looks, source, content.synthetic)
+        yield _draw_taylor(frames["taylor"], looks, owed)
     if len(frames["quantiles"]):
-        yield _draw_quantiles(frames["quantiles"], looks, source, content.synthetic)
-    yield _draw_cycles(frames["cycles"], looks, source, content.synthetic)
+        yield _draw_quantiles(frames["quantiles"], looks, owed)
+    yield _draw_cycles(frames["cycles"], looks, owed)
 
 
 def _draw_target(
-    stations: pd.DataFrame, looks: Mapping[str, style.Look], source: str, synthetic: bool
+    stations: pd.DataFrame, looks: Mapping[str, style.Look], owed: style.Credit
 ) -> style.Drawing:
     shown = stations[stations["enough_days"]]
     products = list(dict.fromkeys(stations["product"]))
@@ -205,19 +205,20 @@ def _draw_target(
         "Distance from the middle: MQI; the full circle is 1. Left: the error of phase is the "
         "larger; right: that of amplitude. Up: too high."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="target",
         kind="quality",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="One point a station and year, by bias and centred error over the allowed "
         "uncertainty; the numbers are in fairmode_stations.csv.",
-        figure=figure,
     )
 
 
 def _draw_exceedances(
-    table: pd.DataFrame, looks: Mapping[str, style.Look], source: str, synthetic: bool
+    table: pd.DataFrame, looks: Mapping[str, style.Look], owed: style.Credit
 ) -> style.Drawing:
     products = list(dict.fromkeys(table["product"]))
     limits = sorted(set(table["limit"]))
@@ -240,19 +241,20 @@ def _draw_exceedances(
     grid[0].legend(fontsize=style.SMALL, frameon=False)
     title = "Days above a limit: found, and falsely announced"
     note = "Bars: 95 % intervals from resampling stations."
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="exceedances",
         kind="quality",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Hit rate and false alarm ratio of each product by limit; the numbers are in "
         "the table of days above a limit.",
-        figure=figure,
     )
 
 
 def _draw_taylor(
-    table: pd.DataFrame, looks: Mapping[str, style.Look], source: str, synthetic: bool
+    table: pd.DataFrame, looks: Mapping[str, style.Look], owed: style.Credit
 ) -> style.Drawing:
     rows = records(table.dropna(subset=["r", "sd_ratio"]))
     reach = max(1.5, 1.15 * max(row["sd_ratio"] for row in rows))
@@ -274,14 +276,15 @@ def _draw_taylor(
         "Distance from the origin: standard deviation over that of the stations; angle: R; "
         "distance from the star: centred RMSE over that standard deviation (dotted)."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="taylor",
         kind="quality",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Standard deviation and correlation of each product; the numbers are in the "
         "table of spread and correlation.",
-        figure=figure,
     )
 
 
@@ -313,7 +316,7 @@ def _taylor_grid(axes: Axes, reach: float, half: bool) -> None:
 
 
 def _draw_quantiles(
-    table: pd.DataFrame, looks: Mapping[str, style.Look], source: str, synthetic: bool
+    table: pd.DataFrame, looks: Mapping[str, style.Look], owed: style.Credit
 ) -> style.Drawing:
     figure = style.new_figure(4.6, 4.6, layout="compressed")
     axes = figure.subplots()
@@ -334,19 +337,20 @@ def _draw_quantiles(
         f"Percentiles {percentiles[0]:g} to {percentiles[-1]:g} on the pairs of each product; "
         "grey: one to one."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="quantiles",
         kind="quality",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Quantiles of each product against those of the stations; the numbers are in "
         "quantiles.csv.",
-        figure=figure,
     )
 
 
 def _draw_cycles(
-    table: pd.DataFrame, looks: Mapping[str, style.Look], source: str, synthetic: bool
+    table: pd.DataFrame, looks: Mapping[str, style.Look], owed: style.Credit
 ) -> style.Drawing:
     products = list(dict.fromkeys(table["product"]))
     figure = style.new_figure(_WIDTH, 4.6)
@@ -374,12 +378,13 @@ def _draw_cycles(
         grid[0, column].legend(fontsize=style.SMALL, frameon=False)
     title = "Departure from the mean of each station by hour of the day and day of the week"
     note = "The mean of a station over the sample is taken off each of its values."
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="cycles",
         kind="quality",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Means of stations and products by local hour and by weekday; the numbers are "
         "in cycles.csv.",
-        figure=figure,
     )

@@ -43,7 +43,7 @@ def section(evidence: Evidence, content: Content) -> Section:
         sentences=tuple(map(with_minuses, _sentences(table))),
         remarks=_REMARKS,
         tables=(_table(table, content.synthetic),),
-        drawings=(_draw(table, credit.source_line(content), content.synthetic),),
+        drawings=(_draw(table, credit.line(content)),),
     )
 
 
@@ -106,7 +106,7 @@ def _table(table: pd.DataFrame, synthetic: bool) -> Table:
     )
 
 
-def _draw(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
+def _draw(table: pd.DataFrame, owed: style.Credit) -> style.Drawing:
     choices = list(dict.fromkeys(table["choice"]))
     products = list(dict.fromkeys(table["product"]))
     looks = style.looks(products)
@@ -131,12 +131,13 @@ def _draw(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
     grid[0].legend(fontsize=style.SMALL, frameon=False)
     title = "What each choice moves, and what the products differ by"
     note = "Left of zero in the right panel: the product has the smaller error."
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="sensitivity",
         kind="sensitivity",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Change of the mean absolute error under each choice, and gain over the "
         "baseline; the numbers are in the table of scores under other choices.",
-        figure=figure,
     )

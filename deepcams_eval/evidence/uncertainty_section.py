@@ -222,13 +222,14 @@ def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
     grid[0].legend(handles, labels, fontsize=style.SMALL, frameon=False)
     title = f"Product less {drawn['baseline'].iloc[0]}: two kinds of intervals"
     note = "95 % intervals; the length of the blocks follows from the data."
-    source = credit.source_line(content)
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    yield style.Drawing(
+    owed = credit.line(content)
+    yield style.finish(
+        figure,
+        owed,
         name="uncertainty",
         kind="uncertainty",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Differences with intervals from stations and from blocks of days; the "
         "numbers are in the table of the two kinds of intervals.",
-        figure=figure,
     )

@@ -179,19 +179,19 @@ def _tables(frames: Mapping[str, pd.DataFrame], synthetic: bool) -> Iterator[Tab
 
 
 def _drawings(frames: Mapping[str, pd.DataFrame], content: Content) -> Iterator[style.Drawing]:
-    source = credit.source_line(content)
+    owed = credit.line(content)
     compared = frames["added_value"]
     if compared["d_mae_lo"].notna().any():
-        yield _draw_differences(compared, source, content.synthetic)
+        yield _draw_differences(compared, owed)
     if frames["within_cell"]["r"].notna().any():
-        yield _draw_within(frames["within_cell"], source, content.synthetic)
+        yield _draw_within(frames["within_cell"], owed)
     if len(frames["diurnal_cycle"]):
-        yield _draw_cycle(frames["diurnal_cycle"], source, content.synthetic)
+        yield _draw_cycle(frames["diurnal_cycle"], owed)
     if len(frames["spectra"]):
-        yield _draw_spectra(frames["spectra"], source, content.synthetic)
+        yield _draw_spectra(frames["spectra"], owed)
 
 
-def _draw_differences(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
+def _draw_differences(table: pd.DataFrame, owed: style.Credit) -> style.Drawing:
     products = list(dict.fromkeys(table["product"]))
     references = list(dict.fromkeys(table["reference"]))
     looks = style.looks(references)
@@ -230,14 +230,15 @@ def _draw_differences(table: pd.DataFrame, source: str, synthetic: bool) -> styl
         "Left of zero the product is better. Bars: 95 % intervals from resampling stations, each "
         "by itself; classes with fewer than 5 stations have none and are not drawn."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="added_value",
         kind="added_value",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Differences of the mean absolute error with intervals; the numbers are in the "
         "table of differences by stratum.",
-        figure=figure,
     )
 
 
@@ -259,7 +260,7 @@ def _stratum_rows(table: pd.DataFrame) -> list[tuple[str, str]]:
     return rows
 
 
-def _draw_within(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
+def _draw_within(table: pd.DataFrame, owed: style.Credit) -> style.Drawing:
     products = list(dict.fromkeys(table["product"]))
     lines = [(product, hours) for product in products for hours in ("all", "kept", "inserted")]
     by_line = table.set_index(["product", "hours"])
@@ -282,18 +283,19 @@ def _draw_within(table: pd.DataFrame, source: str, synthetic: bool) -> style.Dra
         "the product. Bars: 95 % intervals from resampling cells. Open diamonds: the best "
         "interpolation, on the same places and hours."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="within_cell",
         kind="added_value",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Ratio of variances and correlation within coarse cells; the numbers are in "
         "the table of the same name.",
-        figure=figure,
     )
 
 
-def _draw_cycle(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
+def _draw_cycle(table: pd.DataFrame, owed: style.Credit) -> style.Drawing:
     products = list(dict.fromkeys(table["product"]))
     figure = style.new_figure(_WIDTH, 3.0)
     grid = figure.subplots(1, len(products), sharey=True, squeeze=False)[0]
@@ -321,18 +323,19 @@ def _draw_cycle(table: pd.DataFrame, source: str, synthetic: bool) -> style.Draw
         "Departures from the mean of all hours; each station counts once. An observation and a "
         "mean stand at the middle of their hour, a value at an instant at that instant."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="diurnal_cycle",
         kind="added_value",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Mean daily cycle of stations, product and interpolation; amplitudes and "
         "phases are in the table of the daily cycle.",
-        figure=figure,
     )
 
 
-def _draw_spectra(table: pd.DataFrame, source: str, synthetic: bool) -> style.Drawing:
+def _draw_spectra(table: pd.DataFrame, owed: style.Credit) -> style.Drawing:
     products = list(dict.fromkeys(table["product"]))
     bands = list(dict.fromkeys(table["band"]))
     looks = style.looks(products)
@@ -375,14 +378,15 @@ def _draw_spectra(table: pd.DataFrame, source: str, synthetic: bool) -> style.Dr
         f"Stretches of 48 consecutive hours ({int(table['windows'].max()):,}). Bars: 95 % "
         "intervals from resampling stations."
     )
-    style.frame(figure, title=title, source=source, synthetic=synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        owed,
         name="spectra",
         kind="added_value",
-        caption=f"{title}. {note}",
+        title=title,
+        note=note,
         alternative="Ratio of variances and correlation by band of period; the numbers are in the "
         "table of variance and correlation by period.",
-        figure=figure,
     )
 
 
