@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from deepcams_eval.core.field import Product, validate_field
 from deepcams_eval.errors import InputError, NoDataError, UnitsError
-from deepcams_eval.read.product import ProductSpec, open_product, open_products
+from deepcams_eval.pair.derived import open_products
+from deepcams_eval.read.product import ProductSpec, open_product
 from tests.gridded_files import (
     FORMS,
     Form,
@@ -709,9 +710,9 @@ class TestSpec:
             ProductSpec.parse(text)
 
     def test_start_is_turned_to_utc(self) -> None:
-        options = ProductSpec.parse("x=a,start=2018-01-01T01:00+01:00,freq=30min").options()
-        assert options.start == np.datetime64("2018-01-01T00:00")
-        assert options.freq == np.timedelta64(30, "m")
+        spec = ProductSpec.parse("x=a,start=2018-01-01T01:00+01:00,freq=30min")
+        assert spec.first_time == np.datetime64("2018-01-01T00:00")
+        assert spec.step == np.timedelta64(30, "m")
 
 
 class TestRealFiles:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from deepcams_eval.report import credit, findings, tables, wording
 from deepcams_eval.report.content import Content, records
+from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.rendering import render
-from deepcams_eval.report.section import Section
 from deepcams_eval.report.station_map import station_map
 from deepcams_eval.report.style import Picture
 from deepcams_eval.report.tables import Column, Table
