@@ -20,7 +20,7 @@ from deepcams_eval.bench import figures, sections
 from deepcams_eval.bench import page as pages
 from deepcams_eval.bench.content import Case, SimulationContent
 from deepcams_eval.bench.report import write_simulation_report
-from deepcams_eval.report import published
+from deepcams_eval.report import published, tables
 
 METHODS = {
     "temporal": (
@@ -302,7 +302,8 @@ def test_every_file_is_there(report: Path) -> None:
 def test_csv_holds_every_digit_and_the_published_columns(
     content: SimulationContent, tmp_path: Path, task: str
 ) -> None:
-    path = sections.write_month_tables(tmp_path, content, task)[0]
+    blocks = sections.month_tables(content, task)
+    path = tables.write_table(tmp_path, task, blocks, content.months[task])[0]
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
     theirs = [key for key in read if key.startswith("published_")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from deepcams_eval.bench import figures, page, sections
 from deepcams_eval.bench.content import SimulationContent
 from deepcams_eval.report import style
-from deepcams_eval.report.tables import write_tables
+from deepcams_eval.report.tables import write_table, write_tables
 
 
 def write_simulation_report(
@@ -42,7 +42,9 @@ def write_simulation_report(
 
     written: list[Path] = []
     for task in content.tasks:
-        written += sections.write_month_tables(folder / "tables", content, task)
+        # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
+        blocks = sections.month_tables(content, task)
+        written += write_table(folder / "tables", task, blocks, content.months[task])
     written += write_tables(folder / "tables", sections.long_tables(content))
     tell(1, total)
 

@@ -24,7 +24,7 @@ from deepcams_eval.paper.content import StationYear
 from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult, PaperSettings
 from deepcams_eval.report import credit, maps, style
 from deepcams_eval.report.content import Content
-from deepcams_eval.report.tables import Table, to_csv, to_latex, to_markdown, year_table
+from deepcams_eval.report.tables import Table, write_table, year_table
 
 INSITU, SIMULATION = "insitu", "simulation"
 """Folders of the two full reports."""
@@ -89,7 +89,7 @@ def write_files(
     content = _content(folder, result, synthetic=synthetic)
     tables = [*_table1(content), *_simulation_tables(folder, result, synthetic=synthetic)]
     for name, blocks in tables:
-        _write_table(folder / "tables", name, blocks)
+        write_table(folder / "tables", name, blocks)
     pictures: list[style.Picture] = []
     for drawing in _drawings(result, content, synthetic=synthetic):
         style.save(drawing, folder / "figures")
@@ -205,17 +205,6 @@ def _simulation_tables(
                     for letter, block in zip("abc", blocks, strict=True)
                 ),
             )
-
-
-def _write_table(folder: Path, name: str, blocks: tuple[Table, ...]) -> None:
-    # The frame of each block holds the columns of all of them, as one table of the paper does.
-    texts = {
-        "csv": to_csv(blocks[0]),
-        "md": "\n".join(map(to_markdown, blocks)),
-        "tex": "\n".join(map(to_latex, blocks)),
-    }
-    for ending, text in texts.items():
-        (folder / f"{name}.{ending}").write_text(text, encoding="utf-8")
 
 
 def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iterator[style.Picture]:
