@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from deepcams_eval.bench.content import (
-    AVERAGE,
-    METRICS,
-    TASK_NAMES,
-    Case,
-    SimulationContent,
-    all_hours,
-)
+from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import (
     METRIC_NAMES,
     UNITS,
@@ -29,9 +22,14 @@ from deepcams_eval.bench.sections import (
     resampled_in_words,
     weights_in_words,
 )
+from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
+from deepcams_eval.downscale import Task
 from deepcams_eval.report import credit, maps, style, wording
 from deepcams_eval.report.tables import excludes_zero
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
+
+if TYPE_CHECKING:
+    from deepcams_eval.bench.run import SimulationRun
 
 Array = npt.NDArray[np.float64]
 
@@ -44,7 +42,7 @@ _COARSE_FACTOR = 3
 """Coarse over fine spacing of every degradation."""
 
 
-def draw_figures(content: SimulationContent) -> Iterator[style.Drawing]:
+def draw_figures(content: SimulationRun) -> Iterator[style.Drawing]:
     """Yield every figure of the report, one at a time so that only one is held in memory."""
     for task in content.tasks:
         for case in content.cases:
@@ -60,7 +58,7 @@ def draw_figures(content: SimulationContent) -> Iterator[style.Drawing]:
             yield _draw_spectra(content, task)
 
 
-def count_figures(content: SimulationContent) -> int:
+def count_figures(content: SimulationRun) -> int:
     """Return how many figures `draw_figures` yields."""
     return sum(
         1
@@ -72,7 +70,7 @@ def count_figures(content: SimulationContent) -> int:
     )
 
 
-def _draw_case(content: SimulationContent, case: Case) -> style.Drawing:
+def _draw_case(content: SimulationRun, case: Case) -> style.Drawing:
     names = [*case.methods, *(name for name in case.estimates if name not in case.methods)]
     west, south, east, north = case.box
     whole = maps.extent_of(content.latitude, content.longitude)
@@ -167,7 +165,7 @@ def _hour(case: Case) -> str:
 
 
 def _zoom(
-    content: SimulationContent, values: Any, box: tuple[float, float, float, float]
+    content: SimulationRun, values: Any, box: tuple[float, float, float, float]
 ) -> tuple[Array, maps.Extent]:
     """Return the part of a map in a box, and its extent; a box may cross the date line."""
     west, south, east, north = box
@@ -207,15 +205,15 @@ def _mark_box(axes: Axes, box: tuple[float, float, float, float]) -> None:
             )
 
 
-def _draw_months(content: SimulationContent, task: str) -> style.Drawing:
+def _draw_months(content: SimulationRun, task: Task) -> style.Drawing:
     table = all_hours(content.months[task])
     table = table[table["month"] != AVERAGE]
-    methods = content.methods_of[task]
+    methods = content.methods[task]
     figure = style.new_figure(_WIDTH, 6.4)
-    rows = figure.subplots(len(METRICS), 1, sharex=True)
+    rows = figure.subplots(len(TABLE_SCORES), 1, sharex=True)
     x = np.arange(len(table))
     drawn = False
-    for axes, metric in zip(rows, METRICS, strict=True):
+    for axes, metric in zip(rows, TABLE_SCORES, strict=True):
         drawn |= not content.synthetic and _published_marks(axes, table, metric)
         for method, look in style.looks(methods).items():
             style.draw_line(axes, x, table[f"{metric}_{method}"], look, method)
@@ -261,7 +259,7 @@ def _published_marks(axes: Axes, table: pd.DataFrame, metric: str) -> bool:
     return bool(keys)
 
 
-def _mapped(content: SimulationContent, task: str) -> tuple[str, str] | None:
+def _mapped(content: SimulationRun, task: Task) -> tuple[str, str] | None:
     """Return the two methods whose maps are drawn, if both have one."""
     pair = content.compared(task)
     if pair is None or any((task, method) not in content.error_maps for method in pair):
@@ -269,7 +267,7 @@ def _mapped(content: SimulationContent, task: str) -> tuple[str, str] | None:
     return pair
 
 
-def _draw_error_maps(content: SimulationContent, task: str, pair: tuple[str, str]) -> style.Drawing:
+def _draw_error_maps(content: SimulationRun, task: Task, pair: tuple[str, str]) -> style.Drawing:
     baseline, challenger = pair
     first, second = (np.asarray(content.error_maps[task, name], dtype=np.float64) for name in pair)
     difference = second - first
@@ -319,12 +317,12 @@ def _draw_error_maps(content: SimulationContent, task: str, pair: tuple[str, str
     )
 
 
-def _draw_spectra(content: SimulationContent, task: str) -> style.Drawing:
+def _draw_spectra(content: SimulationRun, task: Task) -> style.Drawing:
     table = content.spectra[content.spectra["task"] == task]
     figure = style.new_figure(_WIDTH, 4.1)
     axes = figure.subplots()
     top = 1.25
-    for method, look in style.looks(content.methods_of[task]).items():
+    for method, look in style.looks(content.methods[task]).items():
         rows = table[table["method"] == method].sort_values("wavelength_lo_deg")
         if rows.empty:
             continue
@@ -365,17 +363,17 @@ def _wavelengths(low: float, high: float) -> FixedLocator:
     return FixedLocator([step for step in steps if low <= step <= high])
 
 
-def _draw_skill(content: SimulationContent, task: str) -> style.Drawing:
+def _draw_skill(content: SimulationRun, task: Task) -> style.Drawing:
     table = all_hours(content.skill_of(task))
     baselines = content.baselines(task)
-    methods = [name for name in content.methods_of[task] if (table["method"] == name).any()]
+    methods = [name for name in content.methods[task] if (table["method"] == name).any()]
     height = len(baselines) * (0.55 + 0.21 * len(methods)) + 1.5
     figure = style.new_figure(_WIDTH, height)
     grid = figure.subplots(len(baselines), 2, squeeze=False, sharex="col", sharey=True)
     for row, baseline in zip(grid, baselines, strict=True):
         for axes, metric in zip(row, ("rmse", "mae"), strict=True):
             chosen = table[(table["baseline"] == baseline) & (table["metric"] == metric)]
-            _draw_forest(axes, chosen, methods, style.looks(content.methods_of[task]))
+            _draw_forest(axes, chosen, methods, style.looks(content.methods[task]))
             if baseline in methods:
                 place = methods.index(baseline)
                 axes.text(
@@ -446,16 +444,16 @@ def _label(metric: str) -> str:
     return f"{METRIC_NAMES[metric]} ({unit})" if unit else METRIC_NAMES[metric]
 
 
-def _samples(content: SimulationContent, task: str) -> str:
+def _samples(content: SimulationRun, task: Task) -> str:
     table = all_hours(content.months[task])
     count = int(table.loc[table["month"] != AVERAGE, "n"].sum())
     return f"n = {count:,} samples."
 
 
 def _finish(
-    content: SimulationContent, figure: Figure, kind: str, task: str, *, note: str, **words: str
+    content: SimulationRun, figure: Figure, kind: str, task: str, *, note: str, **words: str
 ) -> style.Drawing:
-    owed = credit.truth_line(content.truth_kind, synthetic=content.synthetic)
+    owed = credit.truth_line(content.product.kind, synthetic=content.synthetic)
     if kind in ("case", "error_maps"):
         owed = owed.also(maps.COASTLINES)
     degraded = f" Degradation: {content.degradation}." if content.degradation else ""
