@@ -12,7 +12,7 @@ from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import InputError
 from deepcams_eval.evidence.lags import LAG_COLUMNS, LAGS_H, fewest_stations, lag_notes, lag_table
-from deepcams_eval.validation import shift_times
+from deepcams_eval.pair.selection import shift_times
 
 HOURS = 120
 START = np.datetime64("2018-01-01", "us")

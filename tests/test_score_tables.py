@@ -10,9 +10,9 @@ from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.pair.colocate import colocate
 from deepcams_eval.pair.samples import sample_rows
+from deepcams_eval.pair.selection import years_of
 from deepcams_eval.score.strata import STRATA
 from deepcams_eval.score.tables import baseline_of, score_pairs
-from deepcams_eval.validation import years_of
 from tests.fields import observations, product
 
 COUNTRY = {f"s{i:02d}": ("BE", "FR", "")[i % 3] for i in range(24)}

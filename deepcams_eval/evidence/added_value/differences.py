@@ -1,18 +1,25 @@
-"""Paired differences of scores between a fine product and what it is measured against."""
+"""Paired differences of scores between a fine product and what it is compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from scipy.spatial import cKDTree
 
 from deepcams_eval.core.field import FloatArray
+from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Array, Sample
 from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
+from deepcams_eval.report import style
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.strata import BoolArray, IntArray
@@ -24,49 +31,54 @@ NEIGHBOUR_KM = 50.0
 _NEIGHBOURS = ((0, "0"), (1, "1-2"), (3, "3-9"), (10, "10 or more"))
 _CONCENTRATION = ((-np.inf, "< 10"), (10, "10-25"), (25, "25-50"), (50, ">= 50"))
 _DISTANCE_KM = ((0, "< 15 km"), (15, "15-30 km"), (30, ">= 30 km"))
-_HOURS = ("kept", "inserted")
-
-
-def _labels(classes: tuple[tuple[float, str], ...]) -> tuple[str, ...]:
-    return tuple(label for _, label in classes)
-
+_HOURS = ("analysis", "interpolated")
 
 STRATA: Mapping[str, tuple[str, ...]] = {
     "all": ("all",),
     "hours": _HOURS,
-    "neighbours": _labels(_NEIGHBOURS),
-    "observed": _labels(_CONCENTRATION),
-    "level": _labels(_CONCENTRATION),
-    "centre": _labels(_DISTANCE_KM),
+    "neighbours": tuple(label for _, label in _NEIGHBOURS),
+    "observed": tuple(label for _, label in _CONCENTRATION),
+    "level": tuple(label for _, label in _CONCENTRATION),
+    "centre": tuple(label for _, label in _DISTANCE_KM),
 }
 """The values of each stratum in order."""
 
 _HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
-_KEYS = ("product", "reference", "stratum", "value", "n", "stations", "days")
+COLUMNS = (
+    *("product", "reference", "stratum", "value", "n", "stations", "days"),
+    *(
+        column
+        for name in metrics.HEADLINE
+        for column in (name, f"reference_{name}", *parts.with_ends(f"d_{name}"))
+    ),
+    "verdict",
+)
+"""The columns of ``added_value.csv``."""
 
-
-def columns() -> Iterator[str]:
-    """Yield the columns of ``added_value.csv``."""
-    yield from _KEYS
-    for name in metrics.HEADLINE:
-        yield from (name, f"reference_{name}", f"d_{name}", f"d_{name}_lo", f"d_{name}_hi")
-    yield "verdict"
+_HEADINGS = {
+    "all": "All pairs",
+    "hours": "Hours",
+    "neighbours": "Others within 50 km",
+    "observed": f"Observed ({UNIT})",
+    "level": f"Mean of both ({UNIT})",
+    "centre": "From the cell's centre",
+}
 
 
 def compare(sample: Sample) -> pd.DataFrame:
     """Return the differences of each fine product from its parent and from each reference.
 
     Both are scored on the same pairs, those for which both have a value: with the parent these
-    are the kept hours, with a reference all hours. A difference is product − reference, and its
+    are the analysis hours, with a reference all hours. A difference is product − reference, and its
     95 % interval resamples stations with the draws of ``scores.csv``.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of `columns`, one row a product × reference × value of a stratum. ``stratum`` is
+        Columns `COLUMNS`, one row a product × reference × value of a stratum. ``stratum`` is
 
         - ``all``;
-        - ``hours``: ``kept`` (the parent has a value of its own) or ``inserted``;
+        - ``hours``: ``analysis`` (the parent has a value of its own) or ``interpolated``;
         - ``neighbours``: other stations of the run within 50 km;
         - ``observed``: class of the observed value, µg m⁻³;
         - ``level``: class of the mean of product and reference, µg m⁻³;
@@ -75,22 +87,15 @@ def compare(sample: Sample) -> pd.DataFrame:
         Errors are in µg m⁻³; NaN where undefined or, for an interval, with fewer than 5
         stations. ``verdict`` goes by MAE (`verdicts.verdict_of`).
     """
-    parts = []
-    for product in sample.fine:
-        against = {sample.parent: sample.parent, **sample.references}
-        for reference, column in against.items():
-            if column == product:
-                continue
-            rows = sample.has(product, column)
-            if not rows.any():
-                continue
-            part = _compare_one(sample, product, column, rows)
-            part.insert(0, "product", product)
-            part.insert(1, "reference", reference)
-            parts.append(part)
-    if not parts:
-        return pd.DataFrame(columns=list(columns()))
-    return pd.concat(parts, ignore_index=True)[list(columns())]
+    found = []
+    for product, reference, column in sample.comparisons():
+        rows = sample.has(product, column)
+        if rows.any():
+            one = _compare_one(sample, product, column, rows)
+            found.append(one.assign(product=product, reference=reference))
+    if not found:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(found, ignore_index=True)[list(COLUMNS)]
 
 
 def neighbours(latitude: Array, longitude: Array, within_km: float = NEIGHBOUR_KM) -> IntArray:
@@ -145,9 +150,9 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     station = sample.station[rows].astype(np.intp)
     observed = sample.observed[rows]
     ours, theirs = sample.values(product)[rows], sample.values(column)[rows]
-    kept = sample.kept()[rows]
+    analysis = sample.analysis()[rows]
     classes = (
-        np.where(kept, 0, 1),
+        np.where(analysis, 0, 1),
         _class_of(observed, _CONCENTRATION),
         _class_of((ours.astype(np.float64) + theirs) / 2, _CONCENTRATION),
     )
@@ -164,15 +169,18 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     day = sample.hour[rows] // 24
     pooled = [_joined([_pool(one, stratum) for stratum in strata]) for one in sums]
     table = _differences(pooled[0], pooled[1], sample.draws)
-    table.insert(0, "stratum", [one.name for one in strata for _ in one.labels])
-    table.insert(1, "value", [label for one in strata for label in one.labels])
+    table["stratum"] = [one.name for one in strata for _ in one.labels]
+    table["value"] = [label for one in strata for label in one.labels]
     days = [_distinct_days(day, one.code[station, joint], len(one.labels)) for one in strata]
-    table.insert(4, "days", np.concatenate(days))
+    table["days"] = np.concatenate(days)
     table["verdict"] = [
-        verdict_of(low, high, Enough(stations, day), lower_is_better=True)
-        for low, high, stations, day in zip(
-            table["d_mae_lo"], table["d_mae_hi"], table["stations"], table["days"], strict=True
+        verdict_of(
+            row["d_mae_lo"],
+            row["d_mae_hi"],
+            Enough(row["stations"], row["days"]),
+            lower_is_better=True,
         )
+        for row in table.to_dict("records")
     ]
     return table[table["n"] > 0]
 
@@ -245,3 +253,112 @@ def _class_of(values: Any, classes: tuple[tuple[float, str], ...]) -> IntArray:
 def _on_sphere(latitude: FloatArray, longitude: FloatArray) -> Array:
     phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+def table(frame: pd.DataFrame) -> Table:
+    """Return these rows as a reader sees them."""
+    return Table(
+        "added_value",
+        "Differences from parent and interpolations, by stratum",
+        (
+            *parts.NAMED,
+            Column("stratum", "Stratum"),
+            Column("value", "Value"),
+            parts.N,
+            parts.STATIONS,
+            Column("d_mae", "ΔMAE", UNIT, 2, True, signed=True),
+            Column("d_rmse", "ΔRMSE", UNIT, 2, True, signed=True),
+            Column("d_r", "ΔR", "", 3, True, signed=True),
+            Column("verdict", "By MAE"),
+        ),
+        frame,
+        notes=(
+            "Product − reference on the pairs that both have. Strata: hours (analysis, "
+            "interpolated); neighbours: other stations of the run within 50 km; observed: class of "
+            f"the observed value, {UNIT}; level: of the mean of product and reference; centre: "
+            "distance of the station from the centre of the cell of the coarse product.",
+        ),
+    )
+
+
+def draw(table: pd.DataFrame, content: Content) -> style.Drawing:
+    """Return the figure of these rows."""
+    products = parts.unique(table["product"])
+    references = parts.unique(table["reference"])
+    looks = style.looks(references)
+    rows = _stratum_rows(table)
+    figure = style.new_figure(parts.WIDTH, 1.6 + 0.2 * len(rows))
+    spec = figure.add_gridspec(2, len(products), height_ratios=(1, len(rows)))
+    _legend(figure.add_subplot(spec[0, :]), looks)
+    first = figure.add_subplot(spec[1, 0])
+    grid = [
+        first,
+        *(
+            figure.add_subplot(one, sharey=first)
+            for one in (spec[1, n] for n in range(1, len(products)))
+        ),
+    ]
+    for axes in grid[1:]:
+        axes.tick_params(labelleft=False)
+    for axes, product in zip(grid, products, strict=True):
+        mine = table[table["product"] == product].set_index(["reference", "stratum", "value"])
+        for shift, reference in zip(style.spread(len(references), 0.25), references, strict=True):
+            for place, (stratum, value) in enumerate(rows):
+                key = (reference, stratum, value)
+                if value and key in mine.index:
+                    parts.bar(
+                        axes,
+                        mine.loc[key],
+                        parts.with_ends("d_mae"),
+                        place + shift,
+                        looks[reference],
+                    )
+        axes.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
+        style.dress(axes, x=f"ΔMAE ({UNIT})")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_title(escape_figure(product), fontsize=style.TEXT, color=style.INK)
+    names = [in_words(value) if value else _HEADINGS[stratum] for stratum, value in rows]
+    parts.label_lines(grid[0], names)
+    for label, (_, value) in zip(grid[0].get_yticklabels(), rows, strict=True):
+        label.set_color("#6b6b6b" if value else style.INK)
+    return parts.finished(
+        figure,
+        content,
+        "added_value",
+        title="Mean absolute error: product less reference, by stratum",
+        note=(
+            "Left of zero the product is better. Bars: 95 % intervals from resampling stations, "
+            "each by itself; classes with fewer than 5 stations have none and are not drawn."
+        ),
+        alternative="Differences of the mean absolute error with intervals; the numbers are in the "
+        "table of differences by stratum.",
+    )
+
+
+def in_words(value: str) -> str:
+    """Return the label of a class as a reader wants it: ``10–25``, ``≥ 50``, ``All pairs``."""
+    if value == "all":
+        return "All pairs"
+    return value.replace("-", "–").replace(">=", "≥")
+
+
+def _stratum_rows(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return stratum and value of each line of the figure; a heading has the value ""."""
+    rows = []
+    for stratum, values in STRATA.items():
+        met = set(table.loc[table["stratum"] == stratum, "value"])
+        if stratum != "all":
+            rows.append((stratum, ""))
+        rows += [(stratum, value) for value in values if value in met]
+    return rows
+
+
+def _legend(axes: Axes, looks: Mapping[str, style.Look]) -> None:
+    """Say which reference each mark is a difference from, in axes that hold nothing else."""
+    axes.set_axis_off()
+    for name, look in looks.items():
+        label = f"less {escape_figure(name)}"
+        axes.plot(
+            [], [], color=look.colour, linewidth=1.2, marker=look.marker, label=label, **parts.DOT
+        )
+    axes.legend(loc="center", ncols=len(looks), fontsize=style.SMALL + 0.5, frameon=False)
