@@ -170,6 +170,14 @@ def middles_of(field: xr.DataArray) -> npt.NDArray[np.datetime64]:
     return np.asarray(start + (end - start) // 2)
 
 
+def bounds_of(field: xr.DataArray) -> npt.NDArray[np.datetime64] | None:
+    """Return the interval of each mean of a Field, shape (time, 2); None of points."""
+    if stamp_of(field) == "point":
+        return None
+    ends = [field["time_start"].values, field["time_end"].values]
+    return np.stack(ends, axis=1).astype(TIME_DTYPE)
+
+
 def spacing_deg(coordinate: FloatArray) -> float:
     """Return the median spacing of a coordinate in degrees; NaN for a single value."""
     if len(coordinate) < 2:

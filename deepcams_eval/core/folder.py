@@ -1,4 +1,4 @@
-"""Writing a report folder whole or not at all."""
+"""Writing files and report folders whole or not at all."""
 
 from __future__ import annotations
 
@@ -87,6 +87,27 @@ def check_target(target: Path) -> None:
         )
     if target == Path.cwd():
         raise InputError("is the folder that the command runs in", path=target, hint=_ELSEWHERE)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` that takes its place when the block succeeds.
+
+    If the block fails or is interrupted, what was written is removed and `target` is as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(f"-{target.name}", ".", target.parent)
+    os.close(handle)
+    work = Path(name)
+    try:
+        yield work
+        work.chmod(0o644)
+        with work.open("rb") as stream:
+            os.fsync(stream.fileno())
+        work.replace(target)
+    except BaseException:
+        work.unlink(missing_ok=True)
+        raise
 
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:

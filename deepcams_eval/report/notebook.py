@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.report import credit, figures, scatter
+from deepcams_eval.report import figures, scatter
 from deepcams_eval.report.content import SYNTHETIC, Content
 from deepcams_eval.report.style import Drawing
 
@@ -59,7 +59,7 @@ class InsituPlots:
         other = (rows["stratum"] == "year") & (rows["value"].astype(str) != str(year))
         # A scatter is drawn for every product and year that has a score.
         alone = replace(content, scores=rows[(rows["product"] == product) & ~other])
-        drawn = scatter.draw_scatters(alone, credit.source_line(content))
+        drawn = scatter.draw_scatters(alone)
         return _first(drawn, "scatter_months" if months else "scatter")
 
     def stations(self) -> Figure:
