@@ -553,13 +553,11 @@ def test_limits_ignore_outliers() -> None:
 
 
 def test_stations_too_close_are_one_circle() -> None:
-    longitude = np.array([0.1, 0.2, 5.5, 9.0])
-    clusters = figures.cluster_stations(
-        longitude, np.full(4, 50.1), np.array([0.2, 0.6, np.nan, 0.9]), cell_deg=(1.0, 1.0)
-    )
-    assert list(clusters.stations) == [2, 1, 1]
-    np.testing.assert_allclose(clusters.longitude, [0.15, 5.5, 9.0])
-    np.testing.assert_allclose(clusters.value, [0.4, np.nan, 0.9])
+    places = pd.DataFrame({"longitude": [0.1, 0.2, 5.5, 9.0], "latitude": 50.1})
+    clusters = figures.cluster_stations(places.assign(value=[0.2, 0.6, np.nan, 0.9]), (1.0, 1.0))
+    assert list(clusters["stations"]) == [2, 1, 1]
+    np.testing.assert_allclose(clusters["longitude"], [0.15, 5.5, 9.0])
+    np.testing.assert_allclose(clusters["value"], [0.4, np.nan, 0.9])
 
 
 def test_waterfall_ends_at_the_rows_that_are_left(inputs: dict[str, Any]) -> None:
