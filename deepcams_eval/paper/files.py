@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepcams_eval import saved
 from deepcams_eval.bench import files as simulation_files
 from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
+from deepcams_eval.options import PaperOptions
 from deepcams_eval.paper import figures, page
-from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult, PaperSettings
+from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult
 from deepcams_eval.report import credit, maps, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Table, write_table, year_table
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 def write_files(
     folder: Path,
     result: PaperResult,
-    settings: PaperSettings,
+    settings: PaperOptions,
     *,
     command: str,
     clock_start: float,
@@ -68,11 +68,9 @@ def write_files(
     }
     if result.insitu:
         (folder / INSITU).mkdir()
-        saved.write_files(
+        replace(result.insitu, **shared).write(
             folder / INSITU,
-            *result.insitu,
-            **shared,
-            progress=lambda done, of: tell("report of the validation", done, of),
+            lambda done, of: tell("report of the validation", done, of),
         )
     if result.simulation:
         (folder / SIMULATION).mkdir()
@@ -84,7 +82,7 @@ def write_files(
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
     run = _describe(folder, result, settings, command=command, synthetic=synthetic)
-    content = _content(folder, result, synthetic=synthetic)
+    content = None if result.insitu is None else replace(result.insitu, synthetic=synthetic)
     tables = [*_table1(content), *_simulation_tables(result, synthetic=synthetic)]
     for name, blocks in tables:
         write_table(folder / "tables", name, blocks)
@@ -125,7 +123,7 @@ def station_years(content: Content) -> dict[int, pd.DataFrame]:
     made = {}
     for year in content.years:
         rows = shown & (content.month_of_pair // 12 == year)
-        mine = content.pairs.table.loc[rows, ["station_id", *columns]]
+        mine = content.scored_pairs.table.loc[rows, ["station_id", *columns]]
         stations = mine.groupby("station_id", observed=True, sort=False)
         made[year] = stations[columns].first().assign(pairs=stations.size())
     return made
@@ -150,14 +148,6 @@ def _drawings(
 
 def _map_kind(result: PaperResult) -> str:
     return FINE if len(result.products) > 1 else COARSE
-
-
-def _content(folder: Path, result: PaperResult, *, synthetic: bool) -> Content | None:
-    if result.insitu is None:
-        return None
-    found, settings = result.insitu
-    run = _run_of(folder / INSITU)
-    return saved.content_of(found, settings, run=run, synthetic=synthetic)
 
 
 def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
@@ -238,7 +228,7 @@ def _attributions(result: PaperResult, content: Content | None, *, synthetic: bo
 def _describe(
     folder: Path,
     result: PaperResult,
-    settings: PaperSettings,
+    settings: PaperOptions,
     *,
     command: str,
     synthetic: bool,
