@@ -163,7 +163,7 @@ def make_inputs(
     return {
         "scores": pd.concat([scores, other], ignore_index=True),
         "differences": differences,
-        "pairs": pairs,
+        "scored_pairs": pairs,
         "rows": {name: np.ones(n, dtype=bool) for name in products},
         "stations": stations,
         "qc": qc,
@@ -216,7 +216,7 @@ def texts(figure: Figure) -> str:
 def shown(inputs: dict[str, Any], stratum: str) -> pd.DataFrame:
     table = inputs["scores"]
     table = table[(table["sample"] == inputs["sample"]) & (table["stratum"] == stratum)]
-    order = {name: place for place, name in enumerate(inputs["pairs"].products)}
+    order = {name: place for place, name in enumerate(inputs["scored_pairs"].products)}
     return (
         table.assign(order=table["product"].map(order))
         .sort_values(["value", "order"])
