@@ -55,6 +55,20 @@ def run(arguments: Sequence[str | Path], cwd: Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def interrupted(arguments: Sequence[str | Path], cwd: Path, when: str) -> str:
+    """Interrupt a run once a file is there, and return what it says on stderr."""
+    process = start(arguments, cwd)
+    for _ in range(1200):
+        if list(cwd.glob(when)) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "error: interrupted"
+    return err
+
+
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A day and a quarter in March and a day in April, as one file of hourly means."""
@@ -139,19 +153,10 @@ class TestReport:
 
 
 class TestInterrupted:
-    def test_it_goes_on_to_the_same_tables(self, short: Path, tmp_path: Path) -> None:
+    def test_resumed_it_gives_the_same_tables(self, short: Path, tmp_path: Path) -> None:
         common = ["--year", "2020", "--truth", short, "--resamples", "100", "--task", "temporal"]
-        process = start([*common, "--out", "cut"], tmp_path)
-        done = tmp_path / ".cut.months" / "2020-03.json"
-        for _ in range(600):
-            if done.exists() or process.poll() is not None:
-                break
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
+        err = interrupted([*common, "--out", "cut"], tmp_path, ".cut.months/2020-03.json")
         assert "--resume" in err
-        assert err.splitlines()[-1] == "error: interrupted"
         assert not (tmp_path / "cut").exists()
         for arguments in (["--out", "cut", "--resume"], ["--out", "whole"]):
             code, _, err = run([*common, *arguments], tmp_path)
@@ -163,17 +168,8 @@ class TestInterrupted:
         assert "Degradation" not in (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
 
     def test_without_a_name_nothing_is_kept(self, truth: Path, tmp_path: Path) -> None:
-        process = start(
-            ["--year", "2020", "--truth", truth, "--task", "temporal", "--methods", "dis"], tmp_path
-        )
-        for _ in range(600):
-            if list(tmp_path.glob("reports/.*.months/settings.json")) or process.poll() is not None:
-                break
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
-        assert err.splitlines()[-1] == "error: interrupted"
+        asked = ["--year", "2020", "--truth", truth, "--task", "temporal", "--methods", "dis"]
+        err = interrupted(asked, tmp_path, "reports/.*.months/settings.json")
         assert "--resume" not in err
         assert not list((tmp_path / "reports").iterdir())
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.frame_scores import FrameScorer, TileSums
-from deepcams_eval.bench.run import SimulationSettings, simulate
 from deepcams_eval.bench.skill import skill
-from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.score.intervals import draw_stations
 
 LATITUDE = 20.0 + np.arange(46.0)
@@ -167,21 +162,3 @@ def test_without_sums_or_with_enough_days_tiles_are_not_resampled(
     assert set(many["resampled"]) == {"days"}
     assert (many["tiles"] == 0).all()
     assert many["skill_lo"].notna().all()
-
-
-def test_four_real_hours_have_an_interval(real_data: Path, tmp_path: Path) -> None:
-    files = real_data / "geoscf" / "*.mat"
-    chosen = SimulationSettings(
-        year=2020,
-        truth=ProductSpec.parse(f"truth={files},kind=geoscf,start=2020-03-08T00:30,freq=1h"),
-        tasks=("temporal",),
-        methods=("linear", "linear-eq9", "dis"),
-    )
-    result = simulate(chosen, MonthStore(tmp_path / "months"))
-    table = result.skill.query("weights == 'none' and baseline == 'linear'")
-    table = table.set_index(["method", "metric"])
-    assert set(table["tiles"]) == {288}
-    # Optical flow is better than linear, and linear as printed worse, wherever one looks.
-    for metric in ("rmse", "mae"):
-        assert table.loc[("dis", metric), "difference_hi"] < 0
-        assert table.loc[("linear-eq9", metric), "difference_lo"] > 0

@@ -18,6 +18,7 @@ import pandas as pd
 from deepcams_eval.bench.frame_scores import TileSums
 from deepcams_eval.bench.month import Key, Largest, MonthResult
 from deepcams_eval.bench.spectra import SpectralSums
+from deepcams_eval.core.folder import whole_file
 from deepcams_eval.errors import DeepcamsWarning, InputError
 
 _SETTINGS = "settings.json"
@@ -27,7 +28,6 @@ _ANEW = "run without --resume to start anew"
 
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile)
 """What reading a file raises that was cut off or holds something else."""
-
 
 Inputs = tuple[tuple[Path, ...], ...]
 """The files of each input of a run; a folder, such as a Zarr store, stands for the files in it."""
@@ -56,8 +56,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 class MonthStore:
     """A folder of months that are done.
 
-    A month counts as done when its last file, ``YYYY-MM.json``, is there: each file is written
-    under another name and then renamed.
+    A month counts as done when the last of its files, ``YYYY-MM.json``, is there.
 
     Attributes
     ----------
@@ -104,7 +103,8 @@ class MonthStore:
             )
         self.remove()
         self.folder.mkdir(parents=True)
-        _write_text(kept, text)
+        with whole_file(kept) as work:
+            work.write_text(text, encoding="utf-8")
 
     def check(self, months: Sequence[str]) -> None:
         """Forget the months of which a file is damaged, so that they are scored again.
@@ -126,7 +126,7 @@ class MonthStore:
                     stacklevel=2,
                 )
                 for ending in _ENDINGS:
-                    (self.folder / f"{month}.{ending}").unlink(missing_ok=True)
+                    self._file(month, ending).unlink(missing_ok=True)
 
     def any(self) -> bool:
         """Return whether a month is done."""
@@ -134,25 +134,18 @@ class MonthStore:
 
     def has(self, month: str) -> bool:
         """Return whether a month is done."""
-        return (self.folder / f"{month}.json").exists()
+        return self._file(month, "json").exists()
 
     def write(self, month: str, result: MonthResult) -> None:
         """Keep a month."""
-        work = self.folder / f".{month}"
-        result.samples.to_parquet(work, index=False)
-        work.rename(self.folder / f"{month}.parquet")
-        with work.open("wb") as stream:
-            arrays: dict[str, Any] = {
-                "/".join([_ERROR, *key]): maps for key, maps in result.square_error.items()
-            }
-            for key, tiles in result.tiles.items():
-                arrays["/".join([_HOURS, *key])] = tiles.hours
-                arrays["/".join([_TILES, *key])] = tiles.sums
-            np.savez(stream, **arrays)
-        work.rename(self.folder / f"{month}.npz")
+        arrays: dict[str, Any] = {
+            **{f"{_ERROR}/{_name(key)}": maps for key, maps in result.square_error.items()},
+            **{f"{_HOURS}/{_name(key)}": tiles.hours for key, tiles in result.tiles.items()},
+            **{f"{_TILES}/{_name(key)}": tiles.sums for key, tiles in result.tiles.items()},
+        }
         counts = {
             "power": {
-                "/".join(key): [one.rows, one.left_out, one.truth.tolist(), one.estimate.tolist()]
+                _name(key): [one.rows, one.left_out, one.truth.tolist(), one.estimate.tolist()]
                 for key, one in result.power.items()
             },
             "short": dict(result.short),
@@ -161,13 +154,18 @@ class MonthStore:
                 for task, one in result.largest.items()
             },
         }
-        _write_text(self.folder / f"{month}.json", json.dumps(counts))
+        with whole_file(self._file(month, "parquet")) as work:
+            result.samples.to_parquet(work, index=False)
+        with whole_file(self._file(month, "npz")) as work, work.open("wb") as stream:
+            np.savez(stream, **arrays)
+        with whole_file(self._file(month, "json")) as work:
+            work.write_text(json.dumps(counts), encoding="utf-8")
 
     def read(self, month: str) -> MonthResult:
         """Return a month that is done."""
-        counts = json.loads((self.folder / f"{month}.json").read_text(encoding="utf-8"))
+        counts = json.loads(self._file(month, "json").read_text(encoding="utf-8"))
         result = MonthResult(
-            samples=pd.read_parquet(self.folder / f"{month}.parquet"),
+            samples=pd.read_parquet(self._file(month, "parquet")),
             power={
                 _key(name): SpectralSums(rows, left_out, np.array(truth), np.array(estimate))
                 for name, (rows, left_out, truth, estimate) in counts["power"].items()
@@ -178,7 +176,7 @@ class MonthStore:
                 for task, (difference, time, row, column) in counts["largest"].items()
             },
         )
-        with (self.folder / f"{month}.npz").open("rb") as stream, np.load(stream) as arrays:
+        with self._file(month, "npz").open("rb") as stream, np.load(stream) as arrays:
             for path in arrays.files:
                 kind, _, name = path.partition("/")
                 if kind == _ERROR:
@@ -196,6 +194,9 @@ class MonthStore:
         if self.folder.exists() and self._own():
             self.remove()
 
+    def _file(self, month: str, ending: str) -> Path:
+        return self.folder / f"{month}.{ending}"
+
     def _before(self) -> dict[str, Any]:
         """Return the settings that the months were made with."""
         kept = self.folder / _SETTINGS
@@ -209,16 +210,16 @@ class MonthStore:
 
     def _own(self) -> bool:
         """Return whether the folder is one of months, if only begun."""
-        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else {""}
-        return _SETTINGS in names or names <= {f".{_SETTINGS}"}
+        if not self.folder.is_dir():
+            return False
+        names = {path.name for path in self.folder.iterdir()}
+        return _SETTINGS in names or all(name.endswith(f"-{_SETTINGS}") for name in names)
+
+
+def _name(key: Key) -> str:
+    return "/".join(key)
 
 
 def _key(name: str) -> Key:
     task, _, method = name.partition("/")
     return task, method
-
-
-def _write_text(path: Path, text: str) -> None:
-    work = path.with_name(f".{path.name}")
-    work.write_text(text, encoding="utf-8")
-    work.rename(path)
