@@ -8,8 +8,6 @@ import pytest
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
 
-HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
-
 
 def clustered(seed: int, stations: int = 30, hours: int = 50):
     rng = np.random.default_rng(seed)
@@ -23,7 +21,7 @@ def test_each_resample_equals_scoring_the_drawn_pairs() -> None:
     station, o, m = clustered(1)
     sums = Moments.of(o, m, station, 30).reshape(30, 1)
     draws = intervals.draw_stations(30, 20, np.random.default_rng(2))
-    resampled = intervals.resample(sums, draws, HEADLINE)
+    resampled = intervals.resample(sums, draws, metrics.HEADLINE_METRICS)
     for which, draw in enumerate(draws):
         rows = np.concatenate(
             [np.flatnonzero(station == one) for one in np.repeat(np.arange(30), draw.astype(int))]
@@ -71,7 +69,7 @@ def test_hours_of_one_station_do_not_narrow_the_interval() -> None:
         sums = Moments.of(
             np.repeat(o, times), np.repeat(m, times), np.repeat(station, times), 25
         ).reshape(25, 1)
-        resampled = intervals.resample(sums, draws, HEADLINE)["rmse"]
+        resampled = intervals.resample(sums, draws, metrics.HEADLINE_METRICS)["rmse"]
         low, high = intervals.percentile_interval(resampled, np.array([25]))
         return float(high[0] - low[0])
 

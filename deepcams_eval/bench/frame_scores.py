@@ -169,7 +169,7 @@ def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
     weighted_high = _pooled(high.scaled(weights))
     n = sums.n if cells else np.full(1, np.nan)
     values = {
-        **{name: metrics.SCORES[name](sums) for name in ("r", "rmse", "mae", "mb")},
+        **{name: metrics.METRICS[name](sums) for name in (*metrics.HEADLINE, "mb")},
         "p99_error": metrics.rmse(weighted_high),
         "weight_p99": weighted_high.n,
         "mean_truth": sums.mean_o * (n / n),

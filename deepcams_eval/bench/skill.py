@@ -24,11 +24,12 @@ from deepcams_eval.bench.tables import (
 from deepcams_eval.bench.tiles import TileSums
 from deepcams_eval.downscale import Task
 from deepcams_eval.score.intervals import MIN_STATIONS, draw_stations, percentile_interval
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 Array = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
 
-SKILL_SCORES = ("rmse", "mae")
+SKILL_SCORES = tuple(key for key, one in HEADLINE_METRICS.items() if one.better == "low")
 
 DAYS, TILES = "days", "tiles"
 """What the intervals resample."""

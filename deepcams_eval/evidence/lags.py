@@ -7,8 +7,9 @@ at another than that of all the other providers: were it the product that is lat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -353,7 +354,7 @@ def _within_stations(sums: Moments) -> Moments:
     What is left there is rounding, and it says nothing about time.
     """
     varies = np.isfinite(metrics.r(sums)).astype(np.float64)
-    kept = Moments(*(values * varies for values in _arrays(sums)))
+    kept = sums.map(lambda values: values * varies)
     return replace(kept, mean_o=np.zeros_like(kept.n), mean_m=np.zeros_like(kept.n))
 
 
@@ -375,12 +376,8 @@ def _best(gain: Array) -> int | None:
     return LAGS_H[place] if gain[place] > 0 else 0
 
 
-def _arrays(sums: Moments) -> Iterator[Array]:
-    return (getattr(sums, one.name) for one in fields(sums))
-
-
 def _take(sums: Moments, stations: IntArray) -> Moments:
-    return Moments(*(values[stations] for values in _arrays(sums)))
+    return sums.map(itemgetter(stations))
 
 
 def _column(sums: Moments) -> Moments:
@@ -389,6 +386,5 @@ def _column(sums: Moments) -> Moments:
 
 def _stacked(parts: Mapping[str, list[Moments]]) -> dict[str, Moments]:
     return {
-        product: Moments(*(np.stack(each, axis=1) for each in zip(*map(_arrays, one), strict=True)))
-        for product, one in parts.items()
+        product: Moments.joined([_column(sums) for sums in one]) for product, one in parts.items()
     }

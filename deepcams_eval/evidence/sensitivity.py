@@ -25,7 +25,7 @@ from deepcams_eval.pair.colocate import Compute, colocate
 from deepcams_eval.pair.qc import RULES
 from deepcams_eval.pair.samples import sample_rows
 from deepcams_eval.report.evidence import Evidence
-from deepcams_eval.score import metrics
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
 Array = npt.NDArray[np.float64]
@@ -56,7 +56,6 @@ COLUMNS = (
 AS_SET = "as set"
 _EARTH_RADIUS_KM = 6371.0088
 _HOUR_US = 3_600_000_000
-_METRICS = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 # Rows of other years are no choice of quality; those without a place cannot be paired.
 _NO_CHOICE = ("outside_years", "coordinates")
 
@@ -139,7 +138,7 @@ def _scored(
 
     def total(by_station: Moments) -> dict[str, float]:
         pooled = by_station.scaled(weights).pool(np.zeros(len(names), dtype=np.intp), 1)
-        return {name: float(score(pooled)[0]) for name, score in _METRICS.items()}
+        return {name: float(score(pooled)[0]) for name, score in HEADLINE_METRICS.items()}
 
     lines = []
     for product in pairs.products:
@@ -152,7 +151,7 @@ def _scored(
         both = rows[product] & rows[baseline]
         if product != baseline and both.any():
             ours, theirs = total(sums(product, both)), total(sums(baseline, both))
-            line |= {f"gain_{name}": ours[name] - theirs[name] for name in _METRICS}
+            line |= {f"gain_{name}": ours[name] - theirs[name] for name in HEADLINE_METRICS}
         lines.append(line)
     return pd.DataFrame(lines, columns=[one for one in COLUMNS if not one.startswith("d_")])
 
@@ -160,10 +159,10 @@ def _scored(
 def _beside(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with changes from what is set, without choices that change nothing."""
     as_set = table[table["choice"] == AS_SET].set_index("product")
-    for name in _METRICS:
+    for name in HEADLINE_METRICS:
         table[f"d_{name}"] = table[name] - table["product"].map(as_set[name])
     same = table["product"].map(as_set["n"]) == table["n"]
-    still = table[[f"d_{name}" for name in _METRICS]].abs().max(axis="columns") == 0
+    still = table[[f"d_{name}" for name in HEADLINE_METRICS]].abs().max(axis="columns") == 0
     unchanged = (same & still).groupby(table["choice"]).transform("all")
     return table[~unchanged | (table["choice"] == AS_SET)][list(COLUMNS)].reset_index(drop=True)
 

@@ -15,6 +15,7 @@ from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, number, plural, with_minuses
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 _WIDTH = 7.2
 _REMARKS = (
@@ -79,6 +80,7 @@ def _sentences(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(table: pd.DataFrame, synthetic: bool) -> Table:
+    shown = HEADLINE_METRICS
     return Table(
         "sensitivity",
         "Scores under other choices",
@@ -88,12 +90,17 @@ def _table(table: pd.DataFrame, synthetic: bool) -> Table:
             Column("product", "Product"),
             Column("n", "N", decimals=0),
             Column("stations", "Stations", decimals=0),
-            Column("r", "R", decimals=3),
-            Column("rmse", "RMSE", UNIT, 2),
-            Column("mae", "MAE", UNIT, 2),
-            Column("d_r", "Change of R", decimals=3, signed=True),
-            Column("d_rmse", "of RMSE", UNIT, 2, signed=True),
-            Column("d_mae", "of MAE", UNIT, 2, signed=True),
+            *(Column(key, one.label, one.unit, one.digits) for key, one in shown.items()),
+            *(
+                Column(
+                    f"d_{key}",
+                    f"{'of' if place else 'Change of'} {one.label}",
+                    one.unit,
+                    one.digits,
+                    signed=True,
+                )
+                for place, (key, one) in enumerate(shown.items())
+            ),
             Column("gain_r", "Gain in R", decimals=3, signed=True),
             Column("gain_mae", "in MAE", UNIT, 2, signed=True),
         ),

@@ -49,7 +49,7 @@ COLUMNS = (
     "n_eff_block",
 )
 UNCERTAINTY = "uncertainty"
-_METRICS = {name: metrics.SCORES[name] for name in (*metrics.HEADLINE, "mb")}
+_METRICS = {name: metrics.METRICS[name] for name in (*metrics.HEADLINE, "mb")}
 _DAY = np.timedelta64(1, "D")
 
 

@@ -14,9 +14,10 @@ from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.report.section import Section
 from deepcams_eval.report.tables import Column, Table, excludes_zero
 from deepcams_eval.report.wording import UNIT, escape_figure, number, plural, with_minuses
+from deepcams_eval.score.metrics import HEADLINE, METRICS
 
 _WIDTH = 7.2
-_NAMES = {"r": "R", "rmse": "RMSE", "mae": "MAE", "mb": "MB"}
+_NAMES = {key: one.label for key, one in METRICS.items()}
 _REMARKS = (
     "Resampling stations says how a score would vary with other stations of the same kind; "
     "resampling blocks of days, with all stations of a day together, how it would vary with other "
@@ -68,7 +69,7 @@ def _differences(table: pd.DataFrame) -> Iterator[str]:
     chosen = table[(table["baseline"] != "") & (table["stratum"] == "all")]
     for row in records(chosen[chosen["metric"].isin(["r", "mae"])]):
         metric = row["metric"]
-        decimals = wording.DECIMALS[metric]
+        decimals = METRICS[metric].digits
         bounds = {
             kind: wording.interval(row[f"{kind}_lo"], row[f"{kind}_hi"], decimals, sign=True)
             for kind in ("station", "block")
@@ -76,7 +77,7 @@ def _differences(table: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{row['product']} less {row['baseline']}, {_NAMES[metric]}: "
             f"{number(row['estimate'], decimals, sign=True)}"
-            f"{'' if metric == 'r' else ' ' + UNIT}; by stations {bounds['station']}, by blocks "
+            f"{METRICS[metric].unit_after}; by stations {bounds['station']}, by blocks "
             f"of {plural(row['block_days'], 'day')} {bounds['block']}: {_verdict(row)}."
         )
 
@@ -187,7 +188,7 @@ def _tables(table: pd.DataFrame, agreement: pd.DataFrame, synthetic: bool) -> It
 
 
 def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
-    chosen = table[(table["baseline"] != "") & table["metric"].isin(["r", "rmse", "mae"])]
+    chosen = table[(table["baseline"] != "") & table["metric"].isin(HEADLINE)]
     drawn = chosen[chosen[["station_lo", "block_lo"]].notna().any(axis="columns")]
     if drawn.empty:
         return
@@ -195,7 +196,7 @@ def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
     looks = style.looks(["station", "block"])
     figure = style.new_figure(_WIDTH, 1.6 + 0.26 * len(lines))
     grid = figure.subplots(1, 3, sharey=True)
-    for axes, metric in zip(grid, ("r", "rmse", "mae"), strict=True):
+    for axes, metric in zip(grid, HEADLINE, strict=True):
         mine = chosen[chosen["metric"] == metric].set_index(["product", "value"])
         for place, line in enumerate(lines):
             row = mine.loc[line]
@@ -209,8 +210,7 @@ def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
                     markersize=3.6,
                 )  # fmt: skip
         axes.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
-        unit = "" if metric == "r" else f" ({UNIT})"
-        style.dress(axes, x=f"Δ{_NAMES[metric]}{unit}")
+        style.dress(axes, x=f"Δ{METRICS[metric].header}")
     names = [f"{product}, {'all years' if value == 'all' else value}" for product, value in lines]
     grid[0].set_yticks(range(len(lines)), [escape_figure(one) for one in names])
     grid[0].set_ylim(len(lines) - 0.4, -0.6)

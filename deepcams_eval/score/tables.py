@@ -12,21 +12,19 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.pair.samples import SAMPLES, Sample, sample_rows
-from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score import intervals
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS
 from deepcams_eval.score.moments import Moments
-from deepcams_eval.score.strata import STRATA, BoolArray, Grouping, Stratum, Sums
+from deepcams_eval.score.strata import STRATA, Grouping, Stratum, Sums
 
 MIN_STATION_PAIRS = 10
 """A station with fewer pairs takes no part in the median over stations."""
-
-Array = npt.NDArray[np.float64]
-_HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 
 
 @dataclass(frozen=True)
@@ -145,11 +143,10 @@ def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
         "n": total.n.astype(np.int64),
         "stations": behind,
     }
-    for name in ("r", "rmse", "mae", "mb", "nmb", "mnmb", "fge", "fac2"):
-        columns[name] = metrics.SCORES[name](total)
-    columns["ioa"] = metrics.ioa(total, sums.cross(stratum, total.mean_o))
-    columns["slope"], columns["intercept"] = metrics.slope(total), metrics.intercept(total)
-    for name, resampled in intervals.resample(by_station, draws, _HEADLINE).items():
+    if any("cross" in metric.needs for metric in METRICS.values()):
+        total = sums.with_cross(total, stratum)
+    columns |= {key: metric(total) for key, metric in METRICS.items()}
+    for name, resampled in intervals.resample(by_station, draws, HEADLINE_METRICS).items():
         bounds = intervals.percentile_interval(resampled, behind)
         columns[f"{name}_lo"], columns[f"{name}_hi"] = bounds
     columns |= _station_medians(by_station)
@@ -161,7 +158,7 @@ def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
 def _station_medians(by_station: Moments) -> dict[str, Array]:
     enough = by_station.n >= MIN_STATION_PAIRS
     medians = {}
-    for name, score in _HEADLINE.items():
+    for name, score in HEADLINE_METRICS.items():
         values = np.where(enough, score(by_station), np.nan)
         some = np.isfinite(values).any(axis=0)
         median = np.full(values.shape[1], np.nan)
@@ -173,7 +170,7 @@ def _station_medians(by_station: Moments) -> dict[str, Array]:
 def _station_scores(sums: Sums) -> pd.DataFrame:
     by_station = sums.by_station("all").reshape(-1)
     columns: dict[str, Any] = {"n": by_station.n.astype(np.int64)}
-    columns |= {name: metrics.SCORES[name](by_station) for name in (*metrics.HEADLINE, "mb")}
+    columns |= {key: METRICS[key](by_station) for key in (*HEADLINE, "mb")}
     table = pd.DataFrame(columns, index=pd.Index(sums.grouping.stations, name="station_id"))
     return table[table["n"] > 0]
 
@@ -216,9 +213,9 @@ def _difference_of(ours: Sums, theirs: Sums, stratum: Stratum, draws: Array) -> 
         "n": total_ours.n.astype(np.int64),
         "stations": behind,
     }
-    resampled_ours = intervals.resample(stations_ours, draws, _HEADLINE)
-    resampled_theirs = intervals.resample(stations_theirs, draws, _HEADLINE)
-    for name, score in _HEADLINE.items():
+    resampled_ours = intervals.resample(stations_ours, draws, HEADLINE_METRICS)
+    resampled_theirs = intervals.resample(stations_theirs, draws, HEADLINE_METRICS)
+    for name, score in HEADLINE_METRICS.items():
         columns[f"d_{name}"] = score(total_ours) - score(total_theirs)
         bounds = intervals.percentile_interval(
             resampled_ours[name] - resampled_theirs[name], behind
@@ -230,7 +227,7 @@ def _difference_of(ours: Sums, theirs: Sums, stratum: Stratum, draws: Array) -> 
 
 def _difference_columns() -> Iterable[str]:
     yield from ("product", "baseline", "stratum", "value", "n", "stations")
-    for name in metrics.HEADLINE:
+    for name in HEADLINE:
         yield from (f"d_{name}", f"d_{name}_lo", f"d_{name}_hi")
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.evidence.added_value.sample import Array, Sample
 from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
-from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score import intervals
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
-from deepcams_eval.score.strata import BoolArray, IntArray
 
 EARTH_RADIUS_KM = 6371.0
 NEIGHBOUR_KM = 50.0
@@ -41,14 +42,13 @@ STRATA: Mapping[str, tuple[str, ...]] = {
 }
 """The values of each stratum in order."""
 
-_HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 _KEYS = ("product", "reference", "stratum", "value", "n", "stations", "days")
 
 
 def columns() -> Iterator[str]:
     """Yield the columns of ``added_value.csv``."""
     yield from _KEYS
-    for name in metrics.HEADLINE:
+    for name in HEADLINE_METRICS:
         yield from (name, f"reference_{name}", f"d_{name}", f"d_{name}_lo", f"d_{name}_hi")
     yield "verdict"
 
@@ -162,7 +162,7 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     ]
     strata = _strata(sample, shape)
     day = sample.hour[rows] // 24
-    pooled = [_joined([_pool(one, stratum) for stratum in strata]) for one in sums]
+    pooled = [Moments.joined([_pool(one, stratum) for stratum in strata]) for one in sums]
     table = _differences(pooled[0], pooled[1], sample.draws)
     table.insert(0, "stratum", [one.name for one in strata for _ in one.labels])
     table.insert(1, "value", [label for one in strata for label in one.labels])
@@ -208,9 +208,9 @@ def _differences(ours: Moments, theirs: Moments, draws: Array) -> pd.DataFrame:
     total_ours, total_theirs = ours.pool(label, size), theirs.pool(label, size)
     behind = (ours.n > 0).sum(axis=0)
     found: dict[str, Any] = {"n": total_ours.n.astype(np.int64), "stations": behind}
-    resampled_ours = intervals.resample(ours, draws, _HEADLINE)
-    resampled_theirs = intervals.resample(theirs, draws, _HEADLINE)
-    for name, score in _HEADLINE.items():
+    resampled_ours = intervals.resample(ours, draws, HEADLINE_METRICS)
+    resampled_theirs = intervals.resample(theirs, draws, HEADLINE_METRICS)
+    for name, score in HEADLINE_METRICS.items():
         found[name], found[f"reference_{name}"] = score(total_ours), score(total_theirs)
         found[f"d_{name}"] = found[name] - found[f"reference_{name}"]
         bounds = intervals.percentile_interval(
@@ -224,11 +224,6 @@ def _pool(sums: Moments, stratum: _Stratum) -> Moments:
     n_stations, size = len(sums.n), len(stratum.labels)
     code = np.arange(n_stations)[:, None] * size + stratum.code
     return sums.pool(code, n_stations * size).reshape(n_stations, size)
-
-
-def _joined(parts: list[Moments]) -> Moments:
-    names = [one.name for one in fields(Moments)]
-    return Moments(*(np.concatenate([getattr(one, n) for one in parts], axis=1) for n in names))
 
 
 def _distinct_days(day: IntArray, code: IntArray, size: int) -> IntArray:

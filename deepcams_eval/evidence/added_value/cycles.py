@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.evidence.added_value.sample import Array, Sample
 from deepcams_eval.score import intervals
-from deepcams_eval.score.strata import BoolArray, IntArray
 
 MIN_VALUES = 8
 """Values that each hour of the day needs at a station before its daily cycle is looked at."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence.added_value.references import REFERENCE_METHODS, Grid, finer_products
 from deepcams_eval.score import intervals
-from deepcams_eval.score.strata import BoolArray, IntArray
 
 Array = npt.NDArray[np.float64]
 
