@@ -13,14 +13,18 @@ from deepcams_eval.evidence import uncertainty_section
 from deepcams_eval.evidence.agreement import published_agreement
 from deepcams_eval.evidence.uncertainty import (
     COLUMNS,
-    block_length,
-    draw_blocks,
-    politis_white,
     uncertainty,
     uncertainty_table,
 )
 from deepcams_eval.report.section import Section
-from deepcams_eval.score.intervals import draw_stations, percentile_interval, resample
+from deepcams_eval.score.intervals import (
+    block_length,
+    draw_blocks,
+    draw_clusters,
+    percentile_interval,
+    politis_white,
+    resample,
+)
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs
@@ -208,7 +212,7 @@ def test_station_intervals_cover_the_score_of_the_population() -> None:
         mine = np.random.default_rng(seed)
         chosen = mine.choice(stations, drawn, replace=False)
         sums = Moments.of(observed[chosen].ravel(), estimate[chosen].ravel(), group, drawn)
-        draws = draw_stations(drawn, 400, mine)
+        draws = draw_clusters(drawn, 400, mine)
         for name, drawn_scores in resample(sums.reshape(-1, 1), draws, chosen_scores).items():
             low, high = percentile_interval(drawn_scores, np.array([drawn]))
             inside[name] += bool(low[0] <= chosen_scores[name](population)[0] <= high[0])

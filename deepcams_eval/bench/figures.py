@@ -40,8 +40,8 @@ from deepcams_eval.bench.sections import (
 from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.coastlines import SOURCE as COASTLINES
 from deepcams_eval.report.coastlines import draw_coastlines
-from deepcams_eval.report.tables import excludes_zero
 from deepcams_eval.report.wording import UNIT, escape_figure
+from deepcams_eval.score.intervals import excludes_zero
 
 Array = npt.NDArray[np.float64]
 

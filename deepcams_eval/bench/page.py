@@ -15,7 +15,7 @@ from deepcams_eval.report import credit, published, wording
 from deepcams_eval.report.content import SYNTHETIC, records
 from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
 from deepcams_eval.report.rendering import template
-from deepcams_eval.report.tables import excludes_zero
+from deepcams_eval.score.intervals import excludes_zero
 
 _CORRECT, _AS_PRINTED = "linear", "linear-eq9"
 _DEFINITIONS = (

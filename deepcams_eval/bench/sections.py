@@ -14,13 +14,13 @@ from deepcams_eval.report.content import records
 from deepcams_eval.report.tables import (
     Column,
     Table,
-    excludes_zero,
     plain_table,
     to_csv,
     to_latex,
     to_markdown,
 )
 from deepcams_eval.report.wording import UNIT
+from deepcams_eval.score.intervals import excludes_zero
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS, Metric
 
 SHOWN: Mapping[str, Metric] = {

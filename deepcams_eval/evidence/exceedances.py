@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, divide
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.score import intervals
-
-Array = npt.NDArray[np.float64]
 
 LIMITS: tuple[tuple[float, str], ...] = (
     (15.0, "WHO 2021 guideline"),
@@ -75,17 +74,17 @@ def exceedance_table(
     -------
     pandas.DataFrame
         One row a product × limit, of the columns `COLUMNS`. A ratio without a case is NaN. The
-        95 % intervals resample stations; NaN with fewer than `intervals.MIN_STATIONS`.
+        95 % intervals resample stations; NaN with fewer than `intervals.MIN_CLUSTERS`.
     """
     table = daily.table
     station, names = codes_of(table["station_id"])
     observed = table["observed"].to_numpy()
-    draws = intervals.draw_stations(len(names), resamples, rng)
+    draws = intervals.draw_clusters(len(names), resamples, rng)
     rows = []
     for product in daily.products:
         estimate = table[product].to_numpy().astype(np.float64)
         there = np.isfinite(estimate)
-        behind = np.array([len(np.unique(station[there]))])
+        behind = len(np.unique(station[there]))
         for limit, whose in limits:
             cell = _cell(observed[there] > limit, estimate[there] > limit)
             counts = np.bincount(
@@ -98,7 +97,7 @@ def exceedance_table(
                 "limit": limit,
                 "whose": whose,
                 "n_days": int(total.sum()),
-                "stations": int(behind[0]),
+                "stations": behind,
                 "hits": int(total[_HITS]),
                 "misses": int(total[_MISSES]),
                 "false_alarms": int(total[_FALSE]),
@@ -106,8 +105,7 @@ def exceedance_table(
             }
             row |= {name: float(value[0]) for name, value in ratios(total[None]).items()}
             for name, resampled in ratios(draws @ by_station).items():
-                low, high = intervals.percentile_interval(resampled[:, None], behind)
-                row |= {f"{name}_lo": float(low[0]), f"{name}_hi": float(high[0])}
+                row |= intervals.bounds(name, intervals.interval(resampled, behind))
             rows.append(row)
     return pd.DataFrame(rows)[list(COLUMNS)]
 
@@ -127,11 +125,11 @@ def ratios(counts: Array) -> dict[str, Array]:
     """
     hits, misses, false_alarms, negatives = counts.T
     return {
-        "hit_rate": _ratio(hits, hits + misses),
-        "false_alarm_ratio": _ratio(false_alarms, hits + false_alarms),
-        "false_alarm_rate": _ratio(false_alarms, false_alarms + negatives),
-        "frequency_bias": _ratio(hits + false_alarms, hits + misses),
-        "csi": _ratio(hits, hits + misses + false_alarms),
+        "hit_rate": divide(hits, hits + misses),
+        "false_alarm_ratio": divide(false_alarms, hits + false_alarms),
+        "false_alarm_rate": divide(false_alarms, false_alarms + negatives),
+        "frequency_bias": divide(hits + false_alarms, hits + misses),
+        "csi": divide(hits, hits + misses + false_alarms),
     }
 
 
@@ -140,7 +138,3 @@ def _cell(
 ) -> npt.NDArray[np.int64]:
     cell = np.where(observed, np.where(estimate, _HITS, _MISSES), _NEGATIVE)
     return np.where(~observed & estimate, _FALSE, cell).astype(np.int64)
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))

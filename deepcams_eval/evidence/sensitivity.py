@@ -137,7 +137,7 @@ def _scored(
         return Moments.of(observed[chosen], estimate, station[chosen], len(names))
 
     def total(by_station: Moments) -> dict[str, float]:
-        pooled = by_station.scaled(weights).pool(np.zeros(len(names), dtype=np.intp), 1)
+        pooled = by_station.scaled(weights).merged()
         return {name: float(score(pooled)[0]) for name, score in HEADLINE_METRICS.items()}
 
     lines = []

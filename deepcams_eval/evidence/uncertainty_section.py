@@ -12,8 +12,9 @@ from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.report.section import Section
-from deepcams_eval.report.tables import Column, Table, excludes_zero
+from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, number, plural, with_minuses
+from deepcams_eval.score.intervals import excludes_zero
 from deepcams_eval.score.metrics import HEADLINE, METRICS
 
 _WIDTH = 7.2

@@ -9,7 +9,7 @@ from typing import Any
 
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import Content, records
-from deepcams_eval.report.tables import excludes_zero
+from deepcams_eval.score.intervals import excludes_zero
 from deepcams_eval.score.metrics import HEADLINE_METRICS, Metric
 
 

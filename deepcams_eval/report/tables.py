@@ -16,6 +16,7 @@ import pandas as pd
 
 from deepcams_eval.report import published, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.score.intervals import excludes_zero
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS, Metric
 
 _MEDIANS = "Median over stations"
@@ -289,11 +290,6 @@ def plain_table(name: str, title: str, frame: pd.DataFrame, *, synthetic: bool) 
         for key in frame.columns
     )
     return Table(name, title, columns, frame, synthetic=synthetic)
-
-
-def excludes_zero(low: float, high: float) -> bool:
-    """Return whether an interval lies on one side of zero; False where it is undefined."""
-    return bool(low > 0 or high < 0)
 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> list[Path]:

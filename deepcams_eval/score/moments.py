@@ -269,6 +269,11 @@ class Moments:
             **{name: gathered(getattr(self, name)) for name in _ADDED},
         )
 
+    def merged(self) -> Moments:
+        """Merge all groups, or those of each column; shape (1,) or (columns,)."""
+        size = self.n.shape[1] if self.n.ndim > 1 else 1
+        return self.pool(np.broadcast_to(np.arange(size), self.n.shape), size)
+
     def _put(self, groups: slice, sums: Moments) -> None:
         for name in SUMS:
             getattr(self, name)[groups] = getattr(sums, name)

@@ -93,7 +93,7 @@ def score_pairs(
             f"{others or 'the others'})",
             hint="leave one out, or choose years and a region in which all have data",
         )
-    draws = intervals.draw_stations(len(grouping.stations), resamples, rng)
+    draws = intervals.draw_clusters(len(grouping.stations), resamples, rng)
     score_parts, station_tables = [], {}
     for sample in SAMPLES:
         for name in pairs.products:
@@ -134,8 +134,7 @@ def station_table(
 
 def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
     by_station = sums.by_station(stratum)
-    n_stations, size = by_station.n.shape
-    total = by_station.pool(np.broadcast_to(np.arange(size), (n_stations, size)), size)
+    total = by_station.merged()
     behind = (by_station.n > 0).sum(axis=0)
     columns: dict[str, Any] = {
         "stratum": stratum,
@@ -147,8 +146,7 @@ def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
         total = sums.with_cross(total, stratum)
     columns |= {key: metric(total) for key, metric in METRICS.items()}
     for name, resampled in intervals.resample(by_station, draws, HEADLINE_METRICS).items():
-        bounds = intervals.percentile_interval(resampled, behind)
-        columns[f"{name}_lo"], columns[f"{name}_hi"] = bounds
+        columns |= intervals.bounds(name, intervals.percentile_interval(resampled, behind))
     columns |= _station_medians(by_station)
     columns["n_fractional"] = total.n_fractional.astype(np.int64)
     table = pd.DataFrame(columns)
@@ -201,28 +199,11 @@ def _differences(
 
 
 def _difference_of(ours: Sums, theirs: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
-    stations_ours, stations_theirs = ours.by_station(stratum), theirs.by_station(stratum)
-    shape = stations_ours.n.shape
-    label = np.broadcast_to(np.arange(shape[1]), shape)
-    total_ours = stations_ours.pool(label, shape[1])
-    total_theirs = stations_theirs.pool(label, shape[1])
-    behind = (stations_ours.n > 0).sum(axis=0)
-    columns: dict[str, Any] = {
-        "stratum": stratum,
-        "value": ours.grouping.labels(stratum),
-        "n": total_ours.n.astype(np.int64),
-        "stations": behind,
-    }
-    resampled_ours = intervals.resample(stations_ours, draws, HEADLINE_METRICS)
-    resampled_theirs = intervals.resample(stations_theirs, draws, HEADLINE_METRICS)
-    for name, score in HEADLINE_METRICS.items():
-        columns[f"d_{name}"] = score(total_ours) - score(total_theirs)
-        bounds = intervals.percentile_interval(
-            resampled_ours[name] - resampled_theirs[name], behind
-        )
-        columns[f"d_{name}_lo"], columns[f"d_{name}_hi"] = bounds
+    sums = ours.by_station(stratum), theirs.by_station(stratum)
+    columns: dict[str, Any] = {"stratum": stratum, "value": ours.grouping.labels(stratum)}
+    columns |= intervals.differences(*sums, draws, HEADLINE_METRICS)
     table = pd.DataFrame(columns)
-    return table[table["n"] > 0]
+    return table[table["n"] > 0][list(_difference_columns())[2:]]
 
 
 def _difference_columns() -> Iterable[str]:

@@ -163,7 +163,9 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     strata = _strata(sample, shape)
     day = sample.hour[rows] // 24
     pooled = [Moments.joined([_pool(one, stratum) for stratum in strata]) for one in sums]
-    table = _differences(pooled[0], pooled[1], sample.draws)
+    table = pd.DataFrame(
+        intervals.differences(pooled[0], pooled[1], sample.draws, HEADLINE_METRICS)
+    )
     table.insert(0, "stratum", [one.name for one in strata for _ in one.labels])
     table.insert(1, "value", [label for one in strata for label in one.labels])
     days = [_distinct_days(day, one.code[station, joint], len(one.labels)) for one in strata]
@@ -199,25 +201,6 @@ def _strata(sample: Sample, shape: tuple[int, ...]) -> list[_Stratum]:
         "centre": of_station(centre),
     }
     return [_Stratum(name, labels, codes[name]) for name, labels in STRATA.items()]
-
-
-def _differences(ours: Moments, theirs: Moments, draws: Array) -> pd.DataFrame:
-    """Return the scores of both and their differences by column of sums (stations, columns)."""
-    n_stations, size = ours.n.shape
-    label = np.broadcast_to(np.arange(size), (n_stations, size))
-    total_ours, total_theirs = ours.pool(label, size), theirs.pool(label, size)
-    behind = (ours.n > 0).sum(axis=0)
-    found: dict[str, Any] = {"n": total_ours.n.astype(np.int64), "stations": behind}
-    resampled_ours = intervals.resample(ours, draws, HEADLINE_METRICS)
-    resampled_theirs = intervals.resample(theirs, draws, HEADLINE_METRICS)
-    for name, score in HEADLINE_METRICS.items():
-        found[name], found[f"reference_{name}"] = score(total_ours), score(total_theirs)
-        found[f"d_{name}"] = found[name] - found[f"reference_{name}"]
-        bounds = intervals.percentile_interval(
-            resampled_ours[name] - resampled_theirs[name], behind
-        )
-        found[f"d_{name}_lo"], found[f"d_{name}_hi"] = bounds
-    return pd.DataFrame(found)
 
 
 def _pool(sums: Moments, stratum: _Stratum) -> Moments:

@@ -199,8 +199,7 @@ class _Cycles:
         # Phases are cyclic: resamples are read as departures from the estimate.
         drawn["phase_h"] = found["phase_h"] + _within_half_day(drawn["phase_h"] - found["phase_h"])
         for name, values in drawn.items():
-            bounds = intervals.percentile_interval(values[:, None], np.array([float(stations)]))
-            found[f"{name}_lo"], found[f"{name}_hi"] = (float(one[0]) for one in bounds)
+            found |= intervals.bounds(name, intervals.interval(values, stations))
         return found
 
 
@@ -348,9 +347,8 @@ class _BandSums:
             drawn["d_r"] = drawn["r"] - drawn["reference_r"]
         for name in ("ratio", "r", "d_r"):
             if name in drawn:
-                stations = np.full(len(_BANDS), float(behind))
-                bounds = intervals.percentile_interval(drawn[name], stations)
-                table[f"{name}_lo"], table[f"{name}_hi"] = bounds
+                found = intervals.percentile_interval(drawn[name], behind)
+                table[f"{name}_lo"], table[f"{name}_hi"] = found
         return table
 
     def _scores(self, place: int, weights: Array) -> dict[str, Array]:

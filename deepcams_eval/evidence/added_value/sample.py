@@ -97,7 +97,7 @@ class Sample:
             longitude=longitude,
             hour=((start - first) // _HOUR).astype(np.int32),
             first=first,
-            draws=intervals.draw_stations(len(stations), resamples, rng),
+            draws=intervals.draw_clusters(len(stations), resamples, rng),
         )
 
     @property
