@@ -17,7 +17,7 @@ from deepcams_eval.core.folder import write_run
 from deepcams_eval.core.observations import make_stations
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import InputError
-from deepcams_eval.evidence.added_value import Grid
+from deepcams_eval.evidence.references import Grid
 from deepcams_eval.evidence.write import write_report
 from deepcams_eval.read.stations import read_stations
 from deepcams_eval.report.content import Content

@@ -13,21 +13,21 @@ import pandas as pd
 from deepcams_eval.core.field import Product
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.added_value import (
+from deepcams_eval.evidence.assessment import Average, Choices, assess
+from deepcams_eval.evidence.references import (
     Grid,
     ReferenceSet,
     grids_of,
     make_references,
     without_references,
 )
-from deepcams_eval.evidence.assessment import Average, Choices, assess
-from deepcams_eval.evidence.sensitivity import sensitivity
 from deepcams_eval.pair.colocate import Colocation, Compute, colocate
+from deepcams_eval.pair.derived import open_products
 from deepcams_eval.pair.qc import QcSettings, apply_rules
 from deepcams_eval.pair.samples import Sample
 from deepcams_eval.pair.selection import select, shift_times, years_of
 from deepcams_eval.read.openaq import read_observations
-from deepcams_eval.read.product import ProductSpec, open_products
+from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.score.tables import ScoreTables, baseline_of
 
@@ -210,13 +210,10 @@ def insitu(
         references=references.columns,
         grids=grids,
         restricted=settings.restricted,
+        observations=flagged if settings.sensitivity else None,
+        products=products,
+        compute=compute,
     )
-    evidence = assessment.evidence
-    if settings.sensitivity:
-        moved = sensitivity(
-            flagged, products, colocation.pairs, years, baseline=baseline, compute=compute
-        )
-        evidence = (*evidence, moved)
     result = InsituResult(
         observations=flagged,
         products=products,
@@ -230,7 +227,7 @@ def insitu(
         years=years,
         grids=grids,
         references=references.columns,
-        evidence=evidence,
+        evidence=assessment.evidence,
         notes=[*references.notes, *assessment.notes],
     )
     result.notes.extend(_notes(result, settings))

@@ -13,17 +13,15 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.added_value import Grid, added_value
-from deepcams_eval.evidence.added_value.comparisons import STRATA, compare, distance_km, neighbours
-from deepcams_eval.evidence.added_value.cycles import (
-    diurnal,
-    diurnal_curves,
-    first_harmonic,
-    spectra,
-)
+from deepcams_eval.evidence.added_value import answer
+from deepcams_eval.evidence.added_value.differences import STRATA, compare, distance_km, neighbours
+from deepcams_eval.evidence.added_value.diurnal import diurnal, diurnal_curves, first_harmonic
 from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.added_value.spectra import spectra
 from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
 from deepcams_eval.evidence.added_value.within_cell import within_cells
+from deepcams_eval.evidence.questions import Frames, Given
+from deepcams_eval.evidence.references import Grid
 from deepcams_eval.score import intervals
 
 LINEAR, BICUBIC = "linear:cams", "linear+bicubic:cams"
@@ -90,15 +88,15 @@ def make_pairs(
     return Pairs(table, ("cams", "good", "bad"))
 
 
-def make_sample(pairs: Pairs, *, resamples: int = 200, seed: int = 0) -> Sample:
-    return Sample.of(
-        pairs,
-        parent="cams",
-        references=REFERENCES,
-        grids=GRIDS,
-        rng=np.random.default_rng(seed),
-        resamples=resamples,
-    )
+def make_sample(pairs: Pairs, *, resamples: int = 200, seed: int = 0, **other: Any) -> Sample:
+    given = {"parent": "cams", "references": REFERENCES, "grids": GRIDS, **other}
+    return Sample.of(pairs, rng=np.random.default_rng(seed), resamples=resamples, **given)
+
+
+def asked(pairs: Pairs, *, resamples: int = 100, **other: Any) -> Frames | None:
+    """Return the tables on added value."""
+    given = {"baseline": "cams", "references": REFERENCES, "grids": GRIDS, **other}
+    return answer(Given(pairs, {}, {}, resamples=resamples, **given))
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +116,9 @@ def compared(sample: Sample) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def found(pairs: Pairs) -> Mapping[str, pd.DataFrame]:
-    evidence = added_value(
-        pairs, parent="cams", references=REFERENCES, grids=GRIDS, seed=0, resamples=200
-    )
-    assert evidence is not None
-    return evidence.frames
+    frames = asked(pairs, resamples=200)
+    assert frames is not None
+    return frames
 
 
 def by_hand(observed: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
@@ -168,7 +164,7 @@ def labelled(table: pd.DataFrame, product: str, reference: str) -> pd.DataFrame:
         )
 
     rows["all"] = "all"
-    rows["hours"] = np.where(rows["time_end"].dt.hour % 3 == 0, "kept", "inserted")
+    rows["hours"] = np.where(rows["time_end"].dt.hour % 3 == 0, "analysis", "interpolated")
     rows["neighbours"] = rows["station_id"].astype(str).map(near)
     rows["observed_class"] = rows["observed"].map(level)
     mean = (rows[product].astype(float) + rows[reference].astype(float)) / 2
@@ -292,7 +288,7 @@ def test_within_cells_by_hand() -> None:
     assert row["r"] == pytest.approx(r, abs=1e-6)
     assert row["d_r"] == pytest.approx(r - other, abs=1e-6)
     assert row["r_lo"] < r < row["r_hi"]
-    assert table.loc[("good", "kept"), "n"] + table.loc[("good", "inserted"), "n"] == n
+    assert table.loc[("good", "analysis"), "n"] + table.loc[("good", "interpolated"), "n"] == n
 
 
 def test_few_cells_say_nothing_but_how_few_they_are() -> None:
@@ -345,7 +341,7 @@ def test_daily_cycles_equal_a_transform_of_the_hourly_means(pairs: Pairs, sample
     # Planted: nine tenths of the amplitude, and a peak at 20 h.
     assert row["amplitude_ratio"] == pytest.approx(0.9, abs=0.1)
     assert row["peak_observed_h"] == pytest.approx(20, abs=0.4)
-    assert table.loc[("good", "cams"), "hours"] == "kept"
+    assert table.loc[("good", "cams"), "hours"] == "analysis"
 
 
 def test_a_station_without_enough_values_at_some_hour_is_left_out() -> None:
@@ -411,14 +407,7 @@ def test_spectra_by_band_by_hand(pairs: Pairs, sample: Sample) -> None:
 
 def test_a_product_that_is_not_hourly_has_no_spectrum(pairs: Pairs) -> None:
     slow = Grid(FINE.latitude, FINE.longitude, 3.0, "point")
-    sample = Sample.of(
-        pairs,
-        parent="cams",
-        references={},
-        grids={**GRIDS, "good": slow},
-        rng=np.random.default_rng(0),
-        resamples=100,
-    )
+    sample = make_sample(pairs, references={}, grids={**GRIDS, "good": slow})
     assert sample.fine == ("good", "bad")
     assert set(spectra(sample)["product"]) == {"bad"}
 
@@ -434,8 +423,8 @@ VERDICTS = [
     (-0.6, -0.2, Enough(50, 9), True, "too small"),
     (-0.6, -0.2, Enough(10, 10), True, "better"),
     (np.nan, np.nan, Enough(50, 30), True, "too small"),
-    (0.1, 0.3, Enough(4, 0, 5, 6), False, "too small"),
-    (0.1, 0.3, Enough(4, 0, 6, 6), False, "better"),
+    (0.1, 0.3, Enough(4, 0, 5), False, "too small"),
+    (0.1, 0.3, Enough(4, 0, 6), False, "better"),
 ]
 
 
@@ -447,10 +436,10 @@ def test_verdicts(low: float, high: float, behind: Enough, lower: bool, expected
 def test_what_was_planted_is_the_verdict(found: Mapping[str, pd.DataFrame]) -> None:
     table = found["verdicts"].set_index(["product", "question", "reference"])["verdict"]
     for question, reference in [
-        ("kept hours", "cams"),
+        ("analysis hours", "cams"),
         ("all hours", LINEAR),
         ("all hours", BICUBIC),
-        ("inserted hours", BICUBIC),
+        ("interpolated hours", BICUBIC),
         ("within cells", BICUBIC),
         ("daily cycle", BICUBIC),
         ("periods of 2-6 h", BICUBIC),
@@ -462,10 +451,10 @@ def test_what_was_planted_is_the_verdict(found: Mapping[str, pd.DataFrame]) -> N
 
 def test_sentences_say_the_numbers(found: Mapping[str, pd.DataFrame]) -> None:
     rows = found["verdicts"]
-    row = rows[(rows["product"] == "good") & (rows["question"] == "kept hours")].iloc[0]
+    row = rows[(rows["product"] == "good") & (rows["question"] == "analysis hours")].iloc[0]
     gain, near, far = -row["difference"], -row["hi"], -row["lo"]
     assert row["sentence"].startswith(
-        f"On kept hours good is better than cams by {gain:.2f} µg m⁻³ in MAE "
+        f"On analysis hours good is better than cams by {gain:.2f} µg m⁻³ in MAE "
         f"[{near:.2f}, {far:.2f}]; RMSE −"
     )
     assert f"(n = {row['n']:,} pairs, 40 stations)." in row["sentence"]
@@ -474,11 +463,9 @@ def test_sentences_say_the_numbers(found: Mapping[str, pd.DataFrame]) -> None:
 
 def test_a_small_sample_is_named_as_such() -> None:
     few = make_pairs(stations=9, days=4, towns=2)
-    evidence = added_value(
-        few, parent="cams", references=REFERENCES, grids=GRIDS, seed=0, resamples=100
-    )
-    assert evidence is not None
-    rows = evidence.frames["verdicts"]
+    frames = asked(few)
+    assert frames is not None
+    rows = frames["verdicts"]
     assert set(rows["verdict"]) == {"too small"}
     first = rows["sentence"].iloc[0]
     assert "9 stations (at least 10 needed), 4 days (at least 10 needed)" in first
@@ -494,41 +481,29 @@ def test_a_shuffled_product_is_not_better(pairs: Pairs) -> None:
     table = pairs.table.copy()
     some = table["good"].notna().to_numpy()
     table.loc[some, "good"] = rng.permutation(table.loc[some, "good"].to_numpy())
-    shuffled = added_value(
-        Pairs(table, pairs.products),
-        parent="cams",
-        references=REFERENCES,
-        grids=GRIDS,
-        seed=0,
-        resamples=200,
-    )
+    shuffled = asked(Pairs(table, pairs.products), resamples=200)
     assert shuffled is not None
-    rows = shuffled.frames["verdicts"]
+    rows = shuffled["verdicts"]
     assert not (rows.loc[rows["product"] == "good", "verdict"] == "better").any()
 
 
 def test_no_finer_product_is_no_question(pairs: Pairs) -> None:
     same = dict.fromkeys(GRIDS, COARSE)
-    arguments: dict[str, Any] = {"references": REFERENCES, "seed": 0, "resamples": 100}
-    assert added_value(pairs, parent="cams", grids=same, **arguments) is None
+    assert asked(pairs, grids=same) is None
     # Taken from a fine product, the coarse one is no refinement either.
-    alone = Pairs(pairs.table, ("cams", "good"))
-    assert added_value(alone, parent="good", grids=GRIDS, **arguments) is None
+    assert asked(Pairs(pairs.table, ("cams", "good")), baseline="good") is None
 
 
 def test_a_product_that_is_its_own_reference_is_compared_with_the_others(pairs: Pairs) -> None:
     table = pairs.table.rename(columns={LINEAR: "hourly"})
     hourly = Grid(COARSE.latitude, COARSE.longitude, 1.0, "point")
-    evidence = added_value(
+    frames = asked(
         Pairs(table, ("cams", "hourly")),
-        parent="cams",
         references={LINEAR: "hourly", BICUBIC: BICUBIC},
         grids={"cams": COARSE, "hourly": hourly},
-        seed=0,
-        resamples=100,
     )
-    assert evidence is not None
-    rows = evidence.frames["added_value"]
+    assert frames is not None
+    rows = frames["added_value"]
     assert set(rows["reference"]) == {"cams", BICUBIC}
     kept = rows[(rows["reference"] == "cams") & (rows["stratum"] == "all")].iloc[0]
     assert (kept["d_mae"], kept["d_mae_lo"], kept["d_mae_hi"]) == (0, 0, 0)
@@ -566,14 +541,7 @@ def test_intervals_cover_the_truth_of_a_population() -> None:
         )
         # The observations vary by a hair, so that a correlation exists.
         table["observed"] += 1e-6 * rng.normal(size=len(table))
-        one = Sample.of(
-            Pairs(table, ("cams", "good")),
-            parent="cams",
-            references={},
-            grids=GRIDS,
-            rng=np.random.default_rng(seed),
-            resamples=200,
-        )
+        one = make_sample(Pairs(table, ("cams", "good")), references={}, seed=seed)
         row = compare(one).iloc[0]
         hits += bool(row["d_mae_lo"] <= truth <= row["d_mae_hi"])
     assert 180 <= hits <= 198

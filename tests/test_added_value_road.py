@@ -15,7 +15,9 @@ from deepcams_eval.cli.openaq import summary
 from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.demo import DemoSettings, demo_archive
-from deepcams_eval.evidence.added_value import added_value, make_references
+from deepcams_eval.evidence.added_value import answer
+from deepcams_eval.evidence.questions import Given
+from deepcams_eval.evidence.references import make_references
 from deepcams_eval.pair.qc import QcSettings
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.read.product import ProductSpec
@@ -72,7 +74,7 @@ def plain(root: Path) -> InsituResult:
 def test_real_detail_is_told_from_detail_of_elsewhere(result: InsituResult) -> None:
     frames = result.evidence[0].frames
     table = frames["verdicts"].set_index(["product", "question", "reference"]).sort_index()
-    for question in ("all hours", "inserted hours"):
+    for question in ("all hours", "interpolated hours"):
         assert table.loc[("deepcams", question, BICUBIC), "verdict"] == "better"
         assert table.loc[("flat", question, BICUBIC), "verdict"] in ("worse", "not shown")
     assert not (table.loc["flat", "verdict"] == "better").any()
@@ -129,18 +131,16 @@ def test_references_interpolate_the_parent(root: Path, result: InsituResult) -> 
 
 
 def evidence_of(saved: SavedPairs) -> dict[str, pd.DataFrame]:
-    if not saved.grids:
-        return {}
-    found = added_value(
+    given = Given(
         saved.pairs,
-        parent="cams",
+        rows={},
+        years={},
+        baseline="cams",
         references=saved.references,
         grids=saved.grids,
-        seed=0,
         resamples=300,
     )
-    assert found is not None
-    return frames_of([found])
+    return dict(answer(given) or {})
 
 
 def test_the_evidence_can_be_made_again_from_the_pairs(run: Path, result: InsituResult) -> None:
@@ -290,8 +290,8 @@ def test_real_files_are_too_small_a_sample(
     )
     rows = result.evidence[0].frames["verdicts"]
     assert set(rows["verdict"]) == {"too small"}
-    kept = rows.loc[rows["question"] == "kept hours", "sentence"].iloc[0]
-    assert kept.startswith("On kept hours too small a sample for a verdict on fine against cams:")
+    kept = rows.loc[rows["question"] == "analysis hours", "sentence"].iloc[0]
+    assert kept.startswith("On analysis hours too small a sample for a verdict on fine against")
     assert lacks in kept
     # The command prints these sentences.
     settings = InsituSettings(observations=(), products=(), qc=QcSettings(years=(year,)))

@@ -11,7 +11,7 @@ from scores.categorical import probability_of_detection, probability_of_false_de
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence.distributions import cycle_table, quantile_table, taylor_table
 from deepcams_eval.evidence.exceedances import exceedance_table, ratios
-from deepcams_eval.evidence.quality import quality
+from deepcams_eval.evidence.questions import Given, answers
 from tests.hourly_pairs import HOUR, hourly, years
 
 
@@ -143,7 +143,8 @@ def test_without_a_complete_day_the_rest_is_still_there() -> None:
     early = (pairs.table["time_start"].dt.hour < 6).to_numpy()
     table = pd.concat([pairs.table[early], pairs.table[~early].iloc[::9]], ignore_index=True)
     few = Pairs(table.sort_values(["station_id", "time_start"], ignore_index=True), pairs.products)
-    made = quality(few, all_rows(few), years(few), seed=0, resamples=50).frames
+    given = Given(few, all_rows(few), years(few), "coarse", resamples=50)
+    made = {name: frame for one in answers(given) for name, frame in one.frames.items()}
     assert made["fairmode"].empty
     assert made["exceedances"].empty
     assert len(made["taylor"]) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from deepcams_eval.core.field import Product
 from deepcams_eval.core.observations import Observations
-from deepcams_eval.evidence.sensitivity import AS_SET, COLUMNS, sensitivity
+from deepcams_eval.evidence.sensitivity import AS_SET, COLUMNS, sensitivity_table
 from deepcams_eval.pair.colocate import colocate
 from deepcams_eval.pair.qc import RULES, QcSettings, apply_rules
 from tests.fields import observations, product
@@ -58,7 +58,7 @@ def seen(products: tuple[Product, ...]) -> Observations:
 def table(seen: Observations, products: tuple[Product, ...]) -> pd.DataFrame:
     pairs = colocate(seen, products).pairs
     years = {one.name: [2018] for one in products}
-    made = sensitivity(seen, products, pairs, years, baseline="cams").frames["sensitivity"]
+    made = sensitivity_table(seen, products, pairs, years, baseline="cams")
     return made.set_index(["choice", "product"])
 
 
@@ -72,7 +72,7 @@ def test_a_rule_that_is_off_adds_its_rows_and_no_other(
 ) -> None:
     flags = seen.table["flags"].to_numpy()
     for rule in ("negative", "above_limit"):
-        alone = int((flags == RULES[rule]).sum())
+        alone = int((flags == RULES[rule].bit).sum())
         assert alone == 1
         row = table.loc[f"without the rule {rule.replace('_', ' ')}", "fine"]
         assert row["n"] == table.loc[(AS_SET, "fine"), "n"] + alone
@@ -86,11 +86,11 @@ def test_records_of_another_length_pair_for_the_choice_of_their_rule_alone(
     table = seen.table.copy()
     daily = np.arange(20, 30)
     table.loc[daily, "time_start"] -= pd.Timedelta(hours=23)
-    table.loc[daily, "flags"] = RULES["averaging_period"]
+    table.loc[daily, "flags"] = RULES["averaging_period"].bit
     longer = seen.with_table(table)
     pairs = colocate(longer, products).pairs
     years = {one.name: [2017, 2018] for one in products}
-    made = sensitivity(longer, products, pairs, years, baseline="cams").frames["sensitivity"]
+    made = sensitivity_table(longer, products, pairs, years, baseline="cams")
     n = made[made["product"] == "fine"].set_index("choice")["n"]
     assert n["without the rule averaging period"] == n[AS_SET] + len(daily)
     assert n["without the rule negative"] == n[AS_SET] + 1
@@ -99,7 +99,7 @@ def test_records_of_another_length_pair_for_the_choice_of_their_rule_alone(
     table.loc[daily, "flags"] = 0
     longer = seen.with_table(table)
     pairs = colocate(longer, products).pairs
-    made = sensitivity(longer, products, pairs, years, baseline="cams").frames["sensitivity"]
+    made = sensitivity_table(longer, products, pairs, years, baseline="cams")
     again = made[made["product"] == "fine"].set_index("choice")["n"]
     assert again[AS_SET] == n[AS_SET]
     assert again["without the rule negative"] == n[AS_SET] + 1

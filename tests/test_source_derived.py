@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from deepcams_eval.core.field import make_field, validate_field
 from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError
-from deepcams_eval.read.product import ProductSpec, open_products
+from deepcams_eval.pair.derived import open_products
+from deepcams_eval.read.product import ProductSpec
 from tests.gridded_files import global_nodes, make_truth, write_eac4_new, write_geoscf_opendap
 
 HOUR = np.timedelta64(1, "h")

@@ -1,4 +1,4 @@
-"""Blocks of days beside stations: lengths, draws, coverage, effective numbers."""
+"""Blocks of days beside stations: lengths, draws, coverage, effective sample sizes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import pandas as pd
 import pytest
 
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence import uncertainty_section
-from deepcams_eval.evidence.agreement import published_agreement
-from deepcams_eval.evidence.uncertainty import (
-    COLUMNS,
-    uncertainty,
-    uncertainty_table,
-)
-from deepcams_eval.report.section import Section
+from deepcams_eval.evidence import uncertainty
+from deepcams_eval.evidence.published import published_agreement
+from deepcams_eval.evidence.questions import Given
+from deepcams_eval.evidence.uncertainty import COLUMNS, uncertainty_table
+from deepcams_eval.report.evidence import Section
 from deepcams_eval.score.intervals import (
     block_length,
     draw_blocks,
@@ -223,13 +220,12 @@ def test_station_intervals_cover_the_score_of_the_population() -> None:
 def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
     pairs = make_pairs(7)
     flat = Pairs(pairs.table.assign(model=np.float32(15)), pairs.products)
-    scores = pd.DataFrame(columns=["product", "stratum", "value"])
     shown = SimpleNamespace(products=flat.products, synthetic=True)
 
     def section_of(chosen: Pairs) -> Section:
         rows = {name: np.ones(len(chosen), dtype=bool) for name in chosen.products}
-        found = uncertainty(chosen, rows, scores, baseline="other", seed=0, resamples=100)
-        return uncertainty_section.section(found, shown)
+        given = Given(chosen, rows, {}, "other", resamples=100)
+        return uncertainty.section(uncertainty.answer(given), shown)
 
     made = section_of(flat)
     assert len(made.drawings) == 1

@@ -29,7 +29,7 @@ from deepcams_eval.validation import InsituResult, InsituSettings, insitu
 _LISTS = ("sentinels", "disabled")
 _OWN_OPTION = ("years", "months", "reference_only")
 _MOST_HOURS = 24
-_PRINTED_VERDICTS = ("kept hours", "all hours")
+_PRINTED_VERDICTS = ("analysis hours", "all hours")
 """The others stand on the page and in verdicts.csv."""
 
 

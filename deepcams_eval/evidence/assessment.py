@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,12 +10,14 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.field import Product
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.added_value import Grid, added_value
 from deepcams_eval.evidence.lags import lag_notes, lag_table
-from deepcams_eval.evidence.quality import quality
-from deepcams_eval.evidence.uncertainty import uncertainty
+from deepcams_eval.evidence.questions import Given, answers
+from deepcams_eval.evidence.references import Grid
 from deepcams_eval.pair.averages import COMPLETE, average_pairs
+from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.pair.samples import Sample, sample_rows
 from deepcams_eval.report.evidence import Evidence
 from deepcams_eval.score.strata import HOURS, MONTHS, STRATA, Stratum
@@ -96,6 +98,9 @@ def assess(
     references: Mapping[str, str],
     grids: Mapping[str, Grid],
     restricted: bool = False,
+    observations: Observations | None = None,
+    products: Sequence[Product] = (),
+    compute: Compute | None = None,
 ) -> Assessment:
     """Score hourly pairs, or their means, and gather the evidence.
 
@@ -116,6 +121,9 @@ def assess(
     restricted : bool
         Whether months or stations were left out on purpose; then nothing is said on whether
         published scores agree.
+    observations, products, compute
+        As in `deepcams_eval.evidence.questions.Given`; with observations all is scored again under
+        other choices.
 
     Raises
     ------
@@ -138,14 +146,30 @@ def assess(
         rng=np.random.default_rng(choices.seed),
         resamples=choices.resamples,
     )
+    hourly = choices.average == "hour"
+    shown = tables.scores[tables.scores["sample"] == choices.sample]
+    given = Given(
+        pairs=pairs,
+        rows=(tables.rows if hourly else sample_rows(pairs, years_with_data))[choices.sample],
+        years=years_with_data,
+        baseline=choices.baseline,
+        # What was published are scores of hours.
+        scores=shown if hourly else shown.iloc[:0],
+        references=references,
+        grids=grids if choices.added_value else {},
+        observations=observations,
+        products=products,
+        compute=compute,
+        seed=choices.seed,
+        resamples=choices.resamples,
+        restricted=restricted,
+    )
     return Assessment(
         scored=scored,
         tables=tables,
         lags=lags,
         stations=station_table(stations, scored, tables.stations),
-        evidence=_evidence(
-            pairs, tables, choices, years_with_data, references, grids, restricted=restricted
-        ),
+        evidence=answers(given),
         notes=[*notes, *lag_notes(lags)],
     )
 
@@ -168,38 +192,3 @@ def _averaged(
         "evidence are those of hours."
     )
     return made.pairs, [note]
-
-
-def _evidence(
-    pairs: Pairs,
-    tables: ScoreTables,
-    choices: Choices,
-    years: Mapping[str, Collection[int]],
-    references: Mapping[str, str],
-    grids: Mapping[str, Grid],
-    *,
-    restricted: bool,
-) -> tuple[Evidence, ...]:
-    bootstrap = {"seed": choices.seed, "resamples": choices.resamples}
-    found: list[Evidence] = []
-    if choices.added_value and grids:
-        value = added_value(
-            pairs, parent=choices.baseline, references=references, grids=grids, **bootstrap
-        )
-        found += [] if value is None else [value]
-    hourly = choices.average == "hour"
-    rows = tables.rows if hourly else sample_rows(pairs, years)
-    shown = tables.scores[tables.scores["sample"] == choices.sample]
-    return (
-        *found,
-        uncertainty(
-            pairs,
-            rows[choices.sample],
-            # What was published are scores of hours.
-            shown if hourly else shown.iloc[:0],
-            baseline=choices.baseline,
-            restricted=restricted,
-            **bootstrap,
-        ),
-        quality(pairs, rows[choices.sample], years, **bootstrap),
-    )

@@ -1,4 +1,4 @@
-"""FAIRMODE: the error of a product beside the uncertainty of the observations.
+"""Is it good enough for FAIRMODE: the error of a product beside the uncertainty of observations.
 
 The modelling quality indicator of daily PM2.5 (Janssen et al. 2022, FAIRMODE guidance document on
 modelling quality objectives and benchmarking, version 3.3, doi:10.2760/41988), from daily means.
@@ -6,13 +6,22 @@ modelling quality objectives and benchmarking, version 3.3, doi:10.2760/41988), 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.patches import Circle
 
 from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.evidence import parts
+from deepcams_eval.evidence.questions import Frames, Given, Question
+from deepcams_eval.report import style
+from deepcams_eval.report.content import Content, records
+from deepcams_eval.report.evidence import Section
+from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.wording import escape_figure, number, plural
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
 
@@ -28,30 +37,20 @@ MIN_STATIONS, MIN_DAYS = 10, 10
 """Fewer stations than this give no verdict: one of them would decide it; nor do fewer days."""
 
 STATION_COLUMNS = (
-    "product",
-    "year",
-    "station_id",
-    "n_days",
-    "days_with_data",
-    "enough_days",
-    "r",
-    "mb",
-    "rmse",
-    "crmse",
-    "rmsu",
-    "mqi",
-    "target_x",
-    "target_y",
+    *("product", "year", "station_id", "n_days", "days_with_data", "enough_days", "r", "mb"),
+    *("rmse", "crmse", "rmsu", "mqi", "target_x", "target_y"),
 )
 SUMMARY_COLUMNS = (
-    "product",
-    "year",
-    "stations",
-    "stations_left_out",
-    "days_with_data",
-    "share_fulfilled",
-    "mqi_90",
-    "fulfilled",
+    *("product", "year", "stations", "stations_left_out", "days_with_data", "share_fulfilled"),
+    *("mqi_90", "fulfilled"),
+)
+_REMARKS = (
+    "Daily means are UTC days of the common sample: observation and products are means over the "
+    "same hours, and a day needs three quarters of them.",
+    "The modelling quality indicator (MQI) is the RMSE over twice the uncertainty of the "
+    "observations. A product meets the objective of FAIRMODE where nine of ten stations have an "
+    "MQI of at most 1. That is a low bar: it asks whether an error could be one of measurement, "
+    "not whether a product is better than another.",
 )
 
 
@@ -82,6 +81,19 @@ class Uncertainty:
         return np.asarray(self.u_rv**2 * ((1 - share) * observed**2 + share * self.rv**2))
 
 
+def answer(given: Given) -> Frames:
+    """Return ``fairmode``, ``fairmode_stations`` and ``days``; empty without a complete day."""
+    if given.daily is None:
+        return dict.fromkeys(("fairmode", "fairmode_stations", "days"), pd.DataFrame())
+    days, counts = given.daily
+    stations = station_indicators(days)
+    return {
+        "fairmode": quality_objective(stations),
+        "fairmode_stations": stations,
+        "days": pd.DataFrame(counts.items(), columns=["what", "count"]),
+    }
+
+
 def station_indicators(daily: Pairs, uncertainty: Uncertainty | None = None) -> pd.DataFrame:
     """Return the indicator of each station, year and product.
 
@@ -109,7 +121,7 @@ def station_indicators(daily: Pairs, uncertainty: Uncertainty | None = None) -> 
     table = daily.table
     station, names = codes_of(table["station_id"])
     year = table["time_start"].dt.year.to_numpy()
-    parts = []
+    found = []
     for product in daily.products:
         there = np.isfinite(table[product].to_numpy())
         for one in np.unique(year[there]):
@@ -125,8 +137,8 @@ def station_indicators(daily: Pairs, uncertainty: Uncertainty | None = None) -> 
             part["product"], part["year"] = product, int(one)
             part["days_with_data"] = with_data
             part["enough_days"] = part["n_days"] >= SHARE_OF_DAYS * with_data
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)[list(STATION_COLUMNS)]
+            found.append(part)
+    return pd.concat(found, ignore_index=True)[list(STATION_COLUMNS)]
 
 
 def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
@@ -147,14 +159,14 @@ def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
         One row a product × year, of the columns `SUMMARY_COLUMNS`; ``fulfilled`` is NA with fewer
         than `MIN_STATIONS` stations or `MIN_DAYS` days.
     """
-    parts = []
+    lines = []
     for (product, year), rows in stations.groupby(["product", "year"], sort=False):
         kept = rows[rows["enough_days"]]
         days = int(rows["days_with_data"].iloc[0])
         enough = len(kept) >= MIN_STATIONS and days >= MIN_DAYS
         indicator = np.sort(kept["mqi"].to_numpy())
         ninth = percentile_90(indicator)
-        parts.append(
+        lines.append(
             {
                 "product": product,
                 "year": year,
@@ -166,7 +178,7 @@ def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
                 "fulfilled": bool(ninth <= 1) if enough else pd.NA,
             }
         )
-    frame = pd.DataFrame(parts, columns=list(SUMMARY_COLUMNS))
+    frame = pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
     return frame.astype({"fulfilled": "boolean"})
 
 
@@ -212,3 +224,106 @@ def _indicators(
         }
     )
     return frame[met].reset_index(drop=True)
+
+
+def section(frames: Frames, content: Content) -> Section:
+    """Return the section of the page on the quality objective of FAIRMODE."""
+    there = len(frames["fairmode"]) > 0
+    return Section(
+        name="fairmode",
+        label="FAIRMODE",
+        title="Is it good enough for FAIRMODE?",
+        sentences=tuple(_sentences(frames["fairmode"])),
+        remarks=_REMARKS,
+        tables=(_table(frames["fairmode"]),) if there else (),
+        drawings=(_draw(frames["fairmode_stations"], content),) if there else (),
+    )
+
+
+def _sentences(table: pd.DataFrame) -> Iterator[str]:
+    if table.empty:
+        yield "No day of any station is complete, so nothing is said on daily means."
+        return
+    for row in records(table[table["year"] == table.groupby("product")["year"].transform("max")]):
+        who = f"{row['product']} in {row['year']}"
+        days = plural(row["days_with_data"], "day")
+        stations = f"{plural(row['stations'], 'station')}, {days}"
+        if pd.isna(row["fulfilled"]):
+            yield f"{who}: too small a sample for the quality objective of FAIRMODE ({stations})."
+            continue
+        verdict = "meets" if row["fulfilled"] else "misses"
+        yield (
+            f"{who} {verdict} the quality objective of FAIRMODE for daily means: 90th percentile "
+            f"of the indicator {number(row['mqi_90'], 2)} ({stations})."
+        )
+
+
+def _table(table: pd.DataFrame) -> Table:
+    return Table(
+        "fairmode",
+        "FAIRMODE: modelling quality of daily means",
+        (
+            parts.PRODUCT,
+            Column("year", "Year"),
+            parts.STATIONS,
+            Column("stations_left_out", "Left out", decimals=0),
+            Column("days_with_data", "Days", decimals=0),
+            Column("share_fulfilled", "Share with MQI ≤ 1", decimals=3),
+            Column("mqi_90", "MQI, 90th percentile", decimals=3),
+            Column("fulfilled", "Objective met"),
+        ),
+        table.assign(
+            year=table["year"].astype(str),
+            fulfilled=table["fulfilled"].map({True: "yes", False: "no"}),
+        ),
+        notes=(
+            "Left out: stations with fewer than three quarters of the days that the data cover. "
+            "The indicator is defined for whole years; with fewer days it is that of these days.",
+        ),
+    )
+
+
+def _draw(stations: pd.DataFrame, content: Content) -> style.Drawing:
+    looks = style.looks(content.products)
+    shown = stations[stations["enough_days"]]
+    products = parts.unique(stations["product"])
+    figure = style.new_figure(
+        parts.WIDTH, 1.1 + parts.WIDTH / max(len(products), 2), layout="compressed"
+    )
+    grid = figure.subplots(1, len(products), sharex=True, sharey=True, squeeze=False)[0]
+    reach = max(1.25, 1.1 * float(shown[["target_x", "target_y"]].abs().max().max() or 0))
+    for place, (axes, product) in enumerate(zip(grid, products, strict=True)):
+        mine = shown[shown["product"] == product]
+        for radius, line in ((1.0, "-"), (0.5, "--")):
+            circle = Circle((0, 0), radius, fill=False, color=style.GREY, linestyle=line)
+            axes.add_patch(circle)
+        axes.scatter(
+            mine["target_x"], mine["target_y"], s=7, color=looks[product].colour, alpha=0.5,
+            linewidths=0, marker=looks[product].marker, zorder=3,
+        )  # fmt: skip
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.axhline(0, color=style.GRID, linewidth=0.6, zorder=1)
+        axes.axvline(0, color=style.GRID, linewidth=0.6, zorder=1)
+        style.dress(
+            axes, x="± CRMSE / (β RMSU)", y="MB / (β RMSU)" if not place else "", grid=False
+        )
+        axes.set_title(
+            escape_figure(f"{product}, {len(mine):,} station-years"),
+            fontsize=style.TEXT,
+            color=style.INK,
+        )
+    return parts.finished(
+        figure,
+        content,
+        "target",
+        title="FAIRMODE target diagram of daily means",
+        note=(
+            "Distance from the middle: MQI; the full circle is 1. Left: the error of phase is the "
+            "larger; right: that of amplitude. Up: too high."
+        ),
+        alternative="One point a station and year, by bias and centred error over the allowed "
+        "uncertainty; the numbers are in fairmode_stations.csv.",
+    )
+
+
+QUESTION = Question("fairmode", 40, answer, section)

@@ -1,4 +1,4 @@
-"""Sensitivity: how far each choice of the validation moves the answer.
+"""Would another choice change the answer: every choice of the validation, made the other way.
 
 Every choice is made the other way by itself, everything else left as it is, and all products are
 scored again on their common sample. Beside it stands what the products differ by, so that a reader
@@ -13,54 +13,66 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial import KDTree
 
 from deepcams_eval.core.field import Product, spacing_deg, stamp_of
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.errors import NoDataError
+from deepcams_eval.evidence import parts
+from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM, neighbours
+from deepcams_eval.evidence.added_value.verdicts import MIN_STATIONS
+from deepcams_eval.evidence.questions import Frames, Given, Question
 from deepcams_eval.pair.averages import PERIODS, average_pairs
 from deepcams_eval.pair.colocate import Compute, colocate
 from deepcams_eval.pair.qc import RULES
 from deepcams_eval.pair.samples import sample_rows
-from deepcams_eval.report.evidence import Evidence
-from deepcams_eval.score.metrics import HEADLINE_METRICS
+from deepcams_eval.report import style
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.evidence import Section
+from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.wording import UNIT, escape_figure, number, plural
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Years = Mapping[str, Collection[int]]
 
-SENSITIVITY = "sensitivity"
-NEIGHBOUR_KM = 50.0
-"""In "weighted by density" a station weighs 1 / the stations within this distance of it."""
-
 COLUMNS = (
-    "family",
-    "choice",
-    "product",
-    "n",
-    "stations",
-    "r",
-    "rmse",
-    "mae",
-    "d_r",
-    "d_rmse",
-    "d_mae",
-    "baseline",
-    "gain_r",
-    "gain_rmse",
-    "gain_mae",
+    *("family", "choice", "product", "n", "stations", *HEADLINE),
+    *(f"d_{name}" for name in HEADLINE),
+    *("baseline", *(f"gain_{name}" for name in HEADLINE)),
 )
 AS_SET = "as set"
-_EARTH_RADIUS_KM = 6371.0088
 _HOUR_US = 3_600_000_000
+_REMARKS = (
+    "Each line makes one choice the other way and leaves the rest as it is. The gain is the MAE "
+    "of a product less that of the baseline under the same choice: it should hold whatever is "
+    "chosen. Weighted by density: a station weighs one over the number of stations within "
+    f"{NEIGHBOUR_KM:g} km.",
+)
 # Rows of other years are no choice of quality; those without a place cannot be paired.
 _NO_CHOICE = ("outside_years", "coordinates")
 
 
-def sensitivity(
+def answer(given: Given) -> Frames | None:
+    """Return ``sensitivity``; None without the observations, which are paired twice more."""
+    if given.observations is None:
+        return None
+    return {
+        "sensitivity": sensitivity_table(
+            given.observations,
+            given.products,
+            given.pairs,
+            given.years,
+            baseline=given.baseline,
+            compute=given.compute,
+        )
+    }
+
+
+def sensitivity_table(
     observations: Observations,
     products: Sequence[Product],
     pairs: Pairs,
@@ -68,7 +80,7 @@ def sensitivity(
     *,
     baseline: str,
     compute: Compute | None = None,
-) -> Evidence:
+) -> pd.DataFrame:
     """Return the scores of every product under every choice.
 
     Parameters
@@ -88,14 +100,13 @@ def sensitivity(
 
     Returns
     -------
-    Evidence
-        With the frame ``sensitivity``: one row a choice × product, of the columns `COLUMNS`.
-        ``d_…`` is the score less that of ``as set``, ``gain_…`` the score less that of the
-        baseline under the same choice, on the pairs of the common sample that both have (NaN for
-        the baseline). Errors in µg m⁻³. A choice that
-        changes no pair, or leaves no common sample, has no row.
+    pandas.DataFrame
+        One row a choice × product, of the columns `COLUMNS`. ``d_…`` is the score less that of
+        ``as set``, ``gain_…`` the score less that of the baseline under the same choice, on the
+        pairs of the common sample that both have (NaN for the baseline). Errors in µg m⁻³. A
+        choice that changes no pair, or leaves no common sample, has no row.
     """
-    parts = [_scored(pairs, years_with_data, baseline, "", AS_SET)]
+    found = [_scored(pairs, years_with_data, baseline, "", AS_SET)]
     variants = (
         *_station_choices(pairs, years_with_data, products),
         *_averages(pairs, years_with_data),
@@ -105,11 +116,10 @@ def sensitivity(
     )
     for family, choice, changed, weight in variants:
         try:
-            parts.append(_scored(changed, years_with_data, baseline, family, choice, weight))
+            found.append(_scored(changed, years_with_data, baseline, family, choice, weight))
         except NoDataError:
             continue
-    table = pd.concat(parts, ignore_index=True)
-    return Evidence(SENSITIVITY, {SENSITIVITY: _beside(table)})
+    return _beside(pd.concat(found, ignore_index=True))
 
 
 def _scored(
@@ -175,7 +185,7 @@ def _rules_off(
 ) -> Iterator[Variant]:
     """Yield the pairs with the rows that one rule alone had flagged; all are read together."""
     flags = observations.table["flags"].to_numpy()
-    rules = {name: bit for name, bit in RULES.items() if name not in _NO_CHOICE}
+    rules = {name: rule.bit for name, rule in RULES.items() if name not in _NO_CHOICE}
     rules = {name: bit for name, bit in rules.items() if (flags == bit).any()}
     if not rules:
         return
@@ -267,7 +277,7 @@ def _station_choices(pairs: Pairs, years: Years, products: Sequence[Product]) ->
     most = np.zeros(len(names), dtype=bool)
     most[order[np.unique(cell[order], return_index=True)[1]]] = True
     yield "stations", "the fullest station of each cell", _taken(pairs, most[station]), None
-    weight = dict(zip(names.astype(str), 1 / _neighbours(latitude, longitude), strict=True))
+    weight = dict(zip(names.astype(str), 1 / (1 + neighbours(latitude, longitude)), strict=True))
     yield "stations", "weighted by density", pairs, weight
     reference = (table["station_kind"] == "reference").to_numpy()
     if 0 < reference.sum() < len(reference):
@@ -296,16 +306,6 @@ def _cell_means(pairs: Pairs, rows: BoolArray, cell: npt.NDArray[np.int64]) -> P
     return Pairs(made.astype(dict.fromkeys(pairs.products, np.float32)), pairs.products)
 
 
-def _neighbours(latitude: Array, longitude: Array) -> npt.NDArray[np.int64]:
-    """Return the number of stations within `NEIGHBOUR_KM`, itself included."""
-    north, east = np.radians(latitude), np.radians(longitude)
-    place = np.stack(
-        [np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1
-    )
-    chord = 2 * np.sin(NEIGHBOUR_KM / _EARTH_RADIUS_KM / 2)
-    return np.asarray(KDTree(place).query_ball_point(place, chord, return_length=True))
-
-
 def _taken(pairs: Pairs, chosen: BoolArray) -> Pairs:
     table = pairs.table.loc[chosen].reset_index(drop=True)
     table["station_id"] = table["station_id"].cat.remove_unused_categories()
@@ -315,3 +315,115 @@ def _taken(pairs: Pairs, chosen: BoolArray) -> Pairs:
 def _step_h(product: Product) -> float:
     steps = np.diff(product.field["time"].values) / np.timedelta64(1, "h")
     return float(np.median(steps)) if len(steps) else float("nan")
+
+
+def section(frames: Frames, content: Content) -> Section:
+    """Return the section of the page that shows what each choice moves."""
+    table = frames["sensitivity"]
+    return Section(
+        name="sensitivity",
+        label="Sensitivity",
+        title="Would another choice change the answer?",
+        sentences=tuple(_sentences(table)),
+        remarks=_REMARKS,
+        tables=(_table(table),),
+        drawings=(_draw(table, content),),
+    )
+
+
+def _sentences(table: pd.DataFrame) -> Iterator[str]:
+    as_set = table[table["choice"] == AS_SET].set_index("product")
+    changed = table[table["choice"] != AS_SET]
+    if changed.empty:
+        yield "No choice that was tried changes a pair."
+        return
+    fewest = int(table["stations"].min())
+    if fewest < MIN_STATIONS:
+        yield (
+            f"Too small a sample to judge what choices change: {plural(fewest, 'station')} "
+            f"(at least {MIN_STATIONS} needed)."
+        )
+        return
+    for product in [one for one in as_set.index if np.isfinite(as_set.loc[one, "gain_mae"])]:
+        gains = table.loc[table["product"] == product, "gain_mae"].dropna()
+        low, high = gains.min(), gains.max()
+        holds = "changes its sign" if low < 0 < high else "never changes its sign"
+        yield (
+            f"The gain of {product} over {as_set.loc[product, 'baseline']} in MAE, "
+            f"{number(as_set.loc[product, 'gain_mae'], 2, sign=True)} {UNIT}, {holds}: "
+            f"{number(low, 2, sign=True)} to {number(high, 2, sign=True)}."
+        )
+    for product in as_set.index:
+        mine = changed[changed["product"] == product]
+        largest = mine.loc[mine["d_mae"].abs().idxmax()]
+        yield (
+            f"{product}: the choice that moves the MAE most is {largest['choice']}, by "
+            f"{number(largest['d_mae'], 2, sign=True)} {UNIT}."
+        )
+
+
+def _table(table: pd.DataFrame) -> Table:
+    return Table(
+        "sensitivity",
+        "Scores under other choices",
+        (
+            Column("family", "Kind"),
+            Column("choice", "Choice"),
+            parts.PRODUCT,
+            parts.N,
+            parts.STATIONS,
+            *(
+                Column(key, one.label, one.unit, one.digits)
+                for key, one in HEADLINE_METRICS.items()
+            ),
+            *(
+                Column(f"d_{key}", f"{change} {one.label}", one.unit, one.digits, signed=True)
+                for change, (key, one) in zip(
+                    ("Change of", *["of"] * len(HEADLINE)), HEADLINE_METRICS.items(), strict=False
+                )
+            ),
+            Column("gain_r", "Gain in R", decimals=3, signed=True),
+            Column("gain_mae", "in MAE", UNIT, 2, signed=True),
+        ),
+        table,
+        notes=(
+            "On the common sample of each choice. Change: less the score as set. Gain: less the "
+            f"score of {table['baseline'].iloc[0]} on the pairs that both have.",
+        ),
+    )
+
+
+def _draw(table: pd.DataFrame, content: Content) -> style.Drawing:
+    choices = parts.unique(table["choice"])
+    products = parts.unique(table["product"])
+    looks = style.looks(products)
+    figure = style.new_figure(parts.WIDTH, 1.4 + 0.24 * len(choices))
+    grid = figure.subplots(1, 2, sharey=True)
+    panels = (
+        ("d_mae", f"Change of MAE ({UNIT})"),
+        ("gain_mae", f"Gain in MAE over {table['baseline'].iloc[0]} ({UNIT})"),
+    )
+    for axes, (key, label) in zip(grid, panels, strict=True):
+        for shift, product in zip(np.linspace(-0.2, 0.2, len(products)), products, strict=True):
+            mine = table[table["product"] == product].set_index("choice").reindex(choices)
+            axes.plot(
+                mine[key], np.arange(len(choices)) + shift, linestyle="", markersize=4,
+                marker=looks[product].marker, color=looks[product].colour,
+                label=escape_figure(product),
+            )  # fmt: skip
+        axes.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
+        style.dress(axes, x=escape_figure(label))
+    parts.label_lines(grid[0], choices)
+    grid[0].legend(fontsize=style.SMALL, frameon=False)
+    return parts.finished(
+        figure,
+        content,
+        "sensitivity",
+        title="What each choice moves, and what the products differ by",
+        note="Left of zero in the right panel: the product has the smaller error.",
+        alternative="Change of the mean absolute error under each choice, and gain over the "
+        "baseline; the numbers are in the table of scores under other choices.",
+    )
+
+
+QUESTION = Question("sensitivity", 70, answer, section)

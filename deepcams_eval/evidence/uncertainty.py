@@ -1,4 +1,4 @@
-"""Two kinds of resampling side by side: whole stations, and blocks of days.
+"""How sure is it: whole stations and blocks of days, resampled side by side.
 
 Resampling stations keeps all hours of a station together and says how a score would vary with other
 stations of the same kind; weather that all stations share at once is no variation to it. Resampling
@@ -8,81 +8,58 @@ weather. A reader takes the wider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, BoolArray, Times
+from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.core.pairs import Pairs, codes_of
-from deepcams_eval.evidence.agreement import published_agreement
-from deepcams_eval.report.evidence import Evidence
+from deepcams_eval.evidence import parts
+from deepcams_eval.evidence.questions import Frames, Given, Question
+from deepcams_eval.report import style, wording
+from deepcams_eval.report.content import Content, records
+from deepcams_eval.report.evidence import Section
+from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.wording import UNIT, number, plural
 from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score.intervals import excludes_zero
+from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 
 MIN_BLOCKS = 10
 """Fewer blocks than this give no interval: the spread of a handful says too little."""
 
+KINDS = ("station", "block")
 COLUMNS = (
-    "product",
-    "baseline",
-    "stratum",
-    "value",
-    "metric",
-    "estimate",
-    "station_lo",
-    "station_hi",
-    "block_lo",
-    "block_hi",
-    "wider",
-    "n",
-    "stations",
-    "days",
-    "block_days",
-    "blocks",
-    "n_eff_station",
-    "n_eff_block",
+    *("product", "baseline", "stratum", "value", "metric", "estimate"),
+    *(f"{kind}_{end}" for kind in KINDS for end in ("lo", "hi")),
+    *("wider", "n", "stations", "days", "block_days", "blocks", "n_eff_station", "n_eff_block"),
 )
-UNCERTAINTY = "uncertainty"
-_METRICS = {name: metrics.METRICS[name] for name in (*metrics.HEADLINE, "mb")}
+_METRICS = {name: METRICS[name] for name in (*metrics.HEADLINE, "mb")}
+_NAMES = {key: one.label for key, one in _METRICS.items()}
+_REMARKS = (
+    "Resampling stations says how a score would vary with other stations of the same kind; "
+    "resampling blocks of days, with all stations of a day together, how it would vary with other "
+    "weather. Neither covers the other: take the wider.",
+    "The length of the blocks follows from how long the daily errors remember (Politis and White "
+    "2004). The effective sample size is the number of independent pairs that would determine the "
+    "mean bias as well.",
+)
 
 
-def uncertainty(
-    pairs: Pairs,
-    rows: Mapping[str, BoolArray],
-    table: pd.DataFrame,
-    *,
-    baseline: str,
-    seed: int,
-    resamples: int = 1000,
-    restricted: bool = False,
-) -> Evidence:
-    """Return the intervals of both kinds, and the published scores beside ours.
-
-    Parameters
-    ----------
-    pairs, rows, baseline, resamples
-        As in `uncertainty_table`.
-    table : pandas.DataFrame
-        Rows of ``scores.csv`` of the sample shown.
-    seed : int
-        Of the bootstrap.
-    restricted : bool
-        As in `deepcams_eval.evidence.agreement.published_agreement`.
-
-    Returns
-    -------
-    Evidence
-        With the frames ``uncertainty`` and ``published``.
-    """
-    intervals_of_both = uncertainty_table(
-        pairs, rows, baseline=baseline, rng=np.random.default_rng(seed), resamples=resamples
+def answer(given: Given) -> Frames:
+    """Return the intervals of both kinds as ``uncertainty``."""
+    table = uncertainty_table(
+        given.pairs,
+        given.rows,
+        baseline=given.baseline,
+        rng=given.rng(),
+        resamples=given.resamples,
     )
-    published = published_agreement(table, restricted=restricted)
-    frames = {"uncertainty": intervals_of_both, "published": published}
-    return Evidence(UNCERTAINTY, frames)
+    return {"uncertainty": table}
 
 
 def uncertainty_table(
@@ -115,8 +92,8 @@ def uncertainty_table(
         `COLUMNS`. ``baseline`` is "" for a score, else the estimate is product − baseline.
         ``wider`` names the resampling with the wider interval. ``n_eff_station`` and
         ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where there is no interval)
-        are the numbers of independent pairs that would give the mean of M − O the standard error
-        that the resampling gives it.
+        are effective sample sizes: the numbers of independent pairs that would give the mean of
+        M − O the standard error that the resampling gives it.
         An interval is NaN with fewer than `intervals.MIN_CLUSTERS` stations or `MIN_BLOCKS`
         blocks.
     """
@@ -131,89 +108,60 @@ def uncertainty_table(
     cases += [
         (one, baseline, own[one] & own[baseline]) for one in pairs.products if one != baseline
     ]
-    parts = []
+    lines: list[dict[str, Any]] = []
     for product, against, sample in cases:
         products = [product, against] if against else [product]
         values = [("all", "all", sample)]
         values += [("year", str(one), sample & (year == one)) for one in np.unique(year[sample])]
         for stratum, value, chosen in values:
-            if not chosen.any():
-                continue
-            part = _case(_Chosen.of(pairs, products, chosen, station, len(names)), draws, rng)
-            part["product"], part["baseline"] = product, against
-            part["stratum"], part["value"] = stratum, value
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+            if chosen.any():
+                keys = {"product": product, "baseline": against}
+                keys |= {"stratum": stratum, "value": value}
+                lines += [keys | one for one in _case(pairs, products, chosen, station, draws, rng)]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Pairs of one sample: sums by station and by day of each product, and the days there are."""
-
-    by_station: list[Moments]
-    by_day: list[Moments]
-    total: list[Moments]
-    days: Times
-
-    @classmethod
-    def of(
-        cls,
-        pairs: Pairs,
-        products: list[str],
-        chosen: BoolArray,
-        station: npt.NDArray[np.int32],
-        stations: int,
-    ) -> _Chosen:
-        table = pairs.table
-        observed = table["observed"].to_numpy()[chosen]
-        day = table["time_start"].to_numpy()[chosen].astype("datetime64[D]")
-        days, place = np.unique(day, return_inverse=True)
-        by_station, by_day = [], []
-        for product in products:
-            estimate = table[product].to_numpy()[chosen]
-            by_station.append(Moments.of(observed, estimate, station[chosen], stations))
-            by_day.append(Moments.of(observed, estimate, place, len(days)))
-        return cls(by_station, by_day, [one.merged() for one in by_day], days)
-
-
-def _case(chosen: _Chosen, draws: Array, rng: np.random.Generator) -> pd.DataFrame:
-    stations = int((chosen.by_station[0].n > 0).sum())
-    length = intervals.block_length(chosen.days, chosen.by_day)
-    weights = intervals.draw_blocks(len(chosen.days), length, len(draws), rng)
-    blocks = len(chosen.days) // length
-    by_station = _resampled(chosen.by_station, draws)
-    by_block = _resampled(chosen.by_day, weights)
-    n = chosen.total[0].n[0]
-    rows = []
+def _case(
+    pairs: Pairs,
+    products: list[str],
+    chosen: BoolArray,
+    station: npt.NDArray[np.int32],
+    draws: Array,
+    rng: np.random.Generator,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row a metric for some pairs of one product, or of two whose difference is meant."""
+    table = pairs.table
+    observed = table["observed"].to_numpy()[chosen]
+    estimates = [table[product].to_numpy()[chosen] for product in products]
+    day = table["time_start"].to_numpy()[chosen].astype("datetime64[D]")
+    days, place = np.unique(day, return_inverse=True)
+    by_station = [Moments.of(observed, one, station[chosen], draws.shape[1]) for one in estimates]
+    by_day = [Moments.of(observed, one, place, len(days)) for one in estimates]
+    total = [one.merged() for one in by_day]
+    stations = int((by_station[0].n > 0).sum())
+    length = intervals.block_length(days, by_day)
+    weights = intervals.draw_blocks(len(days), length, len(draws), rng)
+    blocks = len(days) // length
+    drawn = {
+        "station": (_resampled(by_station, draws), stations, intervals.MIN_CLUSTERS),
+        "block": (_resampled(by_day, weights), blocks, MIN_BLOCKS),
+    }
+    spread = float(metrics.crmse(total[0])[0])
+    behind = {"n": int(total[0].n[0]), "stations": stations, "days": len(days)}
+    behind |= {"block_days": length, "blocks": blocks}
     for name, score in _METRICS.items():
-        estimate = intervals.less([score(one) for one in chosen.total])[0]
-        station_lo, station_hi = intervals.interval(by_station[name], stations)
-        block_lo, block_hi = intervals.interval(by_block[name], blocks, least=MIN_BLOCKS)
-        rows.append(
-            {
-                "metric": name,
-                "estimate": estimate,
-                "station_lo": station_lo,
-                "station_hi": station_hi,
-                "block_lo": block_lo,
-                "block_hi": block_hi,
-                "wider": _wider(station_hi - station_lo, block_hi - block_lo),
-                "n": int(n),
-                "stations": stations,
-                "days": len(chosen.days),
-                "block_days": length,
-                "blocks": blocks,
-                "n_eff_station": np.nan,
-                "n_eff_block": np.nan,
-            }
-        )
-    if len(chosen.total) == 1:
-        spread = float(metrics.crmse(chosen.total[0])[0])
-        if stations >= intervals.MIN_CLUSTERS:
-            rows[-1]["n_eff_station"] = _effective(spread, by_station["mb"])
-        if blocks >= MIN_BLOCKS:
-            rows[-1]["n_eff_block"] = _effective(spread, by_block["mb"])
-    return pd.DataFrame(rows)
+        row: dict[str, Any] = {"metric": name, **behind}
+        row["estimate"] = intervals.less([score(one) for one in total])[0]
+        width = {}
+        for kind, (resampled, clusters, least) in drawn.items():
+            low, high = intervals.interval(resampled[name], clusters, least=least)
+            row |= intervals.bounds(kind, (low, high))
+            width[kind] = high - low
+            if name == "mb" and len(products) == 1 and clusters >= least:
+                row[f"n_eff_{kind}"] = _effective(spread, resampled[name])
+        known = np.isfinite(list(width.values())).all()
+        row["wider"] = max(KINDS, key=width.__getitem__) if known else ""
+        yield row
 
 
 def _resampled(sums: list[Moments], draws: Array) -> dict[str, Array]:
@@ -222,13 +170,132 @@ def _resampled(sums: list[Moments], draws: Array) -> dict[str, Array]:
     return {name: intervals.less([one[name][:, 0] for one in drawn]) for name in _METRICS}
 
 
-def _wider(station: float, block: float) -> str:
-    if np.isnan(station) or np.isnan(block):
-        return ""
-    return "station" if station >= block else "block"
-
-
 def _effective(spread: float, resampled: Array) -> float:
     """Return σ² / se², σ being the standard deviation of M − O and se that of its mean."""
     error = float(np.std(resampled))
     return float((spread / error) ** 2) if error > 0 else float("nan")
+
+
+def section(frames: Frames, content: Content) -> Section:
+    """Return the section of the page that shows both kinds of intervals."""
+    table = frames["uncertainty"]
+    return Section(
+        name="uncertainty",
+        label="Uncertainty",
+        title="How sure is it?",
+        sentences=(*_differences(table), *_sample_sizes(table)),
+        remarks=_REMARKS,
+        tables=(_table(table),),
+        drawings=tuple(_drawings(table, content)),
+    )
+
+
+def _differences(table: pd.DataFrame) -> Iterator[str]:
+    chosen = table[(table["baseline"] != "") & (table["stratum"] == "all")]
+    for row in records(chosen[chosen["metric"].isin(["r", "mae"])]):
+        metric = row["metric"]
+        decimals = METRICS[metric].digits
+        bounds = {
+            kind: wording.interval(row[f"{kind}_lo"], row[f"{kind}_hi"], decimals, sign=True)
+            for kind in KINDS
+        }
+        yield (
+            f"{row['product']} less {row['baseline']}, {_NAMES[metric]}: "
+            f"{number(row['estimate'], decimals, sign=True)}"
+            f"{METRICS[metric].unit_after}; by stations {bounds['station']}, by blocks "
+            f"of {plural(row['block_days'], 'day')} {bounds['block']}: {_verdict(row)}."
+        )
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if not np.isfinite(row["estimate"]):
+        return "undefined, since one of the two does not vary"
+    known = [kind for kind in KINDS if np.isfinite(row[f"{kind}_lo"])]
+    apart = [kind for kind in known if excludes_zero(row[f"{kind}_lo"], row[f"{kind}_hi"])]
+    if not known:
+        behind = f"{plural(row['stations'], 'station')}, {plural(row['days'], 'day')}"
+        return f"too small a sample for an interval ({behind})"
+    if len(known) == 1:
+        other = "days" if known == ["station"] else "stations"
+        says = "excludes zero" if apart else "does not exclude zero"
+        return f"the one interval {says}, and there are too few {other} for the other"
+    if len(apart) == len(KINDS):
+        return "both exclude zero"
+    return "only one excludes zero" if apart else "neither excludes zero"
+
+
+def _sample_sizes(table: pd.DataFrame) -> Iterator[str]:
+    chosen = table[(table["metric"] == "mb") & (table["stratum"] == "all")]
+    for row in records(chosen[chosen["baseline"] == ""]):
+        known = np.array([row["n_eff_station"], row["n_eff_block"]], dtype=float)
+        if np.isfinite(known).all():
+            yield (
+                f"The {row['n']:,} pairs of {row['product']} determine its mean bias as well as "
+                f"{known.min():,.0f} independent ones would: their effective sample size."
+            )
+
+
+def _table(table: pd.DataFrame) -> Table:
+    return Table(
+        "uncertainty",
+        "Two kinds of intervals side by side",
+        (
+            parts.PRODUCT,
+            Column("baseline", "less"),
+            Column("value", "Years"),
+            Column("metric", "Score"),
+            Column("estimate", "Estimate", decimals=3),
+            Column("station_lo", "Stations, from", decimals=3),
+            Column("station_hi", "to", decimals=3),
+            Column("block_lo", "Blocks, from", decimals=3),
+            Column("block_hi", "to", decimals=3),
+            Column("wider", "Wider"),
+            parts.N,
+            parts.STATIONS,
+            Column("days", "Days", decimals=0),
+            Column("block_days", "Days a block", decimals=0),
+            Column("n_eff_station", "Effective sample size, stations", decimals=0),
+            Column("n_eff_block", "blocks", decimals=0),
+        ),
+        table.assign(metric=table["metric"].map(_NAMES)),
+        notes=(f"RMSE, MAE and MB in {UNIT}; 95 % intervals.",),
+    )
+
+
+def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
+    chosen = table[(table["baseline"] != "") & table["metric"].isin(metrics.HEADLINE)]
+    drawn = chosen[chosen[["station_lo", "block_lo"]].notna().any(axis="columns")]
+    if drawn.empty:
+        return
+    lines = parts.unique(zip(drawn["product"], drawn["value"], strict=True))
+    looks = style.looks(KINDS)
+    figure = style.new_figure(parts.WIDTH, 1.6 + 0.26 * len(lines))
+    grid = figure.subplots(1, 3, sharey=True)
+    for axes, metric in zip(grid, metrics.HEADLINE, strict=True):
+        mine = chosen[chosen["metric"] == metric].set_index(["product", "value"])
+        for place, line in enumerate(lines):
+            for shift, kind in zip((-0.13, 0.13), KINDS, strict=True):
+                keys = ("estimate", f"{kind}_lo", f"{kind}_hi")
+                parts.bar(axes, mine.loc[line], keys, place + shift, looks[kind])
+        axes.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
+        style.dress(axes, x=f"Δ{METRICS[metric].header}")
+    names = [f"{product}, {'all years' if value == 'all' else value}" for product, value in lines]
+    parts.label_lines(grid[0], names)
+    handles = [
+        grid[0].plot([], [], color=look.colour, marker=look.marker, markersize=3.6)[0]
+        for look in looks.values()
+    ]
+    labels = ["resampling stations", "resampling blocks of days"]
+    grid[0].legend(handles, labels, fontsize=style.SMALL, frameon=False)
+    yield parts.finished(
+        figure,
+        content,
+        "uncertainty",
+        title=f"Product less {drawn['baseline'].iloc[0]}: two kinds of intervals",
+        note="95 % intervals; the length of the blocks follows from the data.",
+        alternative="Differences with intervals from stations and from blocks of days; the "
+        "numbers are in the table of the two kinds of intervals.",
+    )
+
+
+QUESTION = Question("uncertainty", 20, answer, section)

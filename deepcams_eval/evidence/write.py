@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from deepcams_eval.evidence import quality_section, sensitivity_section, uncertainty_section
-from deepcams_eval.evidence.added_value import section as added_value_section
+from deepcams_eval.evidence.questions import sections as sections_of
 from deepcams_eval.report import figures, page, style, tables
 from deepcams_eval.report.content import Content
-from deepcams_eval.report.evidence import Evidence
-from deepcams_eval.report.section import Section
-
-_MAKERS: Mapping[str, Callable[[Evidence, Content], Section]] = {
-    "added_value": added_value_section.section,
-    "uncertainty": uncertainty_section.section,
-    "quality": quality_section.section,
-    "sensitivity": sensitivity_section.section,
-}
-"""What makes a section of the page out of each evidence, by its name."""
 
 
 def write_report(
@@ -49,7 +38,7 @@ def write_report(
     ValueError
         If `content.rows` selects another number of pairs than `content.scores` says.
     """
-    sections = [_MAKERS[one.name](one, content) for one in content.evidence]
+    sections = sections_of(content)
     total = figures.count_figures(content) + sum(len(one.drawings) for one in sections) + 2
     tell = progress or (lambda _done, _total: None)
     (folder / "tables").mkdir(exist_ok=True)

@@ -14,26 +14,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from deepcams_eval.read.containers import Contents, StoredArray
-from deepcams_eval.read.headers import Convention
-
-CONVENTION = Convention(
-    kind="cams",
-    variables=("pm2p5",),
-    stamp="point",
-    bare_units="kg m-3",
-)
-
-UNCERTAIN = replace(
-    CONVENTION,
-    stamp_note="taken as CAMS by the name of its variable alone: time stamps taken as"
-    " instantaneous; stamp= decides",
-)
-"""Of files that show no sign of ECMWF but the name of the variable."""
-
-BARE_SHAPES = frozenset({(241, 480)})
-"""Maps without coordinates that are recognised as CAMS."""
-
+from deepcams_eval.read.containers import Contents
+from deepcams_eval.read.source import Source
 
 _NAME = "pm2p5"
 # A model driven by ECMWF's weather says so too, but not as its institution or its converter.
@@ -44,18 +26,11 @@ _SIGNS = {
 }
 
 
-def recognises(contents: Contents) -> bool:
+def _of_ecmwf(contents: Contents) -> bool:
     """Return whether a labelled file names its array, and more, as the Data Store does."""
     array = contents.arrays.get(_NAME)
-    return array is not None and _of_ecmwf(contents, array)
-
-
-def recognises_by_name(contents: Contents) -> bool:
-    """Return whether a labelled file names its array as the Atmosphere Data Store does."""
-    return _NAME in contents.arrays
-
-
-def _of_ecmwf(contents: Contents, array: StoredArray) -> bool:
+    if array is None:
+        return False
     # ECMWF writes exponents with two asterisks, and the new store's time is valid_time.
     if "**" in array.text("units") or "valid_time" in contents.arrays:
         return True
@@ -64,3 +39,21 @@ def _of_ecmwf(contents: Contents, array: StoredArray) -> bool:
     return any(
         pattern.search(str(contents.attributes.get(name, ""))) for name, pattern in _SIGNS.items()
     )
+
+
+SOURCE = Source(
+    kind="cams",
+    variables=(_NAME,),
+    recognises=_of_ecmwf,
+    stamp="point",
+    bare_units="kg m-3",
+    bare_shapes=frozenset({(241, 480)}),
+)
+
+BY_NAME = replace(
+    SOURCE,
+    recognises=lambda contents: _NAME in contents.arrays,
+    stamp_note="taken as CAMS by the name of its variable alone: time stamps taken as"
+    " instantaneous; stamp= decides",
+)
+"""Of files that show no sign of ECMWF but the name of the variable."""

@@ -1,6 +1,6 @@
-"""The containers that arrays come in: netCDF, Zarr and zip, told apart by their first bytes.
+"""The containers that arrays come in: netCDF, Zarr, MATLAB and zip, known by their first bytes.
 
-Nothing here knows what an array means; `deepcams_eval.read.gridded` does.
+Nothing here knows what an array means; `deepcams_eval.read.headers` does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ import netCDF4
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.io import loadmat, whosmat
+from scipy.io.matlab import MatReadError
 from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK
 
 from deepcams_eval.errors import InputError
@@ -37,12 +39,21 @@ GRIB_SUFFIXES = frozenset({".grib", ".grib2", ".grb", ".grb2"})
 READ_ERRORS = (OSError, RuntimeError, ValueError, KeyError, IndexError)
 """What the netCDF and Zarr libraries raise on a file that is broken inside."""
 
-_AGAIN = "fetch the file again, or take it out"
+_MATLAB_ERRORS = (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, MatReadError)
+_NUMERIC = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)) | {
+    "double",
+    "single",
+}
 _GRIB_HINT = "ask for netCDF instead, with data_format: netcdf in the request"
 
 
 class UnreadableFileError(InputError):
     """A file that is broken or is not what its name says; others of a series may be sound."""
+
+    @classmethod
+    def because(cls, problem: str, path: Path | str) -> UnreadableFileError:
+        """Return the error that asks for the file to be fetched again."""
+        return cls(problem, path=path, hint="fetch the file again, or take it out")
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,9 @@ class Location:
         return self.path if self.member is None else _unpacked(self.path, self.member)
 
 
+@dataclass(eq=False)
 class StoredArray:
-    """One array of a container, not yet read.
+    """One array of a container, not yet read; nothing of it is decoded.
 
     Attributes
     ----------
@@ -84,30 +96,22 @@ class StoredArray:
     dims : tuple of str
     shape : tuple of int
     dtype : numpy.dtype
+    read_attributes, read_chunks, read : callable
+        Return the attributes, the shape of the stored chunks, if any, and the values at a key.
     """
 
-    def __init__(
-        self,
-        name: str,
-        dims: tuple[str, ...],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        attributes: Callable[[], Mapping[str, Any]],
-        chunks: Callable[[], tuple[int, ...] | None],
-        read: Callable[[Any], npt.NDArray[Any]],
-    ) -> None:
-        self.name = name
-        self.dims = dims
-        self.shape = shape
-        self.dtype = dtype
-        self._attributes = attributes
-        self._chunks = chunks
-        self._read = read
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read_attributes: Callable[[], Mapping[str, Any]]
+    read_chunks: Callable[[], Any]
+    read: Callable[[Any], Any]
 
     @cached_property
     def attributes(self) -> Mapping[str, Any]:
-        """Attributes as stored: nothing is decoded."""
-        return self._attributes()
+        """Attributes as stored."""
+        return self.read_attributes()
 
     def text(self, attribute: str) -> str:
         """Return an attribute as stripped text, "" where there is none."""
@@ -115,19 +119,23 @@ class StoredArray:
 
     def stored_chunk(self, dim: str) -> int:
         """Return how many entries along `dim` are stored together."""
-        chunks = self._chunks()
-        return 1 if chunks is None else int(chunks[self.dims.index(dim)])
+        chunks = self.read_chunks()
+        return int(chunks[self.dims.index(dim)]) if isinstance(chunks, list | tuple) else 1
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        return np.asarray(self._read(key))
+        return np.asarray(self.read(key))
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The arrays and global attributes of an open container."""
+    """The arrays and global attributes of an open container.
+
+    `bare` says that the arrays are maps without coordinates, units and attributes (MATLAB).
+    """
 
     arrays: dict[str, StoredArray]
     attributes: Mapping[str, Any]
+    bare: bool = False
 
 
 def sniff(path: Path) -> Format:
@@ -160,12 +168,12 @@ def sniff(path: Path) -> Format:
     if head.startswith(b"MATLAB 7.3"):
         raise InputError("is a MATLAB 7.3 file", path=path, hint="save it again with -v7")
     if not head:
-        raise UnreadableFileError("is empty", path=path, hint=_AGAIN)
+        raise UnreadableFileError.because("is empty", path)
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise UnreadableFileError(
-            "is a web page, not data (a login or an error page was saved)", path=path, hint=_AGAIN
+        raise UnreadableFileError.because(
+            "is a web page, not data (a login or an error page was saved)", path
         )
-    raise UnreadableFileError("is not netCDF, Zarr, MATLAB or zip", path=path, hint=_AGAIN)
+    raise UnreadableFileError.because("is not netCDF, Zarr, MATLAB or zip", path)
 
 
 def is_zarr(path: Path) -> bool:
@@ -174,34 +182,43 @@ def is_zarr(path: Path) -> bool:
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[Contents]:
-    """Open a netCDF file or a Zarr store; its arrays can be read inside the ``with`` block.
-
-    The netCDF and HDF5 libraries are not safe in threads, so the block holds xarray's locks.
+def open_container(location: Location) -> Iterator[Contents]:
+    """Open a netCDF or MATLAB file or a Zarr store, to be read inside the ``with`` block.
 
     Raises
     ------
     UnreadableFileError
-        If it is broken or cut short.
+        If it is broken or cut short. In a zip file the message names the zip file and the member.
     """
-    if path.is_dir():
-        with _open_zarr(path) as contents:
+    path = location.local()
+    try:
+        form = sniff(path)
+        if form == "zip":
+            raise UnreadableFileError.because("is a broken zip file", path)
+        with _OPENERS[form](path) as contents:
             yield contents
-        return
+    except InputError as error:
+        if error.path != path or location.member is None:
+            raise
+        # Not the unpacked copy but the zip file is what the user knows.
+        raise type(error)(error.problem, path=location.label, hint=error.hint) from error
+
+
+@contextmanager
+def _open_netcdf(path: Path) -> Iterator[Contents]:
     _check_classic_size(path)
+    # The netCDF and HDF5 libraries are not safe in threads.
     with HDF5_LOCK, NETCDFC_LOCK:
         try:
             dataset = netCDF4.Dataset(path)
         except (OSError, RuntimeError) as error:
-            raise UnreadableFileError(
-                "is broken or cut short: the netCDF library cannot open it", path=path, hint=_AGAIN
+            raise UnreadableFileError.because(
+                "is broken or cut short: the netCDF library cannot open it", path
             ) from error
-        try:
+        with dataset:
             dataset.set_auto_maskandscale(False)
             arrays = {name: _netcdf_array(variable) for name, variable in dataset.variables.items()}
             yield Contents(arrays, _netcdf_attributes(dataset))
-        finally:
-            dataset.close()
 
 
 def _netcdf_attributes(owner: Any) -> dict[str, Any]:
@@ -209,18 +226,14 @@ def _netcdf_attributes(owner: Any) -> dict[str, Any]:
 
 
 def _netcdf_array(variable: Any) -> StoredArray:
-    def chunks() -> tuple[int, ...] | None:
-        stored = variable.chunking()
-        return tuple(stored) if isinstance(stored, list) else None
-
     return StoredArray(
         variable.name,
         tuple(variable.dimensions),
         tuple(variable.shape),
         np.dtype(variable.dtype),
         lambda: _netcdf_attributes(variable),
-        chunks,
-        lambda key: variable[key],
+        variable.chunking,
+        variable.__getitem__,
     )
 
 
@@ -230,13 +243,11 @@ def _open_zarr(path: Path) -> Iterator[Contents]:
     try:
         dataset = xr.open_zarr(path, chunks=None, decode_cf=False, consolidated=consolidated)
     except READ_ERRORS as error:
-        raise UnreadableFileError(
-            "is not a Zarr group that can be opened", path=path, hint=_AGAIN
-        ) from error
+        raise UnreadableFileError.because("is not a Zarr group that can be opened", path) from error
     with dataset:
+        variables = {str(name): one for name, one in dataset.variables.items()}
         yield Contents(
-            {str(name): _zarr_array(str(name), array) for name, array in dataset.variables.items()},
-            dataset.attrs,
+            {name: _zarr_array(name, one) for name, one in variables.items()}, dataset.attrs
         )
 
 
@@ -252,13 +263,61 @@ def _zarr_array(name: str, array: xr.Variable) -> StoredArray:
     )
 
 
+@contextmanager
+def _open_matlab(path: Path) -> Iterator[Contents]:
+    """Open a MATLAB 5 file: its numeric arrays of two dimensions."""
+    _check_matlab_size(path)
+    try:
+        found = whosmat(path)
+    except _MATLAB_ERRORS as error:
+        raise UnreadableFileError.because("is a broken MATLAB file", path) from error
+    maps = {
+        name: _matlab_array(path, name, (int(shape[0]), int(shape[1])))
+        for name, shape, form in found
+        if len(shape) == 2 and form in _NUMERIC
+    }
+    yield Contents(maps, {}, bare=True)
+
+
+def _matlab_array(path: Path, name: str, shape: tuple[int, int]) -> StoredArray:
+    def read(key: Any) -> Any:
+        try:
+            return loadmat(path, variable_names=[name])[name][key]
+        except _MATLAB_ERRORS as error:
+            raise UnreadableFileError.because("is a broken MATLAB file", path) from error
+
+    return StoredArray(name, ("row", "column"), shape, np.dtype(float), dict, lambda: None, read)
+
+
+def _check_matlab_size(path: Path) -> None:
+    """Reject a file that ends within an element; listing its arrays would not notice."""
+    length = path.stat().st_size
+    with path.open("rb") as stream:
+        header = stream.read(128)
+        order = "<" if header[126:128] == b"IM" else ">"
+        position = 128
+        while position < length:
+            stream.seek(position + 4)
+            size = stream.read(4)
+            position += 8 + (struct.unpack(order + "I", size)[0] if len(size) == 4 else length)
+    if position != length or length <= 128:
+        raise UnreadableFileError.because("is cut short", path)
+
+
+_OPENERS: dict[str, Callable[[Path], AbstractContextManager[Contents]]] = {
+    "netcdf": _open_netcdf,
+    "zarr": _open_zarr,
+    "matlab": _open_matlab,
+}
+
+
 # The classic netCDF format: https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html
 
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 
 
 def _check_classic_size(path: Path) -> None:
-    """Refuse a classic netCDF file that is shorter than its header says.
+    """Reject a classic netCDF file that is shorter than its header says.
 
     The netCDF library reads zeros beyond the end of such a file and raises nothing.
     """
@@ -269,50 +328,46 @@ def _check_classic_size(path: Path) -> None:
         try:
             needed = _classic_size(stream, version=magic[3])
         except (struct.error, KeyError, IndexError) as error:
-            raise UnreadableFileError(
-                "is cut short within its header", path=path, hint=_AGAIN
-            ) from error
+            raise UnreadableFileError.because("is cut short within its header", path) from error
     found = path.stat().st_size
     if found < needed:
-        raise UnreadableFileError(
-            f"is cut short: {found} bytes of {needed}", path=path, hint=_AGAIN
-        )
+        raise UnreadableFileError.because(f"is cut short: {found} bytes of {needed}", path)
 
 
 def _classic_size(stream: BinaryIO, *, version: int) -> int:
     count_form, offset_form = {1: (">I", ">I"), 2: (">I", ">Q"), 5: (">Q", ">Q")}[version]
 
-    def number(form: str) -> int:
+    def number(form: str = count_form) -> int:
         return int(struct.unpack(form, stream.read(struct.calcsize(form)))[0])
 
     def skip_padded(length: int) -> None:
         stream.seek(length + -length % 4, os.SEEK_CUR)
 
-    def list_length() -> int:
+    def entries() -> range:
         number(">I")
-        return number(count_form)
+        return range(number())
 
     def skip_attributes() -> None:
-        for _ in range(list_length()):
-            skip_padded(number(count_form))
-            form = number(">I")
-            skip_padded(number(count_form) * _TYPE_BYTES[form])
+        for _ in entries():
+            skip_padded(number())
+            item = _TYPE_BYTES[number(">I")]
+            skip_padded(number() * item)
 
-    records = number(count_form)
+    records = number()
     if records == 2 ** (8 * struct.calcsize(count_form)) - 1:
         records = 0
     lengths = []
-    for _ in range(list_length()):
-        skip_padded(number(count_form))
-        lengths.append(number(count_form))
+    for _ in entries():
+        skip_padded(number())
+        lengths.append(number())
     skip_attributes()
     fixed_ends, record_arrays = [0], []
-    for _ in range(list_length()):
-        skip_padded(number(count_form))
-        shape = [lengths[number(count_form)] for _ in range(number(count_form))]
+    for _ in entries():
+        skip_padded(number())
+        shape = [lengths[number()] for _ in range(number())]
         skip_attributes()
         item = _TYPE_BYTES[number(">I")]
-        number(count_form)
+        number()
         begin = number(offset_form)
         is_record = bool(shape) and shape[0] == 0
         size = item * int(np.prod(shape[1:] if is_record else shape, dtype=np.int64))
@@ -322,9 +377,7 @@ def _classic_size(stream: BinaryIO, *, version: int) -> int:
             fixed_ends.append(begin + size)
     # A single record array is stored without padding between its records.
     padded = [size if len(record_arrays) == 1 else size + -size % 4 for _, size in record_arrays]
-    ends = [
-        begin + (records - 1) * sum(padded) + size for begin, size in record_arrays if records > 0
-    ]
+    ends = [begin + (records - 1) * sum(padded) + size for begin, size in record_arrays if records]
     return max(fixed_ends + ends)
 
 
@@ -342,7 +395,7 @@ def zip_members(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     except (zipfile.BadZipFile, OSError) as error:
-        raise UnreadableFileError("is a broken zip file", path=path, hint=_AGAIN) from error
+        raise UnreadableFileError.because("is a broken zip file", path) from error
     wanted = [name for name in names if Path(name).suffix.lower() in DATA_SUFFIXES - {".zip"}]
     if wanted:
         return wanted
@@ -387,8 +440,8 @@ def _unpacked(path: Path, member: str) -> Path:
                 Path(plain.name).unlink(missing_ok=True)
                 raise
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise UnreadableFileError(
-            f"its member {member} cannot be unpacked", path=path, hint=_AGAIN
+        raise UnreadableFileError.because(
+            f"its member {member} cannot be unpacked", path
         ) from error
     except OSError as error:
         raise InputError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from deepcams_eval.read.containers import Contents
-from deepcams_eval.read.headers import Convention
+from deepcams_eval.read.source import Source
 
 STATUS, NOTES = "deepcams_status", "deepcams_notes"
 """Attributes of what ``produce`` makes: whether all of it is there; a list of sentences (JSON)."""
@@ -20,7 +20,7 @@ COMPLETE = "complete"
 """The status of what is whole."""
 
 
-def told(contents: Contents) -> list[str]:
+def remarks(contents: Contents) -> list[str]:
     """Return what a product says of itself, a sentence each."""
     status = str(contents.attributes.get(STATUS, COMPLETE))
     found = [] if status == COMPLETE else [f"its own status is: {status}"]
@@ -31,21 +31,20 @@ def told(contents: Contents) -> list[str]:
     return [*found, *map(str, notes if isinstance(notes, list) else [notes])]
 
 
-CONVENTION = Convention(
+def _is_named(contents: Contents) -> bool:
+    """Return whether a labelled file calls itself DeepCAMS."""
+    named = [str(contents.attributes.get(key, "")) for key in ("title", "source", "product")]
+    return any("deepcams" in text.lower() for text in named)
+
+
+SOURCE = Source(
     kind="deepcams",
     variables=("pm25", "pm2p5", "data"),
+    recognises=_is_named,
     stamp="point",
     stamp_note="time stamps taken as instantaneous; stamp= decides",
     units="ug m-3",
     bare_units="ug m-3",
-    told=told,
+    bare_shapes=frozenset({(720, 1440)}),
+    remarks=remarks,
 )
-
-BARE_SHAPES = frozenset({(720, 1440)})
-"""Maps without coordinates that are recognised as DeepCAMS."""
-
-
-def recognises(contents: Contents) -> bool:
-    """Return whether a labelled file calls itself DeepCAMS."""
-    named = [str(contents.attributes.get(key, "")) for key in ("title", "source", "product")]
-    return any("deepcams" in text.lower() for text in named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,6 @@ from dask.base import tokenize
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.containers import READ_ERRORS, Location, StoredArray, open_container
 from deepcams_eval.read.coordinates import Grid, IntArray
-from deepcams_eval.read.matlab import read_map
 
 CHUNK_BYTES = 64 * 2**20
 """A chunk of a Field is no larger; it is whole frames."""
@@ -25,18 +24,20 @@ _BATCH_BYTES = 8 * 2**20
 _FILL_MAGNITUDE = 1e14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
-    """The frames of one file, readable in any process.
+    """The frames of one file and where their cells stand, readable in any process.
 
     Attributes
     ----------
     location : Location
     variable : str
+    grid : Grid
+    row_dim, column_dim : str
     time_dims : tuple of str
         Dims that count the frames, in the order of the array; () for a single map.
-    row_dim, column_dim : str
-        "" for MATLAB.
+    stored_together : int
+        Frames in one stored chunk.
     fills : tuple of float
         Stored values that mean missing.
     scale, offset : float
@@ -47,15 +48,17 @@ class Frames:
 
     location: Location
     variable: str
+    grid: Grid = field(repr=False)
+    row_dim: str
+    column_dim: str
     time_dims: tuple[str, ...] = ()
-    row_dim: str = ""
-    column_dim: str = ""
+    stored_together: int = 1
     fills: tuple[float, ...] = ()
     scale: float = 1.0
     offset: float = 0.0
     factor: float = 1.0
 
-    def read(self, positions: IntArray, grid: Grid) -> npt.NDArray[np.float32]:
+    def read(self, positions: IntArray) -> npt.NDArray[np.float32]:
         """Return frames as rows of a Field, µg m⁻³, NaN where missing.
 
         Raises
@@ -73,6 +76,7 @@ class Frames:
                 path=self.location.label,
                 hint="fetch the file again, or take it out",
             ) from error
+        grid = self.grid
         result = np.empty(
             (len(positions), len(grid.latitude), len(grid.longitude)), dtype=np.float32
         )
@@ -84,15 +88,11 @@ class Frames:
         return result
 
     def _stored(self, positions: IntArray) -> npt.NDArray[Any]:
-        path = self.location.local()
-        if not self.row_dim:
-            return read_map(path, self.variable)[np.newaxis]
-        with open_container(path) as contents:
+        with open_container(self.location) as contents:
             array = contents.arrays[self.variable]
             counts = [array.shape[array.dims.index(dim)] for dim in self.time_dims]
-            return np.concatenate(
-                [self._run(array, index) for index in _runs(positions, counts)], axis=0
-            )
+            runs = [self._run(array, index) for index in _runs(positions, counts)]
+            return np.concatenate(runs, axis=0)
 
     def _run(self, array: StoredArray, index: tuple[slice, ...]) -> npt.NDArray[Any]:
         key: list[Any] = [0] * len(array.dims)
@@ -128,39 +128,22 @@ def _as_slice(index: IntArray) -> slice | IntArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """The frames of one file and where its cells stand.
-
-    Attributes
-    ----------
-    frames : Frames
-    grid : Grid
-    stored_together : int
-        Frames in one stored chunk.
-    """
-
-    frames: Frames
-    grid: Grid
-    stored_together: int = 1
-
-
-@dataclass(frozen=True, eq=False)
 class _Chunk:
     """Frames of a Field in time order: runs of one file each."""
 
-    runs: tuple[tuple[Frames, Grid, IntArray], ...]
+    runs: Sequence[tuple[Frames, IntArray]]
 
     def read(self) -> npt.NDArray[np.float32]:
-        blocks = [frames.read(positions, grid) for frames, grid, positions in self.runs]
+        blocks = [frames.read(positions) for frames, positions in self.runs]
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=0)
 
 
-def lazy_frames(parts: Sequence[Part], source: IntArray, position: IntArray) -> da.Array:
+def lazy_frames(parts: Sequence[Frames], source: IntArray, position: IntArray) -> da.Array:
     """Return frames of many files as one dask array whose chunks follow the files.
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of Frames
         One a file; all on the same cells.
     source, position : ndarray of int, shape (time,)
         File, and frame within it, of each time step.
@@ -171,20 +154,16 @@ def lazy_frames(parts: Sequence[Part], source: IntArray, position: IntArray) -> 
         float32, µg m⁻³; chunks are whole frames, at most `CHUNK_BYTES`. Each task knows its own
         files only, by absolute path.
     """
-    grid = parts[0].grid
-    rows, columns = len(grid.latitude), len(grid.longitude)
+    rows, columns = len(parts[0].grid.latitude), len(parts[0].grid.longitude)
     most = max(1, CHUNK_BYTES // (4 * rows * columns))
-    name = "pm25-" + tokenize([_identity(part.frames) for part in parts], source, position, most)
-    graph: dict[Any, Any] = {}
-    lengths: list[int] = []
-    for runs in _chunked(_file_runs(parts, source, position, most), most):
-        chunk = _Chunk(
-            tuple((parts[file].frames, parts[file].grid, positions) for file, positions in runs)
-        )
-        graph[(name, len(lengths), 0, 0)] = (_Chunk.read, chunk)
-        lengths.append(sum(len(positions) for _, positions in runs))
-    chunks = (tuple(lengths), (rows,), (columns,))
-    return da.Array(graph, name, chunks=chunks, dtype=np.float32)
+    name = "pm25-" + tokenize([_identity(part) for part in parts], source, position, most)
+    chunks = [
+        _Chunk([(parts[file], positions) for file, positions in runs])
+        for runs in _chunked(_file_runs(parts, source, position, most), most)
+    ]
+    graph = {(name, number, 0, 0): (_Chunk.read, chunk) for number, chunk in enumerate(chunks)}
+    lengths = tuple(sum(len(positions) for _, positions in chunk.runs) for chunk in chunks)
+    return da.Array(graph, name, chunks=(lengths, (rows,), (columns,)), dtype=np.float32)
 
 
 def _identity(frames: Frames) -> tuple[Any, ...]:
@@ -193,7 +172,7 @@ def _identity(frames: Frames) -> tuple[Any, ...]:
 
 
 def _file_runs(
-    parts: Sequence[Part], source: IntArray, position: IntArray, most: int
+    parts: Sequence[Frames], source: IntArray, position: IntArray, most: int
 ) -> list[tuple[int, IntArray]]:
     """Cut the frames where the file changes, and long files where stored chunks end."""
     starts = np.flatnonzero(np.diff(source, prepend=-1))

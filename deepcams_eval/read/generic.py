@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from deepcams_eval.read.headers import Convention
+from deepcams_eval.read.source import Source
 
-CONVENTION = Convention(
+SOURCE = Source(
     kind="generic",
     variables=("pm25", "pm2p5", "pm2_5", "pm2p5_conc", "pm25_rh35_gcc"),
+    recognises=lambda _: True,
 )

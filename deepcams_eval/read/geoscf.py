@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepcams_eval.read.containers import Contents
-from deepcams_eval.read.headers import Convention
+from deepcams_eval.read.source import Source
 
-CONVENTION = Convention(
+_VARIABLE = "pm25_rh35_gcc"
+
+SOURCE = Source(
     kind="geoscf",
-    variables=("pm25_rh35_gcc",),
+    variables=(_VARIABLE,),
+    recognises=lambda contents: any(name.lower() == _VARIABLE for name in contents.arrays),
     stamp="mean",
     interval=np.timedelta64(1, "h"),
     units="ug m-3",
     bare_units="ug m-3",
 )
-
-
-def recognises(contents: Contents) -> bool:
-    """Return whether a labelled file holds the variable of GEOS-CF."""
-    return any(name.lower() in CONVENTION.variables for name in contents.arrays)

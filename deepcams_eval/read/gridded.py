@@ -1,49 +1,38 @@
 """From the files of a gridded product to a Field.
 
-A reader of one source states its `Convention`; everything else is the same for all, and stands in
-`containers` (netCDF, Zarr, zip), `coordinates` (space and time), `headers` (what a file says) and
-`frames` (reading). Opening reads coordinates and attributes only.
+A reader of one source states its `Source`; everything else is the same for all, and stands in
+`containers` (netCDF, Zarr, MATLAB, zip), `coordinates` (space and time), `headers` (what a file
+says) and `frames` (reading). Opening reads coordinates and attributes only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from deepcams_eval.core.field import TIME_DTYPE, DamagedFile, Product, Stamp, make_field
-from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.errors import InputError
 from deepcams_eval.read.containers import Location, UnreadableFileError
 from deepcams_eval.read.coordinates import Grid, IntArray, TimeArray, time_in_name
-from deepcams_eval.read.frames import Part, lazy_frames
-from deepcams_eval.read.headers import Convention, Header, Options, read_header
-
-
-@dataclass
-class _Scan:
-    headers: list[Header | None] = field(default_factory=list)
-    damaged: list[DamagedFile] = field(default_factory=list)
+from deepcams_eval.read.frames import lazy_frames
+from deepcams_eval.read.headers import Header, read_header
+from deepcams_eval.read.source import Source
+from deepcams_eval.read.spec import ProductSpec
 
 
 def open_series(
-    name: str,
-    locations: Sequence[Location],
-    convention: Convention,
-    options: Options,
-    *,
-    strict: bool = False,
+    spec: ProductSpec, locations: Sequence[Location], source: Source, *, strict: bool = False
 ) -> Product:
     """Open files of one source as one series; their values are not read.
 
     Parameters
     ----------
-    name : str
-        Name of the product.
+    spec : ProductSpec
     locations : sequence of Location
         In natural order of their names, which is the order of files without times.
-    convention : Convention
-    options : Options
+    source : Source
     strict : bool, default False
         Whether a damaged file is an error although others are sound.
 
@@ -52,80 +41,78 @@ def open_series(
     InputError
         Naming the file at fault, and the option that decides where one does.
     """
-    scan = _scan_all(locations, convention, options, strict=strict)
-    headers = _with_times(locations, scan.headers, options)
-    stamp, stamp_notes = _choose_stamp(headers, convention, options)
-    source = np.repeat(np.arange(len(headers)), [header.count for header in headers])
+    found, damaged = _read_headers(locations, source, spec, strict=strict)
+    headers, times = _with_times(locations, found, spec)
+    stamp, stamp_notes = _choose_stamp(headers, source, spec)
+    file = np.repeat(np.arange(len(headers)), [header.count for header in headers])
     position = np.concatenate([np.arange(header.count) for header in headers])
-    times = np.concatenate([_times_of(header) for header in headers])
     order = np.argsort(times, kind="stable")
-    source, position, times = source[order], position[order], times[order]
-    _refuse_repeats(times, source, headers)
+    file, position, times = file[order], position[order], times[order]
+    _reject_repeats(times, file, headers)
     bounds = None
     if stamp == "mean":
-        stored = [header.bounds for header in headers]
-        if any(one is None for one in stored):
-            bounds = _centred_bounds(times, convention, options, headers[0].label)
+        stored = [header.bounds for header in headers if header.bounds is not None]
+        if len(stored) == len(headers):
+            bounds = np.concatenate(stored)[order]
         else:
-            bounds = np.concatenate([one for one in stored if one is not None])[order]
-    grid = headers[0].grid
+            bounds = _centred_bounds(times, source.interval, spec.step, headers[0].label)
+    parts = [header.frames for header in headers]
     result = make_field(
-        lazy_frames(
-            [Part(one.frames, one.grid, one.stored_together) for one in headers], source, position
-        ),
+        lazy_frames(parts, file, position),
         time=times,
-        latitude=grid.latitude,
-        longitude=grid.longitude,
+        latitude=parts[0].grid.latitude,
+        longitude=parts[0].grid.longitude,
         stamp=stamp,
         bounds=bounds,
     )
     notes = [note for header in headers for note in header.notes]
-    by_time = dict.fromkeys(headers[index].frames.location.path for index in source)
     return Product(
-        name=name,
+        name=spec.name,
         field=result,
-        kind=convention.kind,
-        files=tuple(by_time),
+        kind=source.kind,
+        files=tuple(dict.fromkeys(parts[index].location.path for index in file)),
         notes=tuple(dict.fromkeys([*notes, *stamp_notes])),
-        damaged=tuple(scan.damaged),
+        damaged=tuple(damaged),
     )
 
 
-def _scan_all(
-    locations: Sequence[Location], convention: Convention, options: Options, *, strict: bool
-) -> _Scan:
-    scan = _Scan()
+def _read_headers(
+    locations: Sequence[Location], source: Source, spec: ProductSpec, *, strict: bool
+) -> tuple[list[Header | None], list[DamagedFile]]:
+    """Return the header of each file, None where it is damaged, and the damaged files."""
+    headers: list[Header | None] = []
+    damaged: list[DamagedFile] = []
     first: Header | None = None
     for location in locations:
         try:
-            header = read_header(location, convention, options)
+            header = read_header(location, source, spec)
         except UnreadableFileError as error:
             if strict or len(locations) == 1:
                 raise
-            scan.damaged.append(DamagedFile(location.label, error.problem))
-            scan.headers.append(None)
+            damaged.append(DamagedFile(location.label, error.problem))
+            headers.append(None)
             continue
+        grid = header.frames.grid
         if first is None:
             first = header
-        elif not header.grid.same_place(first.grid):
+        elif not grid.same_place(first.frames.grid):
             raise InputError(
-                f"its grid ({_describe(header.grid)}) is not that of {first.label}"
-                f" ({_describe(first.grid)})",
+                f"its grid ({_describe(grid)}) is not that of {first.label}"
+                f" ({_describe(first.frames.grid)})",
                 path=header.label,
                 hint="give files of one grid, each other grid as a product of its own",
             )
-        if first is not header and header.grid.same_order(first.grid):
+        elif grid.same_order(first.frames.grid):
             # Thousands of files share one copy of their coordinates.
-            header = replace(header, grid=first.grid)
-        scan.headers.append(header)
+            header = replace(header, frames=replace(header.frames, grid=first.frames.grid))
+        headers.append(header)
     if first is None:
-        problem = scan.damaged[0]
         raise InputError(
-            f"{problem.reason}, and so are all other {len(locations) - 1} files",
-            path=problem.path,
+            f"{damaged[0].reason}, and so are all other {len(locations) - 1} files",
+            path=damaged[0].path,
             hint="fetch the files again",
         )
-    return scan
+    return headers, damaged
 
 
 def _describe(grid: Grid) -> str:
@@ -137,60 +124,58 @@ def _describe(grid: Grid) -> str:
 
 
 def _with_times(
-    locations: Sequence[Location], headers: Sequence[Header | None], options: Options
-) -> list[Header]:
-    """Give times to files without; a damaged file keeps its place in the count."""
-    sound = [header for header in headers if header is not None]
-    usual = max(header.count for header in sound)
-    result = []
+    locations: Sequence[Location], headers: Sequence[Header | None], spec: ProductSpec
+) -> tuple[list[Header], TimeArray]:
+    """Return the sound files and all their times; a damaged file keeps its place in the count."""
+    usual = max(header.count for header in headers if header is not None)
+    result, times = [], []
     before = 0
     for location, header in zip(locations, headers, strict=True):
         if header is None:
             before += usual
             continue
-        if header.times is None:
-            header = _timed(header, location, before, options)
-        before += header.count
+        if header.times is not None:
+            times.append(header.times)
+        else:
+            counted, note = _times_without_header(header, location, before, spec)
+            times.append(counted)
+            header = replace(header, notes=(*header.notes, note))
         result.append(header)
-    return result
+        before += header.count
+    return result, np.concatenate(times)
 
 
-def _timed(header: Header, location: Location, before: int, options: Options) -> Header:
-    if options.start is not None:
-        if options.freq is None and (before or header.count > 1):
+def _times_without_header(
+    header: Header, location: Location, before: int, spec: ProductSpec
+) -> tuple[TimeArray, str]:
+    """Return the times of a file that holds none, and a note of where they come from."""
+    if spec.first_time is not None:
+        if spec.step is None and (before or header.count > 1):
             raise InputError(
                 "holds no times, and start= gives only the first",
                 path=header.label,
                 hint="add freq=, the step between frames, e.g. freq=3h",
             )
-        step = options.freq if options.freq is not None else np.timedelta64(0, "us")
-        times = (options.start + np.arange(before, before + header.count) * step).astype(TIME_DTYPE)
+        step = spec.step if spec.step is not None else np.timedelta64(0, "us")
+        times = spec.first_time + np.arange(before, before + header.count) * step
         note = "times counted from start= by freq= in natural order of the file names"
-    else:
-        named = time_in_name(location.stem_path)
-        if named is None or header.count > 1:
-            raise InputError(
-                "holds no times",
-                path=header.label,
-                hint="give start= and freq=, e.g. start=2019-12-31T15:00,freq=3h",
-            )
-        times = np.array([named], dtype=TIME_DTYPE)
-        note = "times taken from the file names"
-    return replace(header, times=times, notes=(*header.notes, note))
+        return times.astype(TIME_DTYPE), note
+    named = time_in_name(location.stem_path)
+    if named is None or header.count > 1:
+        raise InputError(
+            "holds no times",
+            path=header.label,
+            hint="give start= and freq=, e.g. start=2019-12-31T15:00,freq=3h",
+        )
+    return np.array([named], dtype=TIME_DTYPE), "times taken from the file names"
 
 
-def _times_of(header: Header) -> TimeArray:
-    if header.times is None:
-        raise NoDataError("holds no times", path=header.label)
-    return header.times
-
-
-def _refuse_repeats(times: TimeArray, source: IntArray, headers: Sequence[Header]) -> None:
+def _reject_repeats(times: TimeArray, file: IntArray, headers: Sequence[Header]) -> None:
     repeated = np.flatnonzero(times[1:] == times[:-1])
     if len(repeated) == 0:
         return
     at = int(repeated[0])
-    first, second = headers[source[at]], headers[source[at + 1]]
+    first, second = headers[file[at]], headers[file[at + 1]]
     moment = np.datetime_as_string(times[at], "m")
     if first is second:
         raise InputError(
@@ -207,40 +192,38 @@ def _refuse_repeats(times: TimeArray, source: IntArray, headers: Sequence[Header
 
 
 def _choose_stamp(
-    headers: Sequence[Header], convention: Convention, options: Options
+    headers: Sequence[Header], source: Source, spec: ProductSpec
 ) -> tuple[Stamp, tuple[str, ...]]:
-    """Return what a stamp means: as the user says, else the file, else the convention."""
+    """Return what a stamp means: as the user says, else the file, else the source."""
     stored = headers[0].method
     for header in headers:
-        if header.method != stored and options.stamp is None:
+        if header.method != stored and spec.stamp is None:
             raise InputError(
                 f"its stamps are {header.method or 'unknown'}, those of {headers[0].label}"
                 f" {stored or 'unknown'}",
                 path=header.label,
                 hint="give files of one kind, or decide with stamp=point or stamp=mean",
             )
-    if options.stamp is not None:
-        if stored is not None and stored != options.stamp:
-            return options.stamp, (f"stamp={options.stamp}, though the files say {stored}",)
-        return options.stamp, ()
+    if spec.stamp is not None:
+        if stored is not None and stored != spec.stamp:
+            return spec.stamp, (f"stamp={spec.stamp}, though the files say {stored}",)
+        return spec.stamp, ()
     if stored is not None:
         return stored, ()
-    if convention.stamp is None:
+    if source.stamp is None:
         raise InputError(
             "does not say whether its time stamps are points or means",
             path=headers[0].label,
             hint="decide with stamp=point or stamp=mean",
         )
-    return convention.stamp, (convention.stamp_note,) if convention.stamp_note else ()
+    return source.stamp, (source.stamp_note,) if source.stamp_note else ()
 
 
 def _centred_bounds(
-    times: TimeArray, convention: Convention, options: Options, label: str
+    times: TimeArray, interval: np.timedelta64 | None, step: np.timedelta64 | None, label: str
 ) -> TimeArray:
     """Return the intervals around stamps that stand in the middle of theirs."""
-    width = convention.interval
-    if width is None:
-        width = options.freq
+    width = step if interval is None else interval
     if width is None and len(times) > 1:
         width = np.median(np.diff(times))
     if width is None:

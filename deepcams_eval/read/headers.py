@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from deepcams_eval.core.field import Stamp
 from deepcams_eval.core.species import factor_to_ug_m3
@@ -21,83 +19,23 @@ from deepcams_eval.read.containers import (
     StoredArray,
     UnreadableFileError,
     open_container,
-    sniff,
 )
 from deepcams_eval.read.coordinates import (
-    Grid,
     TimeArray,
     bare_coordinates,
     decode_times,
     normalise_grid,
 )
 from deepcams_eval.read.frames import Frames
-from deepcams_eval.read.matlab import find_map
+from deepcams_eval.read.source import Source
+from deepcams_eval.read.spec import ProductSpec
 
-_LATITUDE_UNITS = frozenset({"degrees_north", "degree_north", "degrees_n", "degree_n"})
-_LONGITUDE_UNITS = frozenset({"degrees_east", "degree_east", "degrees_e", "degree_e"})
+# By standard name: the units of CF in lower case, and usual names.
+_PLACES = {
+    "latitude": (("degrees_north", "degree_north", "degrees_n", "degree_n"), ("latitude", "lat")),
+    "longitude": (("degrees_east", "degree_east", "degrees_e", "degree_e"), ("longitude", "lon")),
+}
 _TIME_NAMES = ("valid_time", "time")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user said about a product; None where nothing was said.
-
-    Attributes
-    ----------
-    variable : str, optional
-    units : str, optional
-        For files that name none.
-    stamp : {"point", "mean"}, optional
-    start : numpy.datetime64, optional
-        Time of the first frame, UTC, for files without times.
-    freq : numpy.timedelta64, optional
-        Step between their frames.
-    registration : str, optional
-        One of `REGISTRATIONS`, for maps of one row less than nodes from pole to pole.
-    rows : int, optional
-        The number of rows that every file must have.
-    """
-
-    variable: str | None = None
-    units: str | None = None
-    stamp: Stamp | None = None
-    start: np.datetime64 | None = None
-    freq: np.timedelta64 | None = None
-    registration: str | None = None
-    rows: int | None = None
-
-
-@dataclass(frozen=True)
-class Convention:
-    """What is known about the files of a source.
-
-    Attributes
-    ----------
-    kind : str
-    variables : tuple of str
-        Names of the PM2.5 array, in any case; the first that is there is taken.
-    stamp : {"point", "mean"}, optional
-        Meaning of a time stamp where neither the file nor the user says; None refuses.
-    stamp_note : str
-        Said in the notes where `stamp` was used; "" where it is certain.
-    interval : numpy.timedelta64, optional
-        Length of the interval that a mean covers; None takes ``freq=`` or the step of the series.
-    units : str, optional
-        Where a labelled file names none; None refuses.
-    bare_units : str, optional
-        For maps without coordinates; None refuses such maps.
-    told : callable, optional
-        Returns what a labelled file says that a reader of scores must know, a sentence each.
-    """
-
-    kind: str
-    variables: tuple[str, ...]
-    stamp: Stamp | None = None
-    stamp_note: str = ""
-    interval: np.timedelta64 | None = None
-    units: str | None = None
-    bare_units: str | None = None
-    told: Callable[[Contents], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +47,6 @@ class Header:
     frames : Frames
     count : int
         Number of frames.
-    grid : Grid
-    stored_together : int
-        Frames in one stored chunk.
     times : ndarray of datetime64 or None
         None where the file has none.
     bounds : ndarray of datetime64, shape (count, 2), or None
@@ -122,8 +57,6 @@ class Header:
 
     frames: Frames
     count: int
-    grid: Grid
-    stored_together: int = 1
     times: TimeArray | None = None
     bounds: TimeArray | None = None
     method: Stamp | None = None
@@ -135,7 +68,7 @@ class Header:
         return self.frames.location.label
 
 
-def read_header(location: Location, convention: Convention, options: Options) -> Header:
+def read_header(location: Location, source: Source, spec: ProductSpec) -> Header:
     """Return what one file says without its values.
 
     Raises
@@ -143,126 +76,115 @@ def read_header(location: Location, convention: Convention, options: Options) ->
     UnreadableFileError
         If the file is broken.
     InputError
-        If it lacks something that an option can give, or is on a grid that is not supported.
+        If something is missing that an option can give, or the grid is not supported.
     """
-    path = location.local()
-    try:
-        header = _read_header(location, path, convention, options)
-    except InputError as error:
-        if error.path != path or location.member is None:
-            raise
-        # Not the unpacked copy but the zip file is what the user knows.
-        raise type(error)(error.problem, path=location.label, hint=error.hint) from error
-    if options.rows is not None and len(header.grid.latitude) != options.rows:
-        raise InputError(
-            f"has {len(header.grid.latitude)} rows, not rows={options.rows}", path=location.label
-        )
-    if options.start is not None and header.times is not None:
+    with open_container(location) as contents:
+        try:
+            header = _header(location, contents, source, spec)
+        except READ_ERRORS as error:
+            if isinstance(error, InputError):
+                raise
+            raise UnreadableFileError.because(
+                f"its coordinates cannot be read ({type(error).__name__})", location.label
+            ) from error
+    rows = len(header.frames.grid.latitude)
+    if spec.row_count is not None and rows != spec.row_count:
+        raise InputError(f"has {rows} rows, not rows={spec.row_count}", path=location.label)
+    if spec.start is not None and header.times is not None:
         raise InputError("holds its own times", path=location.label, hint="leave start= out")
     return header
 
 
-def _read_header(
-    location: Location, path: Path, convention: Convention, options: Options
-) -> Header:
-    form = sniff(path)
-    if form == "zip":
-        raise UnreadableFileError(
-            "is a broken zip file", path=location.label, hint="fetch it again, or take it out"
-        )
-    if form == "matlab":
-        return _matlab_header(location, path, convention, options)
-    with open_container(path) as contents:
-        try:
-            return _labelled_header(location, contents, convention, options)
-        except READ_ERRORS as error:
-            if isinstance(error, InputError):
-                raise
-            raise UnreadableFileError(
-                f"its coordinates cannot be read ({type(error).__name__})",
-                path=location.label,
-                hint="fetch the file again, or take it out",
-            ) from error
-
-
-def _matlab_header(
-    location: Location, path: Path, convention: Convention, options: Options
-) -> Header:
-    variable, shape = find_map(path, options.variable)
-    grid, notes = _bare_grid(shape, convention, options, location.label)
-    factor, units_notes = _units_factor("", convention, options, location.label, bare=True)
-    frames = Frames(location, variable, factor=factor)
-    return Header(frames, 1, grid, notes=(*notes, *units_notes))
-
-
-def _bare_grid(
-    shape: tuple[int, int], convention: Convention, options: Options, label: str
-) -> tuple[Grid, tuple[str, ...]]:
-    if convention.bare_units is None:
-        raise InputError(
-            "holds no coordinates", path=label, hint="say what it is: kind=cams, geoscf or deepcams"
-        )
-    latitude, longitude, notes = bare_coordinates(shape, options.registration, label)
-    return normalise_grid(latitude, longitude, label)[0], notes
-
-
-def _labelled_header(
-    location: Location, contents: Contents, convention: Convention, options: Options
-) -> Header:
+def _header(location: Location, contents: Contents, source: Source, spec: ProductSpec) -> Header:
     label = location.label
-    array = find_variable(contents, convention.variables, options.variable, label)
-    _refuse_projection(contents, array, label)
-    row = _coordinate(contents, array, "latitude", _LATITUDE_UNITS, ("latitude", "lat"))
-    column = _coordinate(contents, array, "longitude", _LONGITUDE_UNITS, ("longitude", "lon"))
-    time = _time_array(contents, array)
-    if row is None or column is None:
-        row_dim, column_dim = _bare_dims(array, convention, label)
-        shape = (array.shape[-2], array.shape[-1])
-        grid, notes = _bare_grid(shape, convention, options, label)
+    if contents.bare:
+        array = find_map(contents, spec.variable, label)
     else:
-        if options.registration is not None:
+        array = find_variable(contents, source.variables, spec.variable, label)
+    _reject_projection(contents, array, label)
+    row, column = (_coordinate(contents, array, name) for name in _PLACES)
+    time = _time_array(contents, array)
+    bare = row is None or column is None
+    if row is None or column is None:
+        if source.bare_units is None:
+            raise _without_coordinates(contents, array, label)
+        row_dim, column_dim = array.dims[-2:]
+        shape = (array.shape[-2], array.shape[-1])
+        latitude, longitude, notes = bare_coordinates(shape, spec.registration, label)
+        grid, _ = normalise_grid(latitude, longitude, label)
+    else:
+        if spec.registration is not None:
             raise InputError(
                 "has coordinates of its own",
                 path=label,
-                hint=f"leave registration={options.registration} out",
+                hint=f"leave registration={spec.registration} out",
             )
         row_dim, column_dim = row.dims[0], column.dims[0]
         grid, notes = normalise_grid(row[:], column[:], label)
     time_dims = _frame_dims(array, time, (row_dim, column_dim), label)
-    bare = row is None or column is None
-    factor, units_notes = _units_factor(array.text("units"), convention, options, label, bare=bare)
-    frames = Frames(
-        location,
-        array.name,
-        time_dims,
-        row_dim,
-        column_dim,
-        _fills(array),
-        _number(array, "scale_factor", 1.0),
-        _number(array, "add_offset", 0.0),
-        factor,
-    )
+    assumed = source.bare_units if bare else source.units
+    factor, units_notes = _units_factor(array.text("units"), assumed, spec.units, label)
     lengths = [array.shape[array.dims.index(dim)] for dim in time_dims]
     count = int(np.prod(lengths, dtype=int))
     if count == 0:
-        raise UnreadableFileError(
-            "holds no time step", path=label, hint="fetch the file again, or take it out"
-        )
+        raise UnreadableFileError.because("holds no time step", label)
     times, bounds = None, None
     if time is not None:
-        aligned = _aligned(time, time_dims, lengths)
+        order = [time.dims.index(dim) for dim in time_dims]
+        aligned = np.ma.getdata(time[...]).transpose(order).reshape(count)
         times = decode_times(aligned, time.text("units"), time.text("calendar"), label)
         bounds = _stored_bounds(contents, time, count, label)
     return Header(
-        frames=frames,
+        frames=Frames(
+            location,
+            array.name,
+            grid,
+            row_dim,
+            column_dim,
+            time_dims,
+            stored_together=array.stored_chunk(time_dims[0]) if len(time_dims) == 1 else 1,
+            fills=_fills(array),
+            scale=_number(array, "scale_factor", 1.0),
+            offset=_number(array, "add_offset", 0.0),
+            factor=factor,
+        ),
         count=count,
-        grid=grid,
-        stored_together=array.stored_chunk(time_dims[0]) if len(time_dims) == 1 else 1,
         times=times,
         bounds=bounds,
         method=_stored_method(array, time, label),
-        notes=(*notes, *units_notes, *(convention.told(contents) if convention.told else ())),
+        notes=(*notes, *units_notes, *(source.remarks(contents) if source.remarks else ())),
     )
+
+
+def _without_coordinates(contents: Contents, array: StoredArray, label: str) -> InputError:
+    if contents.bare:
+        return InputError(
+            "holds no coordinates", path=label, hint="say what it is: kind=cams, geoscf or deepcams"
+        )
+    return InputError(
+        f"its array {array.name!r} has no latitude and longitude",
+        path=label,
+        hint="add them as one-dimensional coordinates, or say kind=deepcams for a bare map",
+    )
+
+
+def find_map(contents: Contents, wanted: str | None, label: str) -> StoredArray:
+    """Return the map `wanted` of a MATLAB file; by default ``data``, or the only one there is.
+
+    Raises
+    ------
+    InputError
+        If there is no such map, or several are possible.
+    """
+    maps = contents.arrays
+    name = wanted or ("data" if "data" in maps or len(maps) != 1 else next(iter(maps)))
+    if name not in maps:
+        raise InputError(
+            f"has no two-dimensional numeric array {name!r}, only {', '.join(maps) or 'nothing'}",
+            path=label,
+            hint="name it with variable=",
+        )
+    return maps[name]
 
 
 def find_variable(
@@ -286,66 +208,53 @@ def find_variable(
         If there is none, or several and the user named none.
     """
     arrays = contents.arrays
+    maps = [array for array in arrays.values() if len(array.dims) >= 2]
     if wanted is not None:
         if wanted in arrays:
             return arrays[wanted]
         found = [array for name, array in arrays.items() if name.lower() == wanted.lower()]
     else:
-        maps = [array for array in arrays.values() if len(array.dims) >= 2]
         accepted = {name.lower() for name in names}
         found = [array for array in maps if array.name.lower() in accepted]
         if not found:
             found = [array for array in maps if "pm2p5" in array.text("standard_name")]
     if len(found) == 1:
         return found[0]
-    others = [name for name, array in arrays.items() if len(array.dims) >= 2]
     if found:
         listed = ", ".join(array.name for array in found)
         problem = f"has several arrays that may be PM2.5: {listed}"
     else:
         what = f"no array {wanted!r}" if wanted else "no array that is known as PM2.5"
-        problem = f"has {what}, only {', '.join(others) or 'none with two dimensions'}"
+        others = ", ".join(array.name for array in maps)
+        problem = f"has {what}, only {others or 'none with two dimensions'}"
     raise InputError(problem, path=label, hint="name the array with variable=")
 
 
-def _refuse_projection(contents: Contents, array: StoredArray, label: str) -> None:
+def _reject_projection(contents: Contents, array: StoredArray, label: str) -> None:
+    problem = None
     mapping = contents.arrays.get(array.text("grid_mapping").split(":")[0])
     if mapping is not None:
         projection = mapping.text("grid_mapping_name")
         if projection != "latitude_longitude":
-            raise InputError(
-                f"is on a projected grid ({projection or 'of unknown name'})",
-                path=label,
-                hint="regrid it to latitude and longitude first",
-            )
+            problem = f"is on a projected grid ({projection or 'of unknown name'})"
     for other in contents.arrays.values():
-        if len(other.dims) > 2:
+        if problem or len(other.dims) > 2:
             continue
-        over = set(other.dims) & set(array.dims)
-        is_place = other.text("standard_name") in ("latitude", "longitude") or (
-            other.name.lower() in ("lat", "lon", "latitude", "longitude")
-        )
-        if len(over) == 2 and len(other.dims) == 2 and is_place:
-            raise InputError(
-                f"has two-dimensional {other.name!r}, so it is not on latitudes and longitudes",
-                path=label,
-                hint="regrid it to latitude and longitude first",
+        over = len(set(other.dims) & set(array.dims))
+        standard_name = other.text("standard_name")
+        is_place = standard_name in _PLACES or other.name.lower() in ("lat", "lon", *_PLACES)
+        if over == 2 and is_place:
+            problem = (
+                f"has two-dimensional {other.name!r}, so it is not on latitudes and longitudes"
             )
-        if len(over) == 1 and other.text("standard_name").startswith(("projection_", "grid_l")):
-            raise InputError(
-                f"is on a projected grid (coordinate {other.name!r})",
-                path=label,
-                hint="regrid it to latitude and longitude first",
-            )
+        elif over == 1 and standard_name.startswith(("projection_", "grid_l")):
+            problem = f"is on a projected grid (coordinate {other.name!r})"
+    if problem:
+        raise InputError(problem, path=label, hint="regrid it to latitude and longitude first")
 
 
-def _coordinate(
-    contents: Contents,
-    array: StoredArray,
-    standard_name: str,
-    units: frozenset[str],
-    names: tuple[str, ...],
-) -> StoredArray | None:
+def _coordinate(contents: Contents, array: StoredArray, standard_name: str) -> StoredArray | None:
+    units, names = _PLACES[standard_name]
     for other in contents.arrays.values():
         if len(other.dims) != 1 or other.dims[0] not in array.dims:
             continue
@@ -358,21 +267,13 @@ def _coordinate(
     return None
 
 
-def _bare_dims(array: StoredArray, convention: Convention, label: str) -> tuple[str, str]:
-    if convention.bare_units is None:
-        raise InputError(
-            f"its array {array.name!r} has no latitude and longitude",
-            path=label,
-            hint="add them as one-dimensional coordinates, or say kind=deepcams for a bare map",
-        )
-    return array.dims[-2], array.dims[-1]
-
-
 def _time_array(contents: Contents, array: StoredArray) -> StoredArray | None:
     candidates = [
         other
         for other in contents.arrays.values()
-        if set(other.dims) <= set(array.dims) and " since " in other.text("units")
+        if set(other.dims) <= set(array.dims)
+        and " since " in other.text("units")
+        and other.name != "forecast_reference_time"
     ]
 
     def rank(other: StoredArray) -> int:
@@ -380,7 +281,6 @@ def _time_array(contents: Contents, array: StoredArray) -> StoredArray | None:
             return _TIME_NAMES.index(other.name)
         return 2 if other.text("standard_name") == "time" else 3
 
-    candidates = [one for one in candidates if one.name != "forecast_reference_time"]
     return min(candidates, key=rank, default=None)
 
 
@@ -406,13 +306,6 @@ def _frame_dims(
     return tuple(result)
 
 
-def _aligned(time: StoredArray, dims: tuple[str, ...], lengths: list[int]) -> npt.NDArray[Any]:
-    """Return the stored times in the order of the frames."""
-    values = np.ma.getdata(time[...])
-    order = [time.dims.index(dim) for dim in dims]
-    return values.transpose(order).reshape(int(np.prod(lengths, dtype=int)))
-
-
 def _fills(array: StoredArray) -> tuple[float, ...]:
     stored = [array.attributes.get(name) for name in ("_FillValue", "missing_value")]
     given = [np.atleast_1d(one).astype(np.float64) for one in stored if one is not None]
@@ -428,24 +321,23 @@ def _number(array: StoredArray, attribute: str, default: float) -> float:
 
 
 def _units_factor(
-    stored: str, convention: Convention, options: Options, label: str, *, bare: bool
+    stored: str, assumed: str | None, given: str | None, label: str
 ) -> tuple[float, tuple[str, ...]]:
     """Return the factor to µg m⁻³ and what was assumed."""
     try:
         if stored:
             factor = factor_to_ug_m3(stored)
-            if options.units is not None and factor_to_ug_m3(options.units) != factor:
+            if given is not None and factor_to_ug_m3(given) != factor:
                 raise InputError(
-                    f"its units are {stored!r}, which units={options.units} contradicts",
+                    f"its units are {stored!r}, which units={given} contradicts",
                     path=label,
                     hint="leave units= out",
                 )
             return factor, ()
-        if options.units is not None:
-            return factor_to_ug_m3(options.units), ()
+        if given is not None:
+            return factor_to_ug_m3(given), ()
     except UnitsError as error:
         raise UnitsError(error.problem, path=label, hint=error.hint) from error
-    assumed = convention.bare_units if bare else convention.units
     if assumed is None:
         raise UnitsError("names no units", path=label, hint="name them with units=, e.g. ug m-3")
     return factor_to_ug_m3(assumed), (f"no units in the files: taken as {assumed}",)
@@ -455,10 +347,8 @@ def _stored_method(array: StoredArray, time: StoredArray | None, label: str) -> 
     names = {"time"} if time is None else {"time", time.name, *time.dims}
     for subjects, method in re.findall(r"((?:\w+\s*:\s*)+)(\w+)", array.text("cell_methods")):
         if names & set(re.findall(r"\w+", subjects)):
-            if method == "mean":
-                return "mean"
-            if method == "point":
-                return "point"
+            if method in ("mean", "point"):
+                return cast("Stamp", method)
             raise InputError(
                 f"its values are a {method!r} over time (cell_methods)",
                 path=label,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.read.spec import ProductSpec
 
 PRODUCT_FOLDERS = ("cams", "deepcams", "geoscf")
 """Folders of products, in the order in which the products stand in tables."""

@@ -6,20 +6,15 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from deepcams_eval.core.field import Product, Stamp, stamp_of
-from deepcams_eval.core.pairs import PAIR_COLUMNS, PAIR_LABELS
-from deepcams_eval.downscale import bicubic_nodes, hourly_linear
+from deepcams_eval.core.field import Product
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.read import cams, deepcams, generic, geoscf
+from deepcams_eval.read import registry
 from deepcams_eval.read.containers import (
     DATA_SUFFIXES,
     GRIB_SUFFIXES,
+    Contents,
     Location,
     UnreadableFileError,
     is_zarr,
@@ -27,201 +22,12 @@ from deepcams_eval.read.containers import (
     sniff,
     zip_members,
 )
-from deepcams_eval.read.coordinates import REGISTRATIONS
 from deepcams_eval.read.gridded import open_series
-from deepcams_eval.read.headers import Convention, Options
-from deepcams_eval.read.matlab import find_map
+from deepcams_eval.read.headers import find_map
+from deepcams_eval.read.source import Source
+from deepcams_eval.read.spec import DERIVED, ProductSpec
 
-CONVENTIONS: dict[str, Convention] = {
-    source.CONVENTION.kind: source.CONVENTION for source in (cams, geoscf, deepcams, generic)
-}
-"""What is known about each kind of source, by its name."""
-
-DERIVED = ("linear", "linear+bicubic")
-"""Methods of derived products, ``NAME=METHOD:PARENT``."""
-
-_RECOGNISERS = (
-    (geoscf.CONVENTION, geoscf.recognises),
-    (cams.CONVENTION, cams.recognises),
-    (deepcams.CONVENTION, deepcams.recognises),
-    (cams.UNCERTAIN, cams.recognises_by_name),
-)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = frozenset({*PAIR_COLUMNS, *PAIR_LABELS})
-_STAMPS: dict[str, Stamp] = {"point": "point", "mean": "mean"}
-_DERIVED = re.compile(r"(linear(?:\+bicubic)?):(.*)", re.DOTALL)
-_FORM = "NAME=PATH[,key=value]..."
-
-
-@dataclass(frozen=True)
-class ProductSpec:
-    """Settings of one ``--product``.
-
-    Attributes
-    ----------
-    name : str
-        A column of the pairs: letters, digits, ``_``, ``.`` and ``-``.
-    path : str
-        A file, a folder (searched through), a glob, a Zarr store, or ``METHOD:PARENT`` for a
-        product derived from another, with METHOD one of `DERIVED`.
-    kind : {"cams", "geoscf", "deepcams", "generic"}, optional
-        Recognised from the content where not given.
-    variable : str, optional
-        Name of the array, where it is not a known one.
-    units : str, optional
-        Unit of files that name none.
-    stamp : {"point", "mean"}, optional
-        What a time stamp means; overrides the files.
-    start : str, optional
-        UTC time of the first frame, for files without times, e.g. ``2019-12-31T15:00``; files
-        follow in natural order of their names. Without it, times in the file names are taken,
-        such as ``20190308_05``.
-    freq : str, optional
-        Step between frames of such files, e.g. ``3h``; also the length of the interval of means
-        without bounds.
-    registration : {"node-north", "node-south", "centre"}, optional
-        Which latitudes the rows of a 720 × 1440 map without coordinates have.
-    rows : str, optional
-        The number of rows that every file must have; others are an error.
-
-    Raises
-    ------
-    InputError
-        If a value is none of those allowed.
-    """
-
-    name: str
-    path: str
-    kind: str | None = None
-    variable: str | None = None
-    units: str | None = None
-    stamp: Stamp | None = None
-    start: str | None = None
-    freq: str | None = None
-    registration: str | None = None
-    rows: str | None = None
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise InputError(
-                f"product name {self.name!r} is not usable",
-                hint="use letters, digits, '_', '.' and '-', a letter or digit first",
-            )
-        if self.name in _RESERVED:
-            raise InputError(
-                f"product name {self.name!r} is a column of the pairs",
-                hint=f"use another than {', '.join(sorted(_RESERVED))}",
-            )
-        if not self.path:
-            raise InputError(f"product {self.name!r} has no path", hint=f"write {_FORM}")
-        for key, allowed in (
-            ("kind", tuple(CONVENTIONS)),
-            ("stamp", tuple(_STAMPS)),
-            ("registration", REGISTRATIONS),
-        ):
-            value = getattr(self, key)
-            if value is not None and value not in allowed:
-                raise InputError(
-                    f"product {self.name!r}: {key}={value} is not known",
-                    hint=f"use one of {', '.join(allowed)}",
-                )
-        self.options()
-
-    @classmethod
-    def parse(cls, text: str) -> ProductSpec:
-        """Return the settings that ``NAME=PATH[,key=value]…`` stands for.
-
-        A comma in PATH is kept where no ``key=`` follows it.
-
-        Raises
-        ------
-        InputError
-            If the form, a key or a value is wrong; the message names what is allowed.
-        """
-        name, equals, rest = text.partition("=")
-        if not equals:
-            raise InputError(f"product {text!r} has no path", hint=f"write {_FORM}")
-        path, *parts = re.split(r",(?=[A-Za-z_]+=)", rest)
-        settings: dict[str, str] = {}
-        for part in parts:
-            key, _, value = part.partition("=")
-            if key not in _OPTION_KEYS:
-                raise InputError(
-                    f"product {name!r}: unknown key {key!r}",
-                    hint=f"use one of {', '.join(_OPTION_KEYS)}",
-                )
-            if key in settings or not value:
-                raise InputError(
-                    f"product {name!r}: {key} is {'given twice' if key in settings else 'empty'}",
-                    hint=f"write {key}=VALUE once",
-                )
-            settings[key] = value
-        stamp = settings.pop("stamp", None)
-        if stamp is not None and stamp not in _STAMPS:
-            raise InputError(
-                f"product {name!r}: stamp={stamp} is not known", hint="use one of point, mean"
-            )
-        return cls(name=name, path=path, stamp=_STAMPS.get(stamp or ""), **settings)
-
-    @property
-    def derived(self) -> tuple[str, str] | None:
-        """Method and parent of a derived product, else None."""
-        found = _DERIVED.fullmatch(self.path)
-        return None if found is None else (found.group(1), found.group(2))
-
-    def options(self) -> Options:
-        """Return the options as values.
-
-        Raises
-        ------
-        InputError
-            If one cannot be read.
-        """
-        return Options(
-            variable=self.variable,
-            units=self.units,
-            stamp=self.stamp,
-            start=None if self.start is None else self._parse_start(self.start),
-            freq=None if self.freq is None else self._parse_freq(self.freq),
-            registration=self.registration,
-            rows=None if self.rows is None else self._parse_rows(self.rows),
-        )
-
-    def _parse_start(self, text: str) -> np.datetime64:
-        try:
-            moment = pd.Timestamp(text)
-        except ValueError as error:
-            raise self._refused("start", text, "2019-12-31T15:00") from error
-        if pd.isna(moment):
-            raise self._refused("start", text, "2019-12-31T15:00")
-        if moment.tzinfo is not None:
-            moment = moment.tz_convert("UTC").tz_localize(None)
-        start: np.datetime64 = moment.to_datetime64().astype("datetime64[us]")
-        return start
-
-    def _parse_freq(self, text: str) -> np.timedelta64:
-        try:
-            step = pd.Timedelta(text if text[:1].isdigit() else f"1{text}")
-        except ValueError as error:
-            raise self._refused("freq", text, "3h") from error
-        if pd.isna(step) or step < pd.Timedelta(minutes=1):
-            raise self._refused("freq", text, "3h")
-        freq: np.timedelta64 = step.to_timedelta64().astype("timedelta64[us]")
-        return freq
-
-    def _parse_rows(self, text: str) -> int:
-        if not re.fullmatch(r"[1-9]\d*", text):
-            raise self._refused("rows", text, "720")
-        return int(text)
-
-    def _refused(self, key: str, value: str, example: str) -> InputError:
-        return InputError(
-            f"product {self.name!r}: {key}={value} cannot be read",
-            hint=f"write e.g. {key}={example}",
-        )
-
-
-_OPTION_KEYS = tuple(one.name for one in fields(ProductSpec) if one.name not in ("name", "path"))
+__all__ = ["ProductSpec", "open_product"]
 
 
 def open_product(spec: ProductSpec, *, strict: bool = False) -> Product:
@@ -248,82 +54,11 @@ def open_product(spec: ProductSpec, *, strict: bool = False) -> Product:
     if spec.derived is not None:
         raise InputError(
             f"product {spec.name!r} derives from {spec.derived[1]!r}",
-            hint="open both with open_products",
+            hint="open both with deepcams_eval.pair.derived.open_products",
         )
     locations = _locate(spec)
-    convention = CONVENTIONS[spec.kind] if spec.kind else _recognise(locations)
-    return open_series(spec.name, locations, convention, spec.options(), strict=strict)
-
-
-def open_products(specs: Sequence[ProductSpec], *, strict: bool = False) -> tuple[Product, ...]:
-    """Open several products, in the order given; derived ones may stand before their parents.
-
-    Parameters
-    ----------
-    specs : sequence of ProductSpec
-    strict : bool, default False
-        See `open_product`.
-
-    Raises
-    ------
-    InputError
-        If two have one name but for case, or a derived product has no parent, one that is itself
-        derived, or one of means.
-    """
-    # Files are named after products, and some disks do not tell case apart.
-    names = [spec.name.lower() for spec in specs]
-    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if repeated:
-        raise InputError(
-            f"{names.count(repeated[0])} products are named {repeated[0]!r}",
-            hint="give each a name of its own",
-        )
-    originals = [spec.name for spec in specs if spec.derived is None]
-    for spec in specs:
-        _check_derived(spec, originals)
-    opened = {spec.name: open_product(spec, strict=strict) for spec in specs if not spec.derived}
-    return tuple(
-        opened[spec.name] if spec.derived is None else _derive(spec, opened[spec.derived[1]])
-        for spec in specs
-    )
-
-
-def _check_derived(spec: ProductSpec, originals: Sequence[str]) -> None:
-    if spec.derived is None:
-        return
-    method, parent = spec.derived
-    if parent not in originals:
-        raise InputError(
-            f"product {spec.name!r}: there is no product {parent!r} that is read from files",
-            hint=f"write {spec.name}={method}:PARENT with PARENT one of"
-            f" {', '.join(originals) or '(none given)'}",
-        )
-    given = [key for key in _OPTION_KEYS if getattr(spec, key) is not None]
-    if given:
-        raise InputError(
-            f"product {spec.name!r}: {', '.join(given)} has no meaning for a derived product",
-            hint=f"give it to {parent!r}",
-        )
-
-
-def _derive(spec: ProductSpec, parent: Product) -> Product:
-    method, _ = spec.derived or ("", "")
-    if stamp_of(parent.field) == "mean":
-        raise InputError(
-            f"product {spec.name!r}: {parent.name!r} holds means over intervals, and interpolation"
-            " between two means is not the value at an hour",
-            hint="derive from a product of instantaneous values, or say stamp=point for it",
-        )
-    notes = [f"linear in time between the frames of {parent.name}, hourly; gaps are not bridged"]
-    if method == "linear":
-        result = hourly_linear(parent.field)
-    else:
-        result = bicubic_nodes(hourly_linear(parent.field, frame_growth=9))
-        notes.append("Keys bicubic (a = -0.5) to a third of the spacing, on the parent's nodes")
-    return Product(spec.name, result, "derived", files=parent.files, notes=tuple(notes))
-
-
-# --- Files ------------------------------------------------------------------------------------
+    source = registry.source_of(spec.kind) if spec.kind else _recognise(locations, spec)
+    return open_series(spec, locations, source, strict=strict)
 
 
 def _locate(spec: ProductSpec) -> list[Location]:
@@ -386,36 +121,26 @@ def _natural(path: Path | str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]
 
 
-def _recognise(locations: Sequence[Location]) -> Convention:
-    """Return what is known about the first file that can be read."""
+def _recognise(locations: Sequence[Location], spec: ProductSpec) -> Source:
+    """Return the source of the first file that can be read."""
     for location in locations:
         try:
-            return _convention_of(location)
+            with open_container(location) as contents:
+                if contents.bare:
+                    return _source_of_map(contents, spec.variable, location.label)
+                return next(one for one in registry.SOURCES if one.recognises(contents))
         except UnreadableFileError:
             continue
-    return generic.CONVENTION
+    return registry.SOURCES[-1]
 
 
-def _convention_of(location: Location) -> Convention:
-    path = location.local()
-    form = sniff(path)
-    if form == "matlab":
-        return _convention_of_map(location, path)
-    if form == "zip":
-        raise UnreadableFileError("is a broken zip file", path=location.label)
-    with open_container(path) as contents:
-        known = (found for found, recognises in _RECOGNISERS if recognises(contents))
-        return next(known, generic.CONVENTION)
-
-
-def _convention_of_map(location: Location, path: Path) -> Convention:
-    _, shape = find_map(path, None)
-    if shape in cams.BARE_SHAPES:
-        return cams.CONVENTION
-    if shape in deepcams.BARE_SHAPES:
-        return deepcams.CONVENTION
+def _source_of_map(contents: Contents, variable: str | None, label: str) -> Source:
+    shape = find_map(contents, variable, label).shape
+    for source in registry.SOURCES:
+        if shape in source.bare_shapes:
+            return source
     raise InputError(
         f"is a map of {shape[0]} x {shape[1]} without names or units, of several possible sources",
-        path=location.label,
+        path=label,
         hint="say which with kind=cams, kind=geoscf or kind=deepcams",
     )

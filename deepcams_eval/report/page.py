@@ -13,8 +13,8 @@ import pandas as pd
 
 from deepcams_eval.report import credit, findings, published, tables, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.rendering import template
-from deepcams_eval.report.section import Section
 from deepcams_eval.report.station_map import station_map
 from deepcams_eval.report.style import Drawing
 from deepcams_eval.report.tables import Column, Table

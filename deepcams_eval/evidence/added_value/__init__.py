@@ -1,25 +1,97 @@
-"""Whether a finer product says more of the stations than the coarse one that it was made from.
+"""Did downscaling add anything: a finer product beside the coarse one that it was made from.
 
-The coarse product, the parent, is compared at the hours that it has; at all hours its linear
-interpolation in time, and that with a bicubic one in space, are what anybody gets for nothing.
+The coarse product, the parent, is compared at the hours that it has, the analysis hours; at all
+hours its linear interpolation in time, and that with a bicubic one in space, are what anybody gets
+for nothing.
 """
 
 from __future__ import annotations
 
-from deepcams_eval.evidence.added_value.references import (
-    Grid,
-    ReferenceSet,
-    grids_of,
-    make_references,
-    without_references,
+from deepcams_eval.evidence.added_value import (
+    differences,
+    diurnal,
+    spectra,
+    verdicts,
+    within_cell,
 )
-from deepcams_eval.evidence.added_value.run import added_value
+from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.questions import Frames, Given, Question
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.evidence import Section
 
-__all__ = [
-    "Grid",
-    "ReferenceSet",
-    "added_value",
-    "grids_of",
-    "make_references",
-    "without_references",
-]
+_REMARKS = (
+    "A verdict is better or worse where the 95 % interval of the difference lies on one side of "
+    "zero, and not shown where it does not. Each interval is 95 % by itself: of twenty verdicts on "
+    "differences that are none, one is expected to be wrong.",
+    "Analysis hours are those that the coarse product has itself, interpolated hours the others. "
+    "linear:… interpolates it in time, linear+bicubic:… in space too; both cost nothing, so what "
+    "does not beat them adds nothing. Stations are resampled whole; within cells, whole cells are.",
+    "Classes by the observed value are a selection: high observations are partly chance, so among "
+    "them the product with the higher values is favoured, and among low ones that with the lower. "
+    "Classes by the mean of product and reference favour neither.",
+    "Variance within a cell, or at short periods, is no merit by itself, since noise has it too; "
+    "what counts is the correlation. That of the stations includes their errors of measurement "
+    "and what is smaller than the fine cells.",
+)
+
+
+def answer(given: Given) -> Frames | None:
+    """Return what the finer products add to their parent, the baseline.
+
+    Returns
+    -------
+    mapping of str to pandas.DataFrame, or None
+        ``added_value`` (`differences.compare`), ``within_cell`` (`within_cell.within_cells`),
+        ``diurnal`` and ``diurnal_cycle`` (`diurnal`), ``spectra`` (`spectra.spectra`) and
+        ``verdicts`` (`verdicts.verdicts`). None where no product is finer than the parent, or no
+        grid is known.
+    """
+    if not given.grids:
+        return None
+    sample = Sample.of(
+        given.pairs,
+        parent=given.baseline,
+        references=given.references,
+        grids=given.grids,
+        rng=given.rng(),
+        resamples=given.resamples,
+    )
+    if not sample.fine:
+        return None
+    frames = {
+        "added_value": differences.compare(sample),
+        "within_cell": within_cell.within_cells(sample, rng=given.rng(1)),
+        "diurnal": diurnal.diurnal(sample),
+        "diurnal_cycle": diurnal.diurnal_curves(sample),
+        "spectra": spectra.spectra(sample),
+    }
+    return {**frames, "verdicts": verdicts.verdicts(frames, given.baseline)}
+
+
+def section(frames: Frames, content: Content) -> Section:
+    """Return the section of the page that shows verdicts, tables and figures."""
+    drawn = (
+        (differences, "added_value", frames["added_value"]["d_mae_lo"].notna().any()),
+        (within_cell, "within_cell", frames["within_cell"]["r"].notna().any()),
+        (diurnal, "diurnal_cycle", len(frames["diurnal_cycle"])),
+        (spectra, "spectra", len(frames["spectra"])),
+    )
+    return Section(
+        name="added_value",
+        label="Added value",
+        title="Did downscaling add anything?",
+        sentences=tuple(frames["verdicts"]["sentence"])
+        or ("No product and reference have a pair in common, so there is no verdict.",),
+        remarks=_REMARKS,
+        tables=(
+            verdicts.table(frames["verdicts"]),
+            differences.table(frames["added_value"]),
+            within_cell.table(frames["within_cell"]),
+            diurnal.table(frames["diurnal"]),
+            spectra.table(frames["spectra"]),
+        ),
+        drawings=tuple(one.draw(frames[name], content) for one, name, there in drawn if there),
+    )
+
+
+QUESTION = Question("added_value", 10, answer, section)

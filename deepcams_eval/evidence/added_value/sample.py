@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.arrays import BoolArray, IntArray
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.pairs import Pairs, codes_of
-from deepcams_eval.evidence.added_value.references import REFERENCE_METHODS, Grid, finer_products
+from deepcams_eval.evidence.references import REFERENCE_METHODS, Grid, finer_products
 from deepcams_eval.score import intervals
 
-Array = npt.NDArray[np.float64]
-
 _HOUR = np.timedelta64(1, "h")
-_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,6 @@ class Sample:
         Degrees.
     hour : ndarray of int, shape (pairs,)
         Whole hours since the first pair, of ``time_start``.
-    first : numpy.datetime64
-        ``time_start`` of hour 0.
     draws : ndarray, shape (resamples, stations)
         How often each station is drawn; those of ``scores.csv`` where the seed is the same.
     """
@@ -61,7 +56,6 @@ class Sample:
     latitude: Array
     longitude: Array
     hour: IntArray
-    first: np.datetime64
     draws: Array
 
     @classmethod
@@ -96,7 +90,6 @@ class Sample:
             latitude=latitude,
             longitude=longitude,
             hour=((start - first) // _HOUR).astype(np.int32),
-            first=first,
             draws=intervals.draw_clusters(len(stations), resamples, rng),
         )
 
@@ -118,9 +111,16 @@ class Sample:
             rows &= np.isfinite(self.values(column))
         return rows
 
-    def kept(self) -> BoolArray:
-        """Return which pairs are at an hour that the parent has itself."""
+    def analysis(self) -> BoolArray:
+        """Return which pairs are at an analysis hour, one that the parent has itself."""
         return self.has(self.parent)
+
+    def comparisons(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each fine product, what it is compared with, and the column that holds that."""
+        for product in self.fine:
+            for reference, column in {self.parent: self.parent, **self.references}.items():
+                if column != product:
+                    yield product, reference, column
 
     def best_reference(self, product: str) -> str | None:
         """Return the reference that does most, other than the product itself."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.arrays import Array, divide
+from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.report import style
+from deepcams_eval.report.content import Content
+from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
 
@@ -19,18 +24,25 @@ MIN_CELLS = 6
 """Cells of the parent below which nothing is said: that all of 6 lean one way by chance alone has
 a probability of 2⁻⁶ < 2.5 %."""
 
-_HOURS = ("all", "kept", "inserted")
-_COUNTS = ("cells", "cell_hours", "stations", "n")
+_HOURS = ("all", "analysis", "interpolated")
 _WITH_INTERVAL = ("variance_ratio", "r", "d_r")
+COLUMNS = (
+    *("product", "reference", "hours", "cells", "cell_hours", "stations", "n"),
+    *("variance_observed", "variance_product", "variance_reference"),
+    *(column for name in _WITH_INTERVAL for column in parts.with_ends(name)),
+    *("reference_variance_ratio", "reference_r"),
+)
+"""The columns of ``within_cell.csv``."""
 
-
-def columns() -> Iterator[str]:
-    """Yield the columns of ``within_cell.csv``."""
-    yield from ("product", "reference", "hours", *_COUNTS)
-    yield from ("variance_observed", "variance_product", "variance_reference")
-    for name in _WITH_INTERVAL:
-        yield from (name, f"{name}_lo", f"{name}_hi")
-    yield from ("reference_variance_ratio", "reference_r")
+_REFERENCE_DOT: Mapping[str, Any] = {
+    "marker": "D",
+    "markersize": 4,
+    "markerfacecolor": "none",
+    "markeredgecolor": style.INK,
+    "markeredgewidth": 0.8,
+    "linestyle": "",
+    "zorder": 5,
+}
 
 
 def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
@@ -55,12 +67,12 @@ def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns of `columns`, one row a product × hours (all, kept, inserted). Variances in
+        Columns `COLUMNS`, one row a product × hours (all, analysis, interpolated). Variances in
         (µg m⁻³)². The 95 % intervals resample cells of the parent; their percentiles are widened
         for few cells after Hesterberg (2015, doi:10.1080/00031305.2015.1089789). With fewer than
         `MIN_CELLS` cells all but the counts is NaN.
     """
-    parts = []
+    lines = []
     for product in sample.fine:
         reference = sample.best_reference(product)
         names = [product] if reference is None else [product, sample.references[reference]]
@@ -68,10 +80,10 @@ def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
         n_cells = int(rows["cell"].max()) + 1 if len(rows) else 1
         draws = intervals.draw_clusters(n_cells, len(sample.draws), rng)
         for hours in _HOURS:
-            chosen = rows if hours == "all" else rows[rows["kept"] == (hours == "kept")]
+            chosen = rows if hours == "all" else rows[rows["analysis"] == (hours == "analysis")]
             line = {"product": product, "reference": reference or "", "hours": hours}
-            parts.append({**line, **_counts(chosen), **_scores(chosen, names, draws)})
-    return pd.DataFrame(parts, columns=list(columns()))
+            lines.append({**line, **_counts(chosen), **_scores(chosen, names, draws)})
+    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def _rows(sample: Sample, product: str, names: list[str]) -> pd.DataFrame:
@@ -88,7 +100,7 @@ def _rows(sample: Sample, product: str, names: list[str]) -> pd.DataFrame:
             "cell_hour": coarse[station] * (hour.max(initial=0) + 1) + hour,
             "place": fine[station],
             "station": station,
-            "kept": sample.kept()[rows],
+            "analysis": sample.analysis()[rows],
             "observed": sample.observed[rows],
             **{name: sample.values(name)[rows].astype(np.float64) for name in names},
         }
@@ -147,3 +159,61 @@ def variance_ratio(sums: Moments) -> Array:
 
 
 _SCORES = {"variance_ratio": variance_ratio, "r": metrics.r}
+
+
+def table(frame: pd.DataFrame) -> Table:
+    """Return these rows as a reader sees them."""
+    return Table(
+        "within_cell",
+        "Within cells of the coarse product",
+        (
+            *parts.NAMED,
+            Column("hours", "Hours"),
+            Column("cells", "Cells", decimals=0),
+            Column("cell_hours", "Hours in them", decimals=0),
+            parts.STATIONS,
+            Column("variance_observed", "Variance of stations", "µg² m⁻⁶", 2),
+            Column("variance_product", "of product", "µg² m⁻⁶", 2),
+            Column("variance_ratio", "Ratio", interval=True, decimals=3),
+            Column("r", "R", interval=True, decimals=3),
+            Column("reference_r", "R of reference", decimals=3),
+            Column("d_r", "ΔR", interval=True, signed=True, decimals=3),
+        ),
+        frame,
+        notes=(
+            "Departures from the mean of a cell and hour with stations in at least 3 cells of the "
+            "product; cells are resampled, and fewer than 6 give no number.",
+        ),
+    )
+
+
+def draw(table: pd.DataFrame, content: Content) -> style.Drawing:
+    """Return the figure of these rows."""
+    products = parts.unique(table["product"])
+    lines = [(product, hours) for product in products for hours in _HOURS]
+    by_line = table.set_index(["product", "hours"])
+    looks = style.looks(products)
+    figure = style.new_figure(parts.WIDTH, 1.5 + 0.26 * len(lines))
+    grid = figure.subplots(1, 2, sharey=True)
+    panels = (("variance_ratio", "Variance over that of the stations"), ("r", "R of departures"))
+    for axes, (key, label) in zip(grid, panels, strict=True):
+        for place, line in enumerate(lines):
+            parts.bar(axes, by_line.loc[line], parts.with_ends(key), place, looks[line[0]])
+            axes.plot(by_line.loc[line, f"reference_{key}"], place, **_REFERENCE_DOT)
+        axes.axvline(1.0 if key == "variance_ratio" else 0.0, color=style.GREY, linewidth=0.8)
+        style.dress(axes, x=label)
+    parts.label_lines(grid[0], [f"{product}, {hours}" for product, hours in lines])
+    cells, hours = (int(table[name].max()) for name in ("cells", "cell_hours"))
+    return parts.finished(
+        figure,
+        content,
+        "within_cell",
+        title="Within the cells of the coarse product",
+        note=(
+            f"Up to {cells} cells and {hours:,} hours in them, with stations in at least 3 cells "
+            "of the product. Bars: 95 % intervals from resampling cells. Open diamonds: the best "
+            "interpolation, on the same places and hours."
+        ),
+        alternative="Ratio of variances and correlation within coarse cells; the numbers are in "
+        "the table of the same name.",
+    )

@@ -1,4 +1,4 @@
-"""What a fine product is measured against: its parent, and what interpolation makes of it."""
+"""What a fine product is compared with: its parent, and what interpolation makes of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deepcams_eval.core.field import FloatArray, Product, Stamp, spacing_deg, st
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.downscale.derived import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError
 from deepcams_eval.pair.colocate import Colocation
+from deepcams_eval.pair.derived import derive
 
 REFERENCE_METHODS = ("linear", "linear+bicubic")
 """Derived products that a fine one is compared with, the plainer first."""
@@ -157,7 +157,7 @@ def make_references(
             found.columns[name] = same[0]
             continue
         try:
-            reference = _derive(name, method, coarse)
+            reference = derive(name, method, coarse)
         except InputError as error:
             found.notes.append(f"{name} could not be made as a reference: {error.problem}.")
             continue
@@ -192,14 +192,6 @@ def without_references(colocation: Colocation, products: Sequence[str]) -> Coloc
         unpaired=colocation.unpaired + dropped,
         rows=rows,
     )
-
-
-def _derive(name: str, method: str, parent: Product) -> Product:
-    if method == "linear":
-        result = hourly_linear(parent.field)
-    else:
-        result = bicubic_nodes(hourly_linear(parent.field, frame_growth=9))
-    return Product(name, result, "derived", files=parent.files)
 
 
 def _holds_a_station(product: Product, observations: Observations) -> bool:
