@@ -10,9 +10,15 @@ from operator import index
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from deepcams_eval.api_results import InsituRun, SimulationRun
-from deepcams_eval.bench.parts import Parts
-from deepcams_eval.bench.run import CheckpointSpec, PredictionSpec, SimulationSettings, simulate
+from deepcams_eval.api_results import InsituRun
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.run import (
+    CheckpointSpec,
+    PredictionSpec,
+    SimulationRun,
+    SimulationSettings,
+    simulate,
+)
 from deepcams_eval.downscale import TASKS, Task
 from deepcams_eval.errors import InputError
 from deepcams_eval.evidence.assessment import AVERAGES, Average
@@ -261,10 +267,15 @@ def simulation(
         workers=1 if compute is None else 12,
     )
     with tempfile.TemporaryDirectory(prefix="deepcams-") as folder:
-        parts = Parts(Path(folder) / "months")
-        result = simulate(settings, parts, compute=compute, progress=progress)
-    synthetic = lies_in_demo(Path(spec.path))
-    return SimulationRun(result, settings, synthetic, _call("simulation", asked), clock)
+        return simulate(
+            settings,
+            MonthStore(Path(folder) / "months"),
+            compute=compute,
+            progress=progress,
+            synthetic=lies_in_demo(Path(spec.path)),
+            command=_call("simulation", asked),
+            clock_start=clock,
+        )
 
 
 _NOT_SAID = ("clock", "compute", "progress")

@@ -1,30 +1,24 @@
-"""What the functions of the package return: tables, figures, and the files of the command."""
+"""What `insitu` returns: tables, figures, and the files of the command."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import pandas as pd
 from matplotlib.figure import Figure
 
 from deepcams_eval import saved
-from deepcams_eval.bench import files as simulation_files
-from deepcams_eval.bench.run import SimulationResult, SimulationSettings
 from deepcams_eval.core.folder import check_target, whole_folder
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.report import credit, figures, scatter, wording
+from deepcams_eval.report import credit, figures, notebook, scatter, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.style import Drawing
-from deepcams_eval.score.metrics import HEADLINE, METRICS
+from deepcams_eval.score.metrics import HEADLINE
 from deepcams_eval.validation import InsituResult, InsituSettings
-
-_MARK = f"{SYNTHETIC} data: nothing here says anything about a real product"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -158,7 +152,7 @@ class InsituRun:
             ]
         )
         caption = f"All pairs, {sample} sample; RMSE and MAE in {wording.UNIT}, 95 % intervals"
-        return _as_html(table, caption, self.notes, synthetic=self.synthetic)
+        return notebook.as_html(table, caption, self.notes, synthetic=self.synthetic)
 
     def _content(self) -> Content:
         result = self.result
@@ -264,132 +258,10 @@ def _first(drawn: Iterable[Drawing], kind: str) -> Figure:
     return figure
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SimulationRun:
-    """A simulation: its tables as data frames, its files.
-
-    Attributes
-    ----------
-    result : SimulationResult
-        Everything that was found.
-    settings : SimulationSettings
-        What was asked.
-    synthetic : bool
-        Whether the truth is made up.
-    command : str
-        The call, as ``run.json`` says it.
-    clock_start : float
-        `time.perf_counter` at the beginning.
-    """
-
-    result: SimulationResult
-    settings: SimulationSettings
-    synthetic: bool
-    command: str = field(default="deepcams_eval.simulation")
-    clock_start: float = 0.0
-
-    @property
-    def samples(self) -> pd.DataFrame:
-        """The rows of ``samples.parquet``: one a method × hour × weights."""
-        return self.result.samples
-
-    @property
-    def temporal(self) -> pd.DataFrame:
-        """The rows of ``temporal.csv``: twelve months and the average; NaN where absent."""
-        return self._months("temporal")
-
-    @property
-    def spatial(self) -> pd.DataFrame:
-        """The rows of ``spatial.csv``."""
-        return self._months("spatial")
-
-    @property
-    def joint(self) -> pd.DataFrame:
-        """The rows of ``joint.csv``."""
-        return self._months("joint")
-
-    @property
-    def summary(self) -> pd.DataFrame:
-        """The rows of ``summary.csv``: each method over the year."""
-        return self.result.summary
-
-    @property
-    def skill(self) -> pd.DataFrame:
-        """The rows of ``skill.csv``: against each baseline, with paired intervals."""
-        return self.result.skill
-
-    @property
-    def spectra(self) -> pd.DataFrame:
-        """The rows of ``spectra.csv``."""
-        return self.result.spectra
-
-    @property
-    def counts(self) -> pd.DataFrame:
-        """The rows of ``counts.csv``: hours expected and scored."""
-        return self.result.counts
-
-    @property
-    def notes(self) -> list[str]:
-        """What was assumed, left out or absent, one sentence each."""
-        return list(self.result.notes)
-
-    def save(self, folder: Path | str, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Write what ``deepcams-bench simulation`` writes.
-
-        Parameters
-        ----------
-        folder : path
-            A new one, or that of an earlier report, which is replaced.
-        progress : callable, optional
-            Called with the figures done and the figures in all.
-
-        Returns
-        -------
-        Path
-            The page.
-
-        Raises
-        ------
-        InputError
-            If the folder holds anything but an earlier report, or cannot be made.
-
-        Examples
-        --------
-        >>> import deepcams_eval as dc
-        >>> result = dc.simulation(2020, data="demo", task="temporal", methods="linear")
-        >>> result.save("out/simulation").name
-        'report.html'
-        """
-        return _written(Path(folder), simulation_files.write_files, self, progress)
-
-    def __repr__(self) -> str:
-        methods = "; ".join(
-            f"{task}: {', '.join(names)}" for task, names in self.result.methods.items()
-        )
-        mark = f"; {SYNTHETIC}" if self.synthetic else ""
-        return f"<SimulationRun of {self.settings.year}, {methods}{mark}>"
-
-    def _repr_html_(self) -> str:
-        table = self.summary
-        chosen = (table["weights"] == self.settings.weights) & (table["aggregate"] == "months")
-        columns = ["task", "method", "hours", "n_samples", *HEADLINE]
-        shown = table.loc[chosen, columns].round({key: METRICS[key].digits for key in HEADLINE})
-        caption = f"Mean of the months of {self.settings.year}; RMSE and MAE in {wording.UNIT}"
-        return _as_html(shown, caption, self.notes, synthetic=self.synthetic)
-
-    def _months(self, task: str) -> pd.DataFrame:
-        tables: Mapping[str, pd.DataFrame] = self.result.months
-        if task not in tables:
-            raise NoDataError(
-                f"the {task} task was not scored", hint=f"there is {', '.join(tables)}"
-            )
-        return tables[task]
-
-
 def _written(
     target: Path,
     write_files: Callable[..., None],
-    run: InsituRun | SimulationRun,
+    run: InsituRun,
     progress: Callable[[int, int], None] | None,
 ) -> Path:
     """Write a report whole, and return its page."""
@@ -405,12 +277,3 @@ def _written(
             progress=progress,
         )
     return target / "report.html"
-
-
-def _as_html(table: pd.DataFrame, caption: str, notes: Sequence[str], *, synthetic: bool) -> str:
-    parts: list[Any] = [f"<p><strong>{_MARK}.</strong></p>"] if synthetic else []
-    parts.append(f"<p>{html.escape(caption)}</p>{table.to_html(index=False, border=0)}")
-    if notes:
-        lines = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-        parts.append(f"<details><summary>Notes ({len(notes)})</summary><ul>{lines}</ul></details>")
-    return "".join(parts)

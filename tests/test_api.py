@@ -18,6 +18,7 @@ import xarray as xr
 import deepcams_eval as dc
 from deepcams_eval import api, api_results
 from deepcams_eval.api_results import InsituPlots, InsituRun
+from deepcams_eval.bench import run as bench_run
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.inputs import insitu_inputs, lies_in_demo, truth_input
@@ -301,7 +302,7 @@ class TestInputs:
         assert not lies_in_demo(tmp_path)
 
 
-@pytest.mark.parametrize("module", [dc, api, api_results], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("module", [dc, api, api_results, bench_run], ids=lambda one: one.__name__)
 def test_every_example_in_the_documents_runs(
     module: ModuleType, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +319,7 @@ def test_every_example_in_the_documents_runs(
     expected = {
         dc: {"deepcams_eval"},
         api: {"insitu", "simulation"},
-        api_results: {"InsituPlots", "InsituRun.save", "SimulationRun.save"},
+        api_results: {"InsituPlots", "InsituRun.save"},
+        bench_run: {"SimulationRun.save"},
     }
     assert shown == expected[module]

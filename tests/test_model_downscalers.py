@@ -18,8 +18,8 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.choice import choose
-from deepcams_eval.bench.parts import Parts
 from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.demo import DemoSettings
@@ -419,7 +419,7 @@ class TestBenchmark:
             ),
             resamples=100,
         )
-        result = simulate(settings, Parts(tmp_path / "parts"))
+        result = simulate(settings, MonthStore(tmp_path / "months"))
         plain = result.samples[result.samples["weights"] == "none"]
         mean = plain.groupby(["task", "method"])["rmse"].mean()
         assert mean["spatial", "abpn"] == pytest.approx(mean["spatial", "bicubic-ibp"], rel=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,25 +23,23 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from deepcams_eval.bench.content import (
-    AVERAGE,
-    METRICS,
-    TASK_NAMES,
-    Case,
-    SimulationContent,
-    all_hours,
-)
+from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import (
     SHOWN,
     published_name,
     resampled_in_words,
     weights_in_words,
 )
+from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
+from deepcams_eval.downscale import Task
 from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.coastlines import SOURCE as COASTLINES
 from deepcams_eval.report.coastlines import draw_coastlines
 from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score.intervals import excludes_zero
+
+if TYPE_CHECKING:
+    from deepcams_eval.bench.run import SimulationRun
 
 Array = npt.NDArray[np.float64]
 
@@ -59,7 +57,7 @@ _COARSE_FACTOR = 3
 """Coarse over fine spacing of every degradation."""
 
 
-def draw_figures(content: SimulationContent) -> Iterator[style.Drawing]:
+def draw_figures(content: SimulationRun) -> Iterator[style.Drawing]:
     """Yield every figure of the report, one at a time so that only one is held in memory."""
     for task in content.tasks:
         for case in content.cases:
@@ -75,7 +73,7 @@ def draw_figures(content: SimulationContent) -> Iterator[style.Drawing]:
             yield _draw_spectra(content, task)
 
 
-def count_figures(content: SimulationContent) -> int:
+def count_figures(content: SimulationRun) -> int:
     """Return how many figures `draw_figures` yields."""
     return sum(
         1
@@ -87,7 +85,7 @@ def count_figures(content: SimulationContent) -> int:
     )
 
 
-def _draw_case(content: SimulationContent, case: Case) -> style.Drawing:
+def _draw_case(content: SimulationRun, case: Case) -> style.Drawing:
     names = [*case.methods, *(name for name in case.estimates if name not in case.methods)]
     west, south, east, north = case.box
     zoomed = {name: _zoom(content, case.estimates[name], case.box) for name in names}
@@ -141,7 +139,7 @@ def _draw_case(content: SimulationContent, case: Case) -> style.Drawing:
     )
 
 
-def _case_axes(content: SimulationContent, case: Case, rows: int) -> tuple[Figure, Any]:
+def _case_axes(content: SimulationRun, case: Case, rows: int) -> tuple[Figure, Any]:
     """Return axes, three a row, with room for each map's own shape."""
     _, part_extent = _zoom(content, case.truth, case.box)
     wide = _shape(_extent(content))
@@ -188,7 +186,7 @@ def _hour(case: Case) -> str:
 
 
 def _zoom(
-    content: SimulationContent, values: Any, box: tuple[float, float, float, float]
+    content: SimulationRun, values: Any, box: tuple[float, float, float, float]
 ) -> tuple[Array, tuple[float, float, float, float]]:
     """Return the part of a map in a box, and its extent; a box may cross the date line."""
     west, south, east, north = box
@@ -228,15 +226,15 @@ def _mark_box(axes: Axes, box: tuple[float, float, float, float]) -> None:
             )
 
 
-def _draw_months(content: SimulationContent, task: str) -> style.Drawing:
+def _draw_months(content: SimulationRun, task: Task) -> style.Drawing:
     table = all_hours(content.months[task])
     table = table[table["month"] != AVERAGE]
-    methods = content.methods_of[task]
+    methods = content.methods[task]
     figure = style.new_figure(_WIDTH, 6.4)
-    rows = figure.subplots(len(METRICS), 1, sharex=True)
+    rows = figure.subplots(len(TABLE_SCORES), 1, sharex=True)
     x = np.arange(len(table))
     drawn = False
-    for axes, metric in zip(rows, METRICS, strict=True):
+    for axes, metric in zip(rows, TABLE_SCORES, strict=True):
         drawn |= not content.synthetic and _published_marks(axes, table, metric)
         for method, look in style.looks(methods).items():
             axes.plot(
@@ -291,7 +289,7 @@ def _published_marks(axes: Axes, table: pd.DataFrame, metric: str) -> bool:
     return bool(keys)
 
 
-def _mapped(content: SimulationContent, task: str) -> tuple[str, str] | None:
+def _mapped(content: SimulationRun, task: Task) -> tuple[str, str] | None:
     """Return the two methods whose maps are drawn, if both have one."""
     pair = content.compared(task)
     if pair is None or any((task, method) not in content.error_maps for method in pair):
@@ -299,7 +297,7 @@ def _mapped(content: SimulationContent, task: str) -> tuple[str, str] | None:
     return pair
 
 
-def _draw_error_maps(content: SimulationContent, task: str, pair: tuple[str, str]) -> style.Drawing:
+def _draw_error_maps(content: SimulationRun, task: Task, pair: tuple[str, str]) -> style.Drawing:
     baseline, challenger = pair
     first, second = (np.asarray(content.error_maps[task, name], dtype=np.float64) for name in pair)
     difference = second - first
@@ -340,12 +338,12 @@ def _draw_error_maps(content: SimulationContent, task: str, pair: tuple[str, str
     )
 
 
-def _draw_spectra(content: SimulationContent, task: str) -> style.Drawing:
+def _draw_spectra(content: SimulationRun, task: Task) -> style.Drawing:
     table = content.spectra[content.spectra["task"] == task]
     figure = style.new_figure(_WIDTH, 4.1)
     axes = figure.subplots()
     top = 1.25
-    for method, look in style.looks(content.methods_of[task]).items():
+    for method, look in style.looks(content.methods[task]).items():
         rows = table[table["method"] == method].sort_values("wavelength_lo_deg")
         if rows.empty:
             continue
@@ -395,17 +393,17 @@ def _wavelengths(low: float, high: float) -> FixedLocator:
     return FixedLocator([step for step in steps if low <= step <= high])
 
 
-def _draw_skill(content: SimulationContent, task: str) -> style.Drawing:
+def _draw_skill(content: SimulationRun, task: Task) -> style.Drawing:
     table = all_hours(content.skill_of(task))
     baselines = content.baselines(task)
-    methods = [name for name in content.methods_of[task] if (table["method"] == name).any()]
+    methods = [name for name in content.methods[task] if (table["method"] == name).any()]
     height = len(baselines) * (0.55 + 0.21 * len(methods)) + 1.5
     figure = style.new_figure(_WIDTH, height)
     grid = figure.subplots(len(baselines), 2, squeeze=False, sharex="col", sharey=True)
     for row, baseline in zip(grid, baselines, strict=True):
         for axes, metric in zip(row, ("rmse", "mae"), strict=True):
             chosen = table[(table["baseline"] == baseline) & (table["metric"] == metric)]
-            _draw_forest(axes, chosen, methods, style.looks(content.methods_of[task]))
+            _draw_forest(axes, chosen, methods, style.looks(content.methods[task]))
             if baseline in methods:
                 place = methods.index(baseline)
                 axes.text(
@@ -526,7 +524,7 @@ def _bar(
     bar.update_ticks()
 
 
-def _extent(content: SimulationContent) -> tuple[float, float, float, float]:
+def _extent(content: SimulationRun) -> tuple[float, float, float, float]:
     """Return west, east, south and north of the outer edges of the cells."""
     longitude = np.asarray(content.longitude, dtype=np.float64)
     latitude = np.asarray(content.latitude, dtype=np.float64)
@@ -577,7 +575,7 @@ def _label(metric: str) -> str:
     return SHOWN[metric].header
 
 
-def _samples(content: SimulationContent, task: str) -> str:
+def _samples(content: SimulationRun, task: Task) -> str:
     table = all_hours(content.months[task])
     count = int(table.loc[table["month"] != AVERAGE, "n"].sum())
     return f"n = {count:,} samples."
@@ -597,9 +595,9 @@ def _legend(axes: Axes) -> None:
 
 
 def _frame(
-    content: SimulationContent, figure: Figure, title: str, note: str, *, maps: bool = False
+    content: SimulationRun, figure: Figure, title: str, note: str, *, maps: bool = False
 ) -> None:
-    source = credit.truth_source_line(content.truth_kind, synthetic=content.synthetic)
+    source = credit.truth_source_line(content.product.kind, synthetic=content.synthetic)
     style.frame(
         figure,
         title=title,

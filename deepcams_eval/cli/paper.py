@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from deepcams_eval import demo
-from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.cli.running import ReportProgress, dask_compute, parse_numbers, progress_bar
 from deepcams_eval.core.folder import check_target, whole_folder
 from deepcams_eval.errors import InputError
@@ -87,10 +87,10 @@ def make_paper(
             workers=workers if scheduler is None else 12,
         )
         synthetic = lies_in_demo(root)
-        parts = Parts.beside(target)
-        with _kept_for_later(parts, named=out is not None):
+        store = MonthStore.beside(target)
+        with _kept_for_later(store, named=out is not None):
             with dask_compute(workers, scheduler) as compute:
-                result = paper(settings, parts, resume=resume, compute=compute, progress=progress)
+                result = paper(settings, store, resume=resume, compute=compute, progress=progress)
             with whole_folder(target) as folder:
                 write_files(
                     folder,
@@ -101,7 +101,7 @@ def make_paper(
                     synthetic=synthetic,
                     progress=progress,
                 )
-        parts.discard()
+        store.discard()
     for line in summary(target, result, synthetic):
         typer.echo(line)
 
@@ -117,14 +117,14 @@ def summary(target: Path, result: PaperResult, synthetic: bool) -> list[str]:
 
 
 @contextmanager
-def _kept_for_later(parts: Parts, *, named: bool) -> Iterator[None]:
+def _kept_for_later(store: MonthStore, *, named: bool) -> Iterator[None]:
     """Keep the months of a simulation that breaks off if its report has a name to go on under."""
     try:
         yield
     except BaseException as error:
         if not named:
-            parts.discard()
-        elif isinstance(error, KeyboardInterrupt) and parts.any():
+            store.discard()
+        elif isinstance(error, KeyboardInterrupt) and store.any():
             typer.echo(
                 "the months of the simulation that are done are kept: add --resume to go on",
                 err=True,

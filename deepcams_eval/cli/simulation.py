@@ -13,18 +13,18 @@ from typing import Annotated
 
 import typer
 
-from deepcams_eval.bench.files import write_files
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.frame_scores import WEIGHTS
-from deepcams_eval.bench.parts import Parts
 from deepcams_eval.bench.run import (
     CheckpointSpec,
     PredictionSpec,
-    SimulationResult,
+    SimulationRun,
     SimulationSettings,
     simulate,
 )
+from deepcams_eval.bench.tables import AVERAGE, all_hours
 from deepcams_eval.cli.running import dask_compute, parse_numbers, progress_bar
-from deepcams_eval.core.folder import check_target, whole_folder
+from deepcams_eval.core.folder import check_target
 from deepcams_eval.downscale import TASKS, Task
 from deepcams_eval.downscale.degrade import DEGRADATIONS
 from deepcams_eval.inputs import lies_in_demo, truth_input
@@ -76,7 +76,7 @@ def simulation(
         str, typer.Option(help="Weights of cells in tables and figures: none or area.")
     ] = "none",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run; needs --out.")
+        bool, typer.Option("--resume", help="Resume an interrupted run; needs --out.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first damaged file.")
@@ -128,64 +128,60 @@ def simulation(
             strict=strict,
             workers=_at_a_time(workers, scheduler),
         )
-        parts = Parts.beside(target)
-        synthetic = lies_in_demo(Path(spec.path))
+        store = MonthStore.beside(target)
         with (
-            _kept_for_later(parts, named=out is not None),
+            _kept_for_later(store, named=out is not None),
             dask_compute(workers, scheduler) as compute,
         ):
-            result = simulate(settings, parts, resume=resume, compute=compute, progress=progress)
-            with whole_folder(target) as folder:
-                write_files(
-                    folder,
-                    result,
-                    settings,
-                    command=shlex.join(["deepcams-bench", *sys.argv[1:]]),
-                    clock_start=clock,
-                    synthetic=synthetic,
-                    progress=lambda done, of: progress("report", done, of),
-                )
-        parts.remove()
-    for line in summary(result, settings, synthetic):
+            run = simulate(
+                settings,
+                store,
+                resume=resume,
+                compute=compute,
+                progress=progress,
+                synthetic=lies_in_demo(Path(spec.path)),
+                command=shlex.join(["deepcams-bench", *sys.argv[1:]]),
+                clock_start=clock,
+            )
+            run.save(target, progress=lambda done, of: progress("report", done, of))
+        store.remove()
+    for line in summary(run):
         typer.echo(line)
     typer.echo(f"report: {target / 'report.html'}")
 
 
-def summary(result: SimulationResult, settings: SimulationSettings, synthetic: bool) -> list[str]:
+def summary(run: SimulationRun) -> list[str]:
     """Return what is printed when a run is done: the averages of each table, then the notes."""
-    lines = ["SYNTHETIC data: nothing here says anything about a real product"] if synthetic else []
-    table = result.summary
-    shown = table[(table["weights"] == settings.weights) & (table["aggregate"] == "months")]
-    for task, rows in shown.groupby("task", sort=False):
+    mark = "SYNTHETIC data: nothing here says anything about a real product"
+    lines = [mark] if run.synthetic else []
+    table = run.summary
+    shown = table[(table["weights"] == run.weights) & (table["aggregate"] == "months")]
+    for task in run.methods:
+        rows = shown[shown["task"] == task]
         whole = rows[rows["hours"] == "all"] if task == "joint" else rows
-        lines.append(f"{task}: mean of {_months(result, str(task))} months, ug m-3")
+        months = all_hours(run.months[task])
+        scored = int((months.loc[months["month"] != AVERAGE, "n"] > 0).sum())
+        lines.append(f"{task}: mean of {scored} months, ug m-3")
         width = max(len(name) for name in whole["method"])
         lines += [
             f"  {row['method']:<{width}}  n = {row['n_samples']:,}  R = {row['r']:.4f}  "
             f"RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f}"
             for row in whole.to_dict("records")
         ]
-    return [*lines, *(f"note: {note}" for note in result.notes)]
+    return [*lines, *(f"note: {note}" for note in run.notes)]
 
 
 @contextmanager
-def _kept_for_later(parts: Parts, *, named: bool) -> Iterator[None]:
+def _kept_for_later(store: MonthStore, *, named: bool) -> Iterator[None]:
     """Keep the months of a run that breaks off if its report has a name to go on under."""
     try:
         yield
     except BaseException as error:
         if not named:
-            parts.discard()
-        elif isinstance(error, KeyboardInterrupt) and parts.any():
+            store.discard()
+        elif isinstance(error, KeyboardInterrupt) and store.any():
             typer.echo("the months that are done are kept: add --resume to go on", err=True)
         raise
-
-
-def _months(result: SimulationResult, task: str) -> int:
-    table = result.months[task]
-    if "hours" in table:
-        table = table[table["hours"] == "all"]
-    return int((table.loc[table["month"] != "average", "n"] > 0).sum())
 
 
 def _training(text: str | None, year: int, *, of_folder: bool) -> tuple[int, ...] | None:

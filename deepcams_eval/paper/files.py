@@ -14,7 +14,7 @@ import numpy as np
 
 from deepcams_eval import saved
 from deepcams_eval.bench import files as simulation_files
-from deepcams_eval.bench.content import Case
+from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
@@ -81,15 +81,14 @@ def write_files(
         (folder / SIMULATION).mkdir()
         simulation_files.write_files(
             folder / SIMULATION,
-            *result.simulation,
-            **shared,
+            replace(result.simulation, **shared),
             progress=lambda done, of: tell("report of the simulation", done, of),
         )
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
     run = _describe(folder, result, settings, command=command, synthetic=synthetic)
     content = _content(folder, result, synthetic=synthetic)
-    tables = [*_table1(content), *_simulation_tables(folder, result, synthetic=synthetic)]
+    tables = [*_table1(content), *_simulation_tables(result, synthetic=synthetic)]
     for name, blocks in tables:
         _write_table(folder / "tables", name, blocks)
     pictures = []
@@ -183,18 +182,15 @@ def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
 
 
 def _simulation_tables(
-    folder: Path, result: PaperResult, *, synthetic: bool
+    result: PaperResult, *, synthetic: bool
 ) -> Iterator[tuple[str, tuple[Table, ...]]]:
     if result.simulation is None:
         return
-    found, settings = result.simulation
-    content = simulation_files.content_of(
-        found, settings, run=_run_of(folder / SIMULATION), synthetic=synthetic
-    )
-    for task in content.tasks:
+    simulation = replace(result.simulation, synthetic=synthetic)
+    for task in simulation.tasks:
         if task in _TASK_TABLES:
             name = f"table{_TASK_TABLES[task]}"
-            blocks = month_tables(content, task)
+            blocks = month_tables(simulation, task)
             yield (
                 name,
                 tuple(
@@ -223,9 +219,9 @@ def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iter
     """Yield Figs. 3 and 4, which are figures of the simulation."""
     if result.simulation is None:
         return
-    found, settings = result.simulation
-    source = credit.truth_source_line(found.product.kind, synthetic=synthetic)
-    for case in found.cases:
+    simulation = result.simulation
+    source = credit.truth_source_line(simulation.product.kind, synthetic=synthetic)
+    for case in simulation.cases:
         if case.task not in CASES:
             continue
         for ending in ("png", "pdf"):
@@ -237,7 +233,7 @@ def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iter
         yield Picture(
             name=f"fig{number}",
             kind="case",
-            caption=f"Fig. {number}. {_case_words(case, settings.year)} {source}",
+            caption=f"Fig. {number}. {_case_words(case, simulation.year)} {source}",
             alternative="Maps of the truth and of the methods, and the error of each in a box.",
             png=folder / "figures" / f"fig{number}.png",
         )
@@ -257,7 +253,7 @@ def _case_words(case: Case, year: int) -> str:
 def _attributions(result: PaperResult, content: Content | None, *, synthetic: bool) -> list[str]:
     lines = [] if content is None else credit.attributions(content)
     if result.simulation:
-        kind = result.simulation[0].product.kind
+        kind = result.simulation.product.kind
         lines += credit.truth_attributions(kind, synthetic=synthetic)
     if result.products:
         lines += credit.truth_attributions(_map_kind(result), synthetic=synthetic)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
-from deepcams_eval.bench.parts import Parts
-from deepcams_eval.bench.run import SimulationResult, SimulationSettings, simulate
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.run import SimulationRun, SimulationSettings, simulate
 from deepcams_eval.core import provenance
 from deepcams_eval.core.field import Product, stamp_of
 from deepcams_eval.downscale import Task, bicubic_nodes, hourly_linear
@@ -81,8 +81,10 @@ class PaperResult:
 
     Attributes
     ----------
-    insitu, simulation : tuple or None
-        Result and settings of each road.
+    insitu : tuple or None
+        Result and settings of the validation.
+    simulation : SimulationRun or None
+        The benchmark.
     sequences, series, annual
         The data of Figs. 5, 7 and 8.
     products : tuple of Product
@@ -92,7 +94,7 @@ class PaperResult:
     """
 
     insitu: tuple[InsituResult, InsituSettings] | None
-    simulation: tuple[SimulationResult, SimulationSettings] | None
+    simulation: SimulationRun | None
     sequences: tuple[MapSequence, ...]
     series: tuple[PointSeries, ...]
     annual: AnnualMaps | None
@@ -102,7 +104,7 @@ class PaperResult:
 
 def paper(
     settings: PaperSettings,
-    parts: Parts,
+    store: MonthStore,
     *,
     resume: bool = False,
     compute: Compute | None = None,
@@ -114,7 +116,7 @@ def paper(
     ----------
     settings : PaperSettings
         What is made, and from what.
-    parts : Parts
+    store : MonthStore
         Where the months of the simulation that are done are kept.
     resume : bool
         Whether those that are there already are taken as they are.
@@ -137,7 +139,7 @@ def paper(
     maps = _Maps.of(settings, notes)
     tell("maps", 1, 1)
     notes += maps.substitutes()
-    simulated = _simulation(settings, parts, resume, notes, compute, progress)
+    simulated = _simulation(settings, store, resume, notes, compute, progress)
     result = PaperResult(
         insitu=validated,
         simulation=simulated,
@@ -198,12 +200,12 @@ def _insitu(
 
 def _simulation(
     settings: PaperSettings,
-    parts: Parts,
+    store: MonthStore,
     resume: bool,
     notes: list[str],
     compute: Compute | None,
     progress: Progress | None,
-) -> tuple[SimulationResult, SimulationSettings] | None:
+) -> SimulationRun | None:
     truth = _spec(settings.data, TRUTH)
     if truth is None:
         notes.append(f"{_SIMULATED} are left out: the data folder has no {TRUTH}.")
@@ -220,17 +222,17 @@ def _simulation(
         workers=settings.workers,
     )
     try:
-        result = simulate(chosen, parts, resume=resume, compute=compute, progress=progress)
+        run = simulate(chosen, store, resume=resume, compute=compute, progress=progress)
     except NoDataError as error:
         notes.append(f"{_SIMULATED} are left out: {error}.")
         return None
-    pictured = {case.task for case in result.cases}
+    pictured = {case.task for case in run.cases}
     notes += [
         f"Fig. {number} is left out: it compares two methods of the {task} task."
         for task, number in CASES.items()
-        if task in result.methods and task not in pictured
+        if task in run.methods and task not in pictured
     ]
-    return result, chosen
+    return run
 
 
 @dataclass(frozen=True, eq=False)

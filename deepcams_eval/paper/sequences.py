@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from deepcams_eval.bench.boxes import box_cells, largest_box
+from deepcams_eval.bench.frame_scores import box_cells, largest_box
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale import Coarse, Target, registry
 from deepcams_eval.downscale.degrade import degradation
