@@ -24,7 +24,7 @@ from deepcams_eval.bench.run import SimulationRun, SimulationSettings
 from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.read.product import ProductSpec
-from deepcams_eval.report import published
+from deepcams_eval.report import published, tables
 
 METHODS = {
     "temporal": (
@@ -288,7 +288,7 @@ def texts(figure: Figure) -> str:
 
 
 def page_of(content: SimulationRun) -> str:
-    return pages.render_page(content, [], SAID)
+    return pages.render_page(content, [], Path(), SAID)
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +309,8 @@ def test_every_file_is_there(report: Path) -> None:
 def test_csv_holds_every_digit_and_the_published_columns(
     content: SimulationRun, tmp_path: Path, task: str
 ) -> None:
-    path = sections.write_month_tables(tmp_path, content, task)[0]
+    blocks = sections.month_tables(content, task)
+    path = tables.write_table(tmp_path, task, blocks, content.months[task])[0]
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
     theirs = [key for key in read if key.startswith("published_")]

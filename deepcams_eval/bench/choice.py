@@ -160,7 +160,7 @@ def choose(
     if "joint" in tasks and (wanted is None or wanted["joint"]):
         reuse = [method for one in steps.values() for method in one.methods]
         joint = None if wanted is None else wanted["joint"]
-        loaded["joint"] = registry.joint_pairs(joint, reuse=reuse, added=checkpoints)
+        loaded["joint"] = registry.load("joint", joint, reuse=reuse, added=checkpoints)
     methods: dict[Task, tuple[Downscaler, ...]] = {}
     sources: dict[tuple[str, str], str] = {}
     for task in tasks:

@@ -12,8 +12,7 @@ from deepcams_eval.bench import figures, page, sections
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
 from deepcams_eval.report import style
-from deepcams_eval.report.page import Picture
-from deepcams_eval.report.tables import write_tables
+from deepcams_eval.report.tables import write_table, write_tables
 
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
@@ -85,19 +84,20 @@ def write_report(
 
     written: list[Path] = []
     for task in run.tasks:
-        written += sections.write_month_tables(folder / "tables", run, task)
+        # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
+        blocks = sections.month_tables(run, task)
+        written += write_table(folder / "tables", task, blocks, run.months[task])
     written += write_tables(folder / "tables", sections.long_tables(run))
     tell(1, total)
 
-    pictures: list[Picture] = []
+    pictures: list[style.Picture] = []
     for done, drawing in enumerate(figures.draw_figures(run), start=2):
-        png, pdf = style.save(drawing.figure, folder / "figures", drawing.name)
-        pictures.append(Picture.of(drawing, png))
-        written += [png, pdf]
+        written += style.save(drawing, folder / "figures")
+        pictures.append(drawing)
         tell(done, total)
 
     path = folder / "report.html"
-    path.write_text(page.render_page(run, pictures, said), encoding="utf-8")
+    path.write_text(page.render_page(run, pictures, folder, said), encoding="utf-8")
     tell(total, total)
     return [*written, path]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepcams_eval.bench import sections
@@ -12,10 +12,11 @@ from deepcams_eval.bench.figures import interval_note
 from deepcams_eval.bench.sections import SHOWN
 from deepcams_eval.bench.tables import TABLE_SCORES, TASK_NAMES, all_hours
 from deepcams_eval.downscale import Task
-from deepcams_eval.report import credit, published, wording
-from deepcams_eval.report.content import SYNTHETIC, records
-from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
-from deepcams_eval.report.rendering import template
+from deepcams_eval.report import credit, wording
+from deepcams_eval.report.content import records
+from deepcams_eval.report.findings import Card
+from deepcams_eval.report.rendering import render
+from deepcams_eval.report.style import Picture
 from deepcams_eval.score.intervals import excludes_zero
 
 if TYPE_CHECKING:
@@ -33,17 +34,17 @@ _DEFINITIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Card:
-    """The best method of a task and its scores, as a reader sees them."""
-
-    title: str
-    scores: tuple[tuple[str, str], ...]
-    note: str
+_CONTENTS = tuple(
+    (name, f"#{name.lower()}")
+    for name in (
+        *("Asked", "Found", "Tables", "Figures", "Samples", "Methods", "Notes", "Provenance"),
+        "Definitions",
+    )
+)
 
 
 def render_page(
-    content: SimulationRun, pictures: Sequence[Picture], said: Mapping[str, Any]
+    content: SimulationRun, pictures: Sequence[Picture], folder: Path, said: Mapping[str, Any]
 ) -> str:
     """Return the page as HTML.
 
@@ -53,35 +54,31 @@ def render_page(
         What is shown.
     pictures : sequence of Picture
         The figures in order.
+    folder : Path
+        Where the images lie, in ``figures``.
     said : mapping
         The content of ``run.json``.
     """
-    images = embed(pictures)
-    inputs, more = input_rows(said)
-    return template("simulation.html.j2").render(
+    return render(
+        "simulation.html.j2",
         title=f"Simulation of {content.year}: downscaling against the hourly truth",
-        mark=f"{SYNTHETIC} data" if content.synthetic else "",
+        run=said,
+        contents=_CONTENTS,
         asked=list(_asked(content)),
+        notes=list(content.notes),
+        attributions=credit.truth_attributions(content.product.kind, synthetic=content.synthetic),
+        pictures=pictures,
+        folder=folder,
+        synthetic=content.synthetic,
+        definitions=_DEFINITIONS,
         cards=list(cards(content)),
         sentences=list(sentences(content)),
         months=[(TASK_NAMES[t], sections.month_tables(content, t)) for t in content.tasks],
         others=sections.long_tables(content),
-        sections=[
-            (TASK_NAMES[task], [p for p in pictures if _belongs(p, task) and p.name in images])
-            for task in content.tasks
-        ],
-        images=images,
-        unshown=[item.name for item in pictures if item.name not in images],
+        tasks=[(TASK_NAMES[task], task) for task in content.tasks],
         counts=sections.counts_table(content),
         totals=list(_totals(content)),
         methods=sections.methods_table(content),
-        notes=list(content.notes),
-        provenance=list(provenance_rows(said)),
-        inputs=inputs,
-        more_inputs=more,
-        attributions=credit.truth_attributions(content.product.kind, synthetic=content.synthetic),
-        definitions=_DEFINITIONS,
-        doi=published.DOI,
         undefined=sections.UNDEFINED,
     )
 
@@ -94,7 +91,7 @@ def cards(content: SimulationRun) -> Iterator[Card]:
             continue
         row = content.average(task)
         scores = tuple(
-            (SHOWN[metric].label, _score(row[f"{metric}_{best}"], metric))
+            (SHOWN[metric].label, _score(row[f"{metric}_{best}"], metric), "")
             for metric in TABLE_SCORES
         )
         count = len(content.methods[task])
@@ -163,7 +160,6 @@ def _score(value: float, metric: str) -> str:
 
 
 def _asked(content: SimulationRun) -> Iterator[tuple[str, str]]:
-    yield "Command", content.command
     yield "Year", str(content.year)
     if content.degradation:
         yield "Degradation", content.degradation
@@ -185,7 +181,3 @@ def _totals(content: SimulationRun) -> Iterator[str]:
             f"truth, {incomplete:,} in an interval that lacks a frame"
         )
         yield f"{text}, {empty:,} where the truth has no value." if empty else f"{text}."
-
-
-def _belongs(picture: Picture, task: Task) -> bool:
-    return picture.name == f"{picture.kind}_{task}"

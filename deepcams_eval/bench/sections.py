@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,9 +17,6 @@ from deepcams_eval.report.tables import (
     Column,
     Table,
     plain_table,
-    to_csv,
-    to_latex,
-    to_markdown,
 )
 from deepcams_eval.report.wording import UNIT
 from deepcams_eval.score.intervals import excludes_zero
@@ -73,27 +69,6 @@ def month_tables(content: SimulationRun, task: Task) -> tuple[Table, ...]:
     they belong to other models, and where the data are synthetic to other data.
     """
     return tuple(_month_table(content, task, metric) for metric in TABLE_SCORES)
-
-
-def write_month_tables(folder: Path, content: SimulationRun, task: Task) -> list[Path]:
-    """Write ``<task>.csv``, ``.md`` and ``.tex`` into `folder`, which exists.
-
-    Markdown and LaTeX hold a block a metric, so that eight methods fit on a page; the CSV holds
-    every column in one table, laid out as Tables 2 and 3 are.
-    """
-    blocks = month_tables(content, task)
-    whole = replace(blocks[0], frame=content.months[task])
-    texts = {
-        "csv": to_csv(whole),
-        "md": "\n".join(map(to_markdown, blocks)),
-        "tex": "\n".join(map(to_latex, blocks)),
-    }
-    written = []
-    for ending, text in texts.items():
-        path = folder / f"{task}.{ending}"
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
 
 
 def summary_table(content: SimulationRun, task: Task) -> Table:

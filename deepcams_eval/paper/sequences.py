@@ -187,7 +187,7 @@ def map_sequence(
 def network() -> Finer | None:
     """Return what applies the networks of the paper to CAMS, None if they cannot run here."""
     try:
-        method = registry.joint_pairs([NETWORKS]).methods[0]
+        method = registry.load("joint", [NETWORKS]).methods[0]
     except InputError:
         return None
     operator = degradation("node")
