@@ -253,23 +253,12 @@ class _Frames:
 
 
 class _Cells:
-    """In which cells an hour is scored: the same ones for every method that has a value.
-
-    Attributes
-    ----------
-    common : ndarray of bool, shape (latitude, longitude)
-        Where the truth and all methods are finite, but for those without any value.
-    truth : int
-        Cells in which the truth is finite.
-    missing : dict of str to int
-        By method, those of them in which it is not.
-    complete : bool
-        Whether every method has a value.
-    """
+    """In which cells an hour is scored: the same ones for every method that has a value."""
 
     def __init__(self, truth: FloatArray, estimates: Mapping[str, FloatArray]) -> None:
         finite = np.isfinite(truth)
         self.truth = int(np.count_nonzero(finite))
+        # A method without any value takes no cell from the others.
         self.common, self.missing, self.complete = finite.copy(), dict[str, int](), True
         for name, values in estimates.items():
             own = np.isfinite(values) & finite

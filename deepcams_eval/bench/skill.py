@@ -1,7 +1,7 @@
 """Skill against baselines, with paired intervals by resampling days, or tiles of the map.
 
 Samples are as in `deepcams_eval.bench.tables`. Days are what a year consists of; where fewer
-than `intervals.MIN_STATIONS` were scored, an interval over days would mean nothing,
+than `intervals.MIN_CLUSTERS` were scored, an interval over days would mean nothing,
 and tiles of the map are resampled instead: such an interval is about these hours alone.
 """
 
@@ -22,13 +22,17 @@ from deepcams_eval.bench.tables import (
     names_in,
     scored_samples,
 )
+from deepcams_eval.core.arrays import Array, BoolArray, Times, divide
 from deepcams_eval.downscale import Task
-from deepcams_eval.score.intervals import MIN_STATIONS, draw_stations, percentile_interval
+from deepcams_eval.score.intervals import (
+    MIN_CLUSTERS,
+    bounds,
+    draw_clusters,
+    percentile_interval,
+)
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
-Array = npt.NDArray[np.float64]
-Times = npt.NDArray[np.datetime64]
-
-SKILL_SCORES = ("rmse", "mae")
+SKILL_SCORES = tuple(key for key, one in HEADLINE_METRICS.items() if one.better == "low")
 
 DAYS, TILES = "days", "tiles"
 """What the intervals resample."""
@@ -52,10 +56,9 @@ def skill(
 
     The score is that of `tables.month_table`: the mean over months of the mean over samples. A
     resample takes as many whole UTC days as the task has, with replacement over the year; a month
-    of which no day is drawn drops out of it. With fewer days than
-    `MIN_STATIONS` it takes as many tiles of the map as there are, the same
-    in every hour, if their sums are given. The same draws serve every method and baseline of a
-    task.
+    of which no day is drawn drops out of it. With fewer days than `MIN_CLUSTERS` it takes as many
+    tiles of the map as there are, the same in every hour, if their sums are given. The same draws
+    serve every method and baseline of a task.
 
     Parameters
     ----------
@@ -79,7 +82,7 @@ def skill(
         difference_hi, skill`` (1 − score/baseline_score), ``skill_lo, skill_hi`` (95 %
         percentiles), ``days, samples`` (behind the comparison), ``resampled`` ("days" or
         "tiles"), ``tiles`` (with a cell; 0 where days are resampled). Intervals are NaN for fewer
-        days or tiles than `deepcams_eval.score.intervals.MIN_STATIONS`; everything is NaN without a
+        days or tiles than `deepcams_eval.score.intervals.MIN_CLUSTERS`; everything is NaN without a
         shared hour.
     """
     scored = scored_samples(samples)
@@ -92,7 +95,7 @@ def skill(
         days = np.unique(of_task["hour_start"].to_numpy().astype("datetime64[D]"))
         of_tiles = {name: sums for (of, name), sums in (tiles or {}).items() if of == task}
         draws: _Draws
-        if len(days) < MIN_STATIONS and of_tiles:
+        if len(days) < MIN_CLUSTERS and of_tiles:
             draws = _TileDraws(days, of_tiles, resamples, rng)
         else:
             draws = _DayDraws(days, resamples, rng)
@@ -112,19 +115,7 @@ def skill(
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Scores of a baseline and of others at the same hours.
-
-    Attributes
-    ----------
-    baseline : str
-    others : list of str
-    weights, metric : str
-    times : ndarray of datetime64, shape (hours,)
-    reference : ndarray, shape (hours, 1)
-        Of the baseline.
-    difference : ndarray, shape (hours, others)
-        Others − baseline; NaN where one has no score.
-    """
+    """Scores of a baseline (hours, 1), and others less it (hours, others), at the same hours."""
 
     baseline: str
     others: list[str]
@@ -135,27 +126,43 @@ class _Pairs:
     difference: Array
 
     @property
-    def paired(self) -> npt.NDArray[np.bool_]:
+    def paired(self) -> BoolArray:
         return np.isfinite(self.difference)
+
+    def by_day(self, days: Times, values: npt.ArrayLike) -> Array:
+        """Return the sums over each of `days` of values where both have a score."""
+        sums = np.zeros((len(days), len(self.others)))
+        day = np.searchsorted(days, self.times.astype("datetime64[D]"))
+        np.add.at(sums, day, np.where(self.paired, values, 0.0))
+        return sums
 
 
 class _DayDraws:
-    """Days with replacement."""
+    """Days with replacement; the first of the draws takes each once: the scores themselves."""
 
     name = DAYS
 
     def __init__(self, days: Times, resamples: int, rng: np.random.Generator) -> None:
         self.days = days
-        # The first of the draws takes each day once: the scores themselves.
-        drawn = draw_stations(len(days), resamples, rng)
+        drawn = draw_clusters(len(days), resamples, rng)
         self._taken = np.vstack([np.ones((1, len(days))), drawn])
 
     def means(self, pairs: _Pairs) -> tuple[Array, Array, Array]:
         """Return baseline and difference of each draw, and the days behind them."""
-        year = _Year(pairs.times, self.days, pairs.paired)
-        base = year.mean(self._taken, np.where(pairs.paired, pairs.reference, 0.0))
-        step = year.mean(self._taken, np.where(pairs.paired, pairs.difference, 0.0))
-        return base, step, year.days()
+        counts = pairs.by_day(self.days, 1.0)
+        sums = np.stack(
+            [pairs.by_day(self.days, one) for one in (pairs.reference, pairs.difference)]
+        )
+        total = np.zeros((2, len(self._taken), len(pairs.others)))
+        occurring = np.zeros(total.shape[1:])
+        months = self.days.astype("datetime64[M]")
+        for month in np.unique(months):
+            mine = months == month
+            count = self._taken[:, mine] @ counts[mine]
+            total += divide(self._taken[:, mine] @ sums[:, mine], count, otherwise=0.0)
+            occurring += count > 0
+        base, step = divide(total, occurring)
+        return base, step, (counts > 0).sum(axis=0)
 
 
 class _TileDraws:
@@ -176,7 +183,7 @@ class _TileDraws:
         self._filled = np.flatnonzero(cells)
         self._taken = np.zeros((1 + resamples, len(cells)))
         self._taken[0, self._filled] = 1
-        self._taken[1:, self._filled] = draw_stations(len(self._filled), resamples, rng)
+        self._taken[1:, self._filled] = draw_clusters(len(self._filled), resamples, rng)
 
     def means(self, pairs: _Pairs) -> tuple[Array, Array, Array]:
         """Return baseline and difference of each draw, and the tiles behind them."""
@@ -219,9 +226,8 @@ def _against(
         times = values.index.to_numpy()
         pairs = _Pairs(baseline, others, weights, metric, times, reference, difference)
         base, step, behind = draws.means(pairs)
-        gain = _skill(step, base)
-        low, high = percentile_interval(step[1:], behind)
-        skill_low, skill_high = percentile_interval(gain[1:], behind)
+        # Not 1 − ratio: that would print -0 for a method that is its own baseline.
+        gain = divide(0.0 - step, base)
         tables.append(
             pd.DataFrame(
                 {
@@ -232,12 +238,10 @@ def _against(
                     "score": base[0] + step[0],
                     "baseline_score": base[0],
                     "difference": step[0],
-                    "difference_lo": low,
-                    "difference_hi": high,
+                    **bounds("difference", percentile_interval(step[1:], behind)),
                     "skill": gain[0],
-                    "skill_lo": skill_low,
-                    "skill_hi": skill_high,
-                    "days": _Year(times, draws.days, pairs.paired).days().astype(int),
+                    **bounds("skill", percentile_interval(gain[1:], behind)),
+                    "days": (pairs.by_day(draws.days, 1.0) > 0).sum(axis=0),
                     "samples": pairs.paired.sum(axis=0),
                     "resampled": draws.name,
                     "tiles": behind.astype(int) if draws.name == TILES else 0,
@@ -245,58 +249,3 @@ def _against(
             )
         )
     return pd.concat(tables, ignore_index=True)
-
-
-class _Year:
-    """Means over months of means over samples, with days counted any number of times.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64, shape (hours,)
-        Beginnings of the hours of the samples.
-    days : ndarray of datetime64, shape (days,)
-        Sorted; all that may be drawn.
-    counted : ndarray of bool, shape (hours, methods)
-        Whether a sample counts.
-    """
-
-    def __init__(self, times: Times, days: Times, counted: npt.NDArray[np.bool_]) -> None:
-        self._size = len(days)
-        self._day = np.searchsorted(days, times.astype("datetime64[D]"))
-        months = days.astype("datetime64[M]")
-        self._months = [np.flatnonzero(months == month) for month in np.unique(months)]
-        self._counts = self._by_day(counted.astype(np.float64))
-
-    def days(self) -> Array:
-        """Return the number of days with a sample, shape (methods,)."""
-        return np.asarray((self._counts > 0).sum(axis=0), dtype=np.float64)
-
-    def mean(self, draws: Array, values: Array) -> Array:
-        """Return the mean of `values` (hours, methods), zero where not counted, of each draw.
-
-        Shape (draws, methods); NaN where a draw has no sample.
-        """
-        sums = self._by_day(values)
-        total = np.zeros((len(draws), values.shape[1]))
-        occurring = np.zeros_like(total)
-        for days in self._months:
-            count = draws[:, days] @ self._counts[days]
-            total += _divide(draws[:, days] @ sums[days], count, 0.0)
-            occurring += count > 0
-        return _divide(total, occurring, np.nan)
-
-    def _by_day(self, values: Array) -> Array:
-        sums = np.zeros((self._size, values.shape[1]))
-        np.add.at(sums, self._day, values)
-        return sums
-
-
-def _skill(difference: Array, baseline: Array) -> Array:
-    # Not minus the ratio: that would print -0 for a method that is its own baseline.
-    return _divide(0.0 - difference, baseline, np.nan)
-
-
-def _divide(numerator: Array, denominator: Array, otherwise: float) -> Array:
-    result = np.full(numerator.shape, otherwise)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
