@@ -13,6 +13,7 @@ import xarray as xr
 from deepcams_eval.core.field import spans_globe, stamp_of
 from deepcams_eval.downscale import Task
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, hours_of
+from deepcams_eval.downscale.protocol import frames_around
 from deepcams_eval.errors import InputError, NoDataError
 
 DAY = 24
@@ -120,18 +121,7 @@ class Plan:
         The row of frames ends at the first one that is absent: a gap is not bridged.
         """
         start = int(self._hours[interval.before])
-        before: list[int] = []
-        after: list[int] = []
-        for found, hour, step in (
-            (before, start, -FACTOR),
-            (after, start + FACTOR, FACTOR),
-        ):
-            for place in range(1, halo + 1):
-                index = self._index.get(hour + place * step)
-                if index is None:
-                    break
-                found.append(index)
-        return [*reversed(before), interval.before, interval.after, *after]
+        return [self._index[hour] for hour in frames_around(self._index, start, FACTOR, halo)]
 
     def counts(self, tasks: Sequence[Task], samples: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return how many hours each month has for each task, and why others have none.

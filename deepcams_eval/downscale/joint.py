@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from deepcams_eval.core.field import TIME_DTYPE
-from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Task, Training
+from deepcams_eval.downscale.protocol import (
+    Coarse,
+    Downscaler,
+    Target,
+    Task,
+    Training,
+    frames_around,
+)
 from deepcams_eval.errors import InputError
 
 
@@ -91,6 +97,7 @@ class Composed:
         stamps = frames["time"].values.astype(TIME_DTYPE)
         values = frames.values
         result = np.empty((len(target.time), *values.shape[1:]), dtype=np.float32)
+        there = stamps.astype(np.int64)
         own = np.isin(target.time, stamps)
         result[own] = values[np.searchsorted(stamps, target.time[own])]
         between = np.flatnonzero(~own)
@@ -98,8 +105,9 @@ class Composed:
             index, _ = Coarse(frames).between(target.time[between])
             for before in np.unique(index):
                 chosen = between[index == before]
-                around = _around(stamps, int(before), self.halo)
-                interval = Coarse(frames.isel(time=around))
+                step = int(there[before + 1] - there[before])
+                around = frames_around(set(there.tolist()), int(there[before]), step, self.halo)
+                interval = Coarse(frames.isel(time=np.searchsorted(there, around)))
                 result[chosen] = self.temporal(interval, target.at(chosen)).values
         return target.field(result)
 
@@ -108,14 +116,3 @@ class Composed:
             fit: Callable[[Training], None] | None = getattr(method, "fit", None)
             if fit is not None:
                 fit(training)
-
-
-def _around(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
-    """Return the frames of an interval and up to `halo` more each way at the same step."""
-    steps = np.diff(stamps)
-    first = last = before
-    while first > 0 and before - first < halo and steps[first - 1] == steps[before]:
-        first -= 1
-    while last < len(steps) - 1 and last - before < halo and steps[last + 1] == steps[before]:
-        last += 1
-    return slice(first, last + 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -224,6 +224,27 @@ class Downscaler(Protocol):
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
         """Return a Field at the times and on the grid of `target`; NaN where it cannot tell."""
         ...
+
+
+def frames_around(there: Container[int], start: int, step: int, halo: int) -> range:
+    """Return the times of the frames about an interval: its ends, and up to `halo` on either side.
+
+    The row of frames ends at the first one that is absent: a gap is not bridged.
+
+    Parameters
+    ----------
+    there : container of int
+        The times at which there is a frame, in any unit.
+    start, step : int
+        The beginning of the interval and its length, in that unit.
+    halo : int
+        Frames wanted beyond the ends.
+    """
+    first, last = start, start + step
+    for _ in range(halo):
+        first -= step if first - step in there else 0
+        last += step if last + step in there else 0
+    return range(first, last + step, step)
 
 
 @dataclass(frozen=True)
