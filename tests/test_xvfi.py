@@ -271,7 +271,7 @@ def call(settings, **changes):
         (lambda: call(TINY["dis"], sun=None), "is absent with sun=True; give sun=cosine"),
         (lambda: call(TINY["none"], sun=random(1, 2, 8, 8)), "is given with sun=False"),
         (lambda: call(TINY["dis"], sun=random(1, 1, 8, 8)), "sun has the shape"),
-        (lambda: call(TINY["dis"], flows=(random(1, 2, 8, 9),) * 2), "give two of"),
+        (lambda: call(TINY["dis"], flows=(random(1, 2, 8, 9),) * 2), "a flow has the shape"),
         (lambda: XVFI(TINY["none"])(random(1, 2, 8, 8), random(1, 2, 8, 8), 0.5), "batch, 1"),
     ],
 )
