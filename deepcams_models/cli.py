@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from deepcams_eval.api import lies_in_demo
 from deepcams_eval.cli.running import STATED_ERROR, make_app, parse_numbers, progress_bar, run_app
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
-from deepcams_eval.inputs import lies_in_demo
 from deepcams_eval.read.product import ProductSpec
 from deepcams_models.methods import INSTALL
 from deepcams_models.produce import Produced, ProduceSettings

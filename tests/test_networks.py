@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pytest
 import torch
+from deepcams_eval.bench.parts import Parts
 from torch import Tensor, nn
 
-from deepcams_eval.bench.parts import Parts
 from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError

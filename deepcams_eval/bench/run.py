@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,13 @@ from deepcams_eval.bench.plan import Plan, fitted_to, with_empty
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
 from deepcams_eval.core.field import FloatArray, Product
-from deepcams_eval.core.folder import whole_folder
+from deepcams_eval.core.folder import write_whole
 from deepcams_eval.downscale import TASKS, Task, registry
 from deepcams_eval.downscale.degrade import Degradation, degradation, require_even_grid
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.options import CheckpointSpec, PredictionSpec
 from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import notebook, published, wording
@@ -36,22 +37,6 @@ from deepcams_eval.report.content import SYNTHETIC, records
 from deepcams_eval.score.intervals import MIN_STATIONS
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class PredictionSpec:
-    """Files of somebody else's model, and the task in whose table they stand."""
-
-    product: ProductSpec
-    task: Task
-
-
-@dataclass(frozen=True)
-class CheckpointSpec:
-    """A trained network, and what to call it."""
-
-    name: str
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -283,9 +268,25 @@ class SimulationRun:
         >>> result.save("out/simulation").name
         'report.html'
         """
-        with whole_folder(Path(folder)) as work:
-            write_files(work, self, progress)
-        return Path(folder) / "report.html"
+        return write_whole(Path(folder), lambda work: write_files(work, self, progress))
+
+    def lines(self) -> list[str]:
+        """Return what is printed when a run is done: the averages of each table, then the notes."""
+        lines = [notebook.MARK] if self.synthetic else []
+        weighted = self.summary["weights"] == self.weights
+        shown = self.summary[weighted & (self.summary["aggregate"] == "months")]
+        for task, rows in shown.groupby("task", sort=False):
+            months = tables.all_hours(self.months[cast("Task", task)])
+            scored = (months.loc[months["month"] != tables.AVERAGE, "n"] > 0).sum()
+            lines.append(f"{task}: mean of {scored} months, ug m-3")
+            whole = tables.all_hours(rows)
+            width = max(len(name) for name in whole["method"])
+            lines += [
+                f"  {row['method']:<{width}}  n = {row['n_samples']:,}  R = {row['r']:.4f}  "
+                f"RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f}"
+                for row in records(whole)
+            ]
+        return [*lines, *(f"note: {note}" for note in self.notes)]
 
     def __repr__(self) -> str:
         methods = "; ".join(f"{task}: {', '.join(names)}" for task, names in self.methods.items())

@@ -59,6 +59,16 @@ class Product:
     notes: tuple[str, ...] = ()
     damaged: tuple[DamagedFile, ...] = ()
 
+    def extent(self) -> dict[str, Any]:
+        """Return the number of steps, the first and the last, and what a stamp means."""
+        times = self.field["time"].values
+        return {
+            "steps": len(times),
+            "first": str(times[0])[:16],
+            "last": str(times[-1])[:16],
+            "cell_methods": self.field.attrs["cell_methods"],
+        }
+
 
 def make_field(
     data: Any,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,17 @@ from typing import Any
 from deepcams_eval.errors import InputError
 
 RUN_FILE = "run.json"
+CACHE_VARIABLE = "DEEPCAMS_CACHE"
 _ELSEWHERE = "name another place with --out"
+
+
+def cache_folder() -> Path:
+    """Return where caches are kept: ``$DEEPCAMS_CACHE``, else the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "deepcams"
 
 
 @contextmanager
@@ -38,22 +48,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as new,
         tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as past,
     ):
-        work, old = Path(new) / "new", Path(past)
+        work, old = Path(new) / "new", Path(past) / target.name
         work.mkdir()
-        yield from _replacing(target, work, old)
+        try:
+            yield work
+            if target.exists():
+                target.rename(old)
+            work.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
 
 
-def _replacing(target: Path, work: Path, old: Path) -> Iterator[Path]:
-    """Give `work`, and put it in the place of `target` afterwards; `old` takes what was there."""
-    try:
-        yield work
-        if target.exists():
-            target.rename(old / target.name)
-        work.rename(target)
-    except BaseException:
-        if (old / target.name).exists() and not target.exists():
-            (old / target.name).rename(target)
-        raise
+def write_whole(target: Path, write: Callable[[Path], None]) -> Path:
+    """Write a report into `target` by `write`, whole or not at all, and return its page.
+
+    Raises
+    ------
+    InputError
+        As `check_target`.
+    """
+    with whole_folder(target) as work:
+        write(work)
+    return target / "report.html"
 
 
 def check_target(target: Path) -> None:

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from deepcams_eval import saved
 from deepcams_eval.bench import files as simulation_files
 from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
-from deepcams_eval.core.pairs import codes_of
-from deepcams_eval.paper import figures, page, plots
-from deepcams_eval.paper.content import StationYear
-from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult, PaperSettings
+from deepcams_eval.options import PaperOptions
+from deepcams_eval.paper import figures, page
+from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult
 from deepcams_eval.report import credit, maps, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Table, write_table, year_table
@@ -37,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 def write_files(
     folder: Path,
     result: PaperResult,
-    settings: PaperSettings,
+    settings: PaperOptions,
     *,
     command: str,
     clock_start: float,
@@ -69,11 +68,9 @@ def write_files(
     }
     if result.insitu:
         (folder / INSITU).mkdir()
-        saved.write_files(
+        replace(result.insitu, **shared).write(
             folder / INSITU,
-            *result.insitu,
-            **shared,
-            progress=lambda done, of: tell("report of the validation", done, of),
+            lambda done, of: tell("report of the validation", done, of),
         )
     if result.simulation:
         (folder / SIMULATION).mkdir()
@@ -85,7 +82,7 @@ def write_files(
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
     run = _describe(folder, result, settings, command=command, synthetic=synthetic)
-    content = _content(folder, result, synthetic=synthetic)
+    content = None if result.insitu is None else replace(result.insitu, synthetic=synthetic)
     tables = [*_table1(content), *_simulation_tables(result, synthetic=synthetic)]
     for name, blocks in tables:
         write_table(folder / "tables", name, blocks)
@@ -119,27 +116,16 @@ def write_files(
     write_run(folder, run)
 
 
-def station_years(content: Content) -> list[StationYear]:
-    """Return the stations with pairs on the sample shown, for each year."""
-    table = content.pairs.table
+def station_years(content: Content) -> dict[int, pd.DataFrame]:
+    """Return the stations with pairs on the sample shown, and how many, for each year."""
     shown = np.logical_or.reduce([content.rows[name] for name in content.products])
-    code, _ = codes_of(table["station_id"])
-    kinds = table["station_kind"].to_numpy().astype(np.str_)
-    year = content.month_of_pair // 12
-    made = []
-    for one in content.years:
-        mine = np.flatnonzero(shown & (year == one))
-        _, first = np.unique(code[mine], return_index=True)
-        places = table.iloc[mine[first]]
-        made.append(
-            StationYear(
-                year=one,
-                latitude=places["latitude"].to_numpy(dtype=float),
-                longitude=places["longitude"].to_numpy(dtype=float),
-                kind=kinds[mine[first]],
-                pairs=len(mine),
-            )
-        )
+    columns = ["latitude", "longitude", "station_kind"]
+    made = {}
+    for year in content.years:
+        rows = shown & (content.month_of_pair // 12 == year)
+        mine = content.scored_pairs.table.loc[rows, ["station_id", *columns]]
+        stations = mine.groupby("station_id", observed=True, sort=False)
+        made[year] = stations[columns].first().assign(pairs=stations.size())
     return made
 
 
@@ -150,26 +136,18 @@ def _drawings(
     if content is not None:
         owed = credit.line(content)
         yield figures.draw_stations(station_years(content), owed)
-        yield plots.draw_scatters(content, owed)
+        yield figures.draw_scatters(content, owed)
     owed = credit.truth_line(_map_kind(result), synthetic=synthetic)
     if result.sequences:
         yield figures.draw_sequences(result.sequences, owed)
     if result.series:
-        yield plots.draw_series(result.series, owed)
+        yield figures.draw_series(result.series, owed)
     if result.annual is not None:
         yield figures.draw_annual(result.annual, owed)
 
 
 def _map_kind(result: PaperResult) -> str:
     return FINE if len(result.products) > 1 else COARSE
-
-
-def _content(folder: Path, result: PaperResult, *, synthetic: bool) -> Content | None:
-    if result.insitu is None:
-        return None
-    found, settings = result.insitu
-    run = _run_of(folder / INSITU)
-    return saved.content_of(found, settings, run=run, synthetic=synthetic)
 
 
 def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
@@ -250,7 +228,7 @@ def _attributions(result: PaperResult, content: Content | None, *, synthetic: bo
 def _describe(
     folder: Path,
     result: PaperResult,
-    settings: PaperSettings,
+    settings: PaperOptions,
     *,
     command: str,
     synthetic: bool,
