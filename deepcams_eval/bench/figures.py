@@ -323,7 +323,9 @@ def _draw_spectra(content: SimulationRun, task: Task) -> style.Drawing:
     if task != "temporal":
         limit = 2 * _COARSE_FACTOR * 2 * maps.half_cell(content.latitude)
         axes.axvspan(float(low), limit, color=style.GREY, alpha=0.18, linewidth=0, zorder=0)
-        note += f" Shaded: below {limit:g}°, twice the coarse spacing, which the input lacks."
+        note += (
+            f" Shaded: below {limit:g}°, twice the coarse spacing, which the input does not have."
+        )
     if top > _TOP_RATIO:
         note += f" Ratios above {_TOP_RATIO:g} are not drawn."
     style.legend_above(axes, style.TEXT - 0.5)

@@ -52,7 +52,7 @@ def notes_of(
     for name, count in sorted(merged.short.items()):
         yield (
             f"{name}: in {plural(count, 'interval')}, at an end of the data or beside a gap, it"
-            " had fewer frames than it asks for and went on with those."
+            " was given fewer frames than it asks for."
         )
     yield from _negatives(merged.samples)
 

@@ -178,6 +178,6 @@ def _totals(content: SimulationRun) -> Iterator[str]:
         empty = expected - scored - absent - incomplete
         text = (
             f"{TASK_NAMES[task]}: {scored:,} of {expected:,} samples scored; {absent:,} without "
-            f"truth, {incomplete:,} in an interval that lacks a frame"
+            f"truth, {incomplete:,} in an interval with an end missing"
         )
         yield f"{text}, {empty:,} where the truth has no value." if empty else f"{text}."

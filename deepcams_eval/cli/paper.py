@@ -37,7 +37,7 @@ def make_paper(
     asked: dict[str, Any],
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the simulation of an interrupted run."),
+        typer.Option("--resume", help="Resume the simulation of an interrupted run."),
     ] = False,
     workers: Workers = 1,
     scheduler: Scheduler = None,
