@@ -16,8 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMetho
 
 from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import (
-    METRIC_NAMES,
-    UNITS,
+    SHOWN,
     published_name,
     resampled_in_words,
     weights_in_words,
@@ -25,8 +24,8 @@ from deepcams_eval.bench.sections import (
 from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
 from deepcams_eval.downscale import Task
 from deepcams_eval.report import credit, maps, style, wording
-from deepcams_eval.report.tables import excludes_zero
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
+from deepcams_eval.score.intervals import excludes_zero
 
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
@@ -271,31 +270,12 @@ def _draw_error_maps(content: SimulationRun, task: Task, pair: tuple[str, str]) 
     baseline, challenger = pair
     first, second = (np.asarray(content.error_maps[task, name], dtype=np.float64) for name in pair)
     difference = second - first
-    scale, spread = maps.from_zero(first, second), maps.about_zero(difference)
     extent = maps.extent_of(content.latitude, content.longitude)
-    shape = maps.shape_of(extent)
-    beside = shape < 1.2
-    height = 2.3 / max(shape, 0.6) + 1.9 if beside else 2.2 * 3 + 1.0
-    figure = style.new_figure(_WIDTH if beside else 6.0, height, layout="compressed")
-    grid = figure.subplots(*((1, 3) if beside else (3, 1)), sharex=True, sharey=True)
-    panels = grid.ravel().tolist()
     names = (baseline, challenger, f"{challenger} − {baseline}")
-    for axes, name, values in zip(panels, names, (first, second, difference), strict=True):
-        apart = values is difference
-        colours = maps.DIVERGING if apart else maps.SEQUENTIAL
-        maps.show(axes, extent, values, spread if apart else scale, colours)
-        maps.dress(axes)
-        axes.set_title(escape_figure(name), fontsize=style.TEXT)
-    side = "bottom" if beside else "right"
-    maps.colour_bar(figure, panels[:2], scale, f"RMSE ({UNIT})", side=side)
-    maps.colour_bar(
-        figure,
-        panels[2:],
-        spread,
-        f"difference of RMSE ({UNIT})",
-        colours=maps.DIVERGING,
-        extend="both",
-        side=side,
+    figure = maps.compare(
+        [(name, extent, one) for name, one in zip(names, (first, second, difference), strict=True)],
+        label=f"RMSE ({UNIT})",
+        difference=f"difference of RMSE ({UNIT})",
     )
     title = f"{TASK_NAMES[task]}: error of each cell"
     note = (
@@ -380,7 +360,7 @@ def _draw_skill(content: SimulationRun, task: Task) -> style.Drawing:
                     0.0, place, " baseline", fontsize=style.SMALL, color="#6a6a6a", va="center"
                 )
             axes.set_title(
-                escape_figure(f"{METRIC_NAMES[metric]}, against {baseline}"), fontsize=style.TEXT
+                escape_figure(f"{SHOWN[metric].label}, against {baseline}"), fontsize=style.TEXT
             )
     grid[0, 0].set_yticks(range(len(methods)), [escape_figure(name) for name in methods])
     grid[0, 0].set_ylim(len(methods) - 0.4, -0.6)
@@ -440,8 +420,7 @@ def _draw_forest(
 
 
 def _label(metric: str) -> str:
-    unit = UNITS.get(metric)
-    return f"{METRIC_NAMES[metric]} ({unit})" if unit else METRIC_NAMES[metric]
+    return SHOWN[metric].header
 
 
 def _samples(content: SimulationRun, task: Task) -> str:

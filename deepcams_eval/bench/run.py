@@ -19,7 +19,7 @@ from deepcams_eval.bench.choice import BASELINES, Chosen, choose, shown_of, trai
 from deepcams_eval.bench.files import write_files
 from deepcams_eval.bench.month import Case, Key, MonthResult, Work, replay, score_month
 from deepcams_eval.bench.notes import notes_of
-from deepcams_eval.bench.plan import Plan, fitted_to, with_empty
+from deepcams_eval.bench.plan import Plan, fitted_to
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
 from deepcams_eval.core.field import FloatArray, Product
@@ -34,7 +34,8 @@ from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import notebook, published, wording
 from deepcams_eval.report.content import SYNTHETIC, records
-from deepcams_eval.score.intervals import MIN_STATIONS
+from deepcams_eval.score.intervals import MIN_CLUSTERS
+from deepcams_eval.score.metrics import METRICS
 
 Progress = Callable[[str, int, int], None]
 
@@ -297,7 +298,7 @@ class SimulationRun:
         table = self.summary
         chosen = (table["weights"] == self.weights) & (table["aggregate"] == "months")
         columns = ["task", "method", "hours", "n_samples", *tables.TABLE_SCORES]
-        digits = {key: wording.DECIMALS[key] for key in tables.TABLE_SCORES}
+        digits = {key: METRICS[key].digits for key in tables.TABLE_SCORES}
         shown = table.loc[chosen, columns].round(digits)
         caption = f"Mean of the months of {self.year}; RMSE and MAE in {wording.UNIT}"
         return notebook.as_html(shown, caption, self.notes, synthetic=self.synthetic)
@@ -369,9 +370,9 @@ def simulate(
     merged = MonthResult.merged(store.read(month) for month in plan.months)
     names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
     samples = merged.samples
-    common, _ = tables.common(samples[samples["cells_truth"] > 0])
+    common = tables.common(samples[samples["cells_truth"] > 0])
     tables.require_common(names, common, samples)
-    counts = with_empty(plan.counts(tuple(names)), samples)
+    counts = plan.counts(tuple(names), samples)
     notes = list(notes_of(product, predictions, chosen, merged, counts, between=plan.between))
     notes += chosen.said(truth)
     notes += [] if left_out is None else [f"{left_out}."]
@@ -397,8 +398,8 @@ def simulate(
                 task,
                 methods,
                 settings.weights,
-                year=settings.year,
-                published=printed.get(task),
+                settings.year,
+                printed.get(task),
             )
             for task, methods in names.items()
         },
@@ -426,7 +427,7 @@ def simulate(
 
 
 def _few_days(plan: Plan) -> bool:
-    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_STATIONS
+    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_CLUSTERS
 
 
 def _score_all(
