@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence.fairmode import (
-    Uncertainty,
     percentile_90,
     quality_objective,
     station_indicators,
@@ -84,13 +83,6 @@ def test_the_distance_from_the_origin_is_the_indicator(values: list[tuple[float,
     error = [(float(np.float32(m)) - o) ** 2 for o, m in zip(observed, estimate, strict=True)]
     expected = math.sqrt(sum(error) / sum(one**2 for one in u)) / 2
     assert row["mqi"] == pytest.approx(expected, rel=1e-6, abs=1e-12)
-
-
-def test_parameters_of_another_pollutant_are_taken() -> None:
-    ozone = Uncertainty(u_rv=0.18, rv=120, alpha=0.79)
-    row = station_indicators(daily({"a": [100, 140]}, {"a": [90, 170]}), ozone).iloc[0]
-    squares = [0.18**2 * ((1 - 0.79**2) * o**2 + 0.79**2 * 120**2) for o in (100, 140)]
-    assert row["rmsu"] == pytest.approx(math.sqrt(sum(squares) / 2), rel=1e-12)
 
 
 def test_the_percentile_of_the_guidance() -> None:

@@ -59,69 +59,35 @@ _NO_CHOICE = ("outside_years", "coordinates")
 
 
 def answer(given: Given) -> Frames | None:
-    """Return ``sensitivity``; None without the observations, which are paired twice more."""
-    if given.observations is None:
-        return None
-    return {
-        "sensitivity": sensitivity_table(
-            given.observations,
-            given.products,
-            given.pairs,
-            given.years,
-            baseline=given.baseline,
-            compute=given.compute,
-        )
-    }
-
-
-def sensitivity_table(
-    observations: Observations,
-    products: Sequence[Product],
-    pairs: Pairs,
-    years_with_data: Years,
-    *,
-    baseline: str,
-    compute: Compute | None = None,
-) -> pd.DataFrame:
-    """Return the scores of every product under every choice.
-
-    Parameters
-    ----------
-    observations : Observations
-        After QC, flagged rows included.
-    products : sequence of Product
-        As colocated; they are read twice more.
-    pairs : Pairs
-        As scored, with the columns of `products`.
-    years_with_data : mapping of str to collection of int
-        As in `deepcams_eval.pair.samples.sample_rows`.
-    baseline : str
-        The product that the gains are taken from.
-    compute : callable, optional
-        As in `deepcams_eval.pair.colocate.colocate`.
+    """Return the scores of every product under every choice, for which products are read again.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a choice × product, of the columns `COLUMNS`. ``d_…`` is the score less that of
-        ``as set``, ``gain_…`` the score less that of the baseline under the same choice, on the
-        pairs of the common sample that both have (NaN for the baseline). Errors in µg m⁻³. A
-        choice that changes no pair, or leaves no common sample, has no row.
+    mapping of str to pandas.DataFrame, or None
+        ``sensitivity``: one row a choice × product, of the columns `COLUMNS`. ``d_…`` is the score
+        less that of ``as set``, ``gain_…`` the score less that of the baseline under the same
+        choice, on the pairs of the common sample that both have (NaN for the baseline). Errors in
+        µg m⁻³. A choice that changes no pair, or leaves no common sample, has no row. None where
+        the observations are not given.
     """
-    found = [_scored(pairs, years_with_data, baseline, "", AS_SET)]
+    pairs, years = given.pairs, given.years
+    if given.observations is None:
+        return None
+    seen = given.observations, given.products, given.compute
+    found = [_scored(pairs, years, given.baseline, "", AS_SET)]
     variants = (
-        *_station_choices(pairs, years_with_data, products),
-        *_averages(pairs, years_with_data),
-        *_middle_of_hour(pairs, products),
-        *_matching(observations, products, compute),
-        *_rules_off(observations, products, compute),
+        *_station_choices(pairs, years, given.products),
+        *_averages(pairs, years),
+        *_middle_of_hour(pairs, given.products),
+        *_matching(*seen),
+        *_rules_off(*seen),
     )
     for family, choice, changed, weight in variants:
         try:
-            found.append(_scored(changed, years_with_data, baseline, family, choice, weight))
+            found.append(_scored(changed, years, given.baseline, family, choice, weight))
         except NoDataError:
             continue
-    return _beside(pd.concat(found, ignore_index=True))
+    return {"sensitivity": _beside(pd.concat(found, ignore_index=True))}
 
 
 def _scored(

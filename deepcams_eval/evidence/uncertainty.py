@@ -53,63 +53,30 @@ _REMARKS = (
 
 
 def answer(given: Given) -> Frames:
-    """Return the intervals of both kinds as ``uncertainty``."""
-    table = uncertainty_table(
-        given.pairs,
-        given.rows,
-        baseline=given.baseline,
-        rng=given.rng(),
-        resamples=given.resamples,
-    )
-    return {"uncertainty": table}
-
-
-def uncertainty_table(
-    pairs: Pairs,
-    rows: Mapping[str, BoolArray],
-    *,
-    baseline: str,
-    rng: np.random.Generator,
-    resamples: int = 1000,
-) -> pd.DataFrame:
     """Return scores and differences with the intervals of both kinds of resampling.
-
-    Parameters
-    ----------
-    pairs : Pairs
-        Hourly, at least one row.
-    rows : mapping of str to ndarray of bool, shape (pairs,)
-        The sample of each product.
-    baseline : str
-        The product that differences are taken from, on the pairs that both have.
-    rng : numpy.random.Generator
-        Draws stations and blocks.
-    resamples : int
-        Number of bootstrap resamples of each kind.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a product × (all, each year) × metric (r, rmse, mae, mb), of the columns
-        `COLUMNS`. ``baseline`` is "" for a score, else the estimate is product − baseline.
-        ``wider`` names the resampling with the wider interval. ``n_eff_station`` and
-        ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where there is no interval)
-        are effective sample sizes: the numbers of independent pairs that would give the mean of
-        M − O the standard error that the resampling gives it.
-        An interval is NaN with fewer than `intervals.MIN_STATIONS` stations or `MIN_BLOCKS`
-        blocks.
+    mapping of str to pandas.DataFrame
+        ``uncertainty``: one row a product × (all, each year) × metric (r, rmse, mae, mb), of the
+        columns `COLUMNS`. ``baseline`` is "" for a score, else the estimate is product − baseline
+        on the pairs that both have. ``wider`` names the resampling with the wider interval.
+        ``n_eff_station`` and ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where
+        there is no interval) are effective sample sizes: the numbers of independent pairs that
+        would give the mean of M − O the standard error that the resampling gives it. An interval
+        is NaN with fewer than `intervals.MIN_STATIONS` stations or `MIN_BLOCKS` blocks.
     """
+    pairs, rng = given.pairs, given.rng()
     table = pairs.table
     year = table["time_start"].dt.year.to_numpy()
     station, names = codes_of(table["station_id"])
     # Drawn first and for all stations, as for the scores, so that the same seed gives the same
     # intervals of stations.
-    draws = intervals.draw_stations(len(names), resamples, rng)
+    draws = intervals.draw_stations(len(names), given.resamples, rng)
     own = {name: np.isfinite(table[name].to_numpy()) for name in pairs.products}
-    cases: list[tuple[str, str, BoolArray]] = [(one, "", rows[one]) for one in pairs.products]
-    cases += [
-        (one, baseline, own[one] & own[baseline]) for one in pairs.products if one != baseline
-    ]
+    cases: list[tuple[str, str, BoolArray]] = [(one, "", given.rows[one]) for one in pairs.products]
+    base = given.baseline
+    cases += [(one, base, own[one] & own[base]) for one in pairs.products if one != base]
     lines: list[dict[str, Any]] = []
     for product, against, sample in cases:
         products = [product, against] if against else [product]
@@ -120,7 +87,7 @@ def uncertainty_table(
                 keys = {"product": product, "baseline": against}
                 keys |= {"stratum": stratum, "value": value}
                 lines += [keys | one for one in _case(pairs, products, chosen, station, draws, rng)]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return {"uncertainty": pd.DataFrame(lines, columns=list(COLUMNS))}
 
 
 def _case(
