@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deepcams_eval.fetch.http import LIBRARY
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -252,7 +254,8 @@ class AtmosphereStore:
             return 400, {"type": "job results failed", "title": "The job failed", "detail": detail}
         path = f"/store/{number}.nc"
         if path not in self.service.files:
-            self.service.files[path] = self.make(self.jobs[number])
+            with LIBRARY:
+                self.service.files[path] = self.make(self.jobs[number])
         data = self.service.files[path]
         asset = {
             "href": self.service.url + path,

@@ -80,7 +80,7 @@ def test_every_planted_fault_is_found(
     rows = planted[planted["fault"] == fault]
     assert len(rows) > 0
     found = rows.merge(judged, on=["sensor_id", "time_end", "value"], how="left")
-    hit = (found["flags"].fillna(0).astype(int) & RULES[RULE_OF[fault]]) != 0
+    hit = (found["flags"].fillna(0).astype(int) & RULES[RULE_OF[fault]].bit) != 0
     # Of two equal records one is kept: each planted one must match one that is flagged.
     assert found[hit].drop_duplicates(["sensor_id", "time_end", "value"]).shape[0] == len(rows)
 

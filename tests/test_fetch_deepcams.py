@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from deepcams_eval.cli.evaluate import app
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.deepcams import fetch_deepcams, list_record, split_there
-from deepcams_eval.fetch.outcome import Outcome
-from deepcams_eval.fetch.transfer import Patience, Transfer
+from deepcams_eval.fetch.http import RetryPolicy, Transfer
+from deepcams_eval.fetch.local import Outcome
 from deepcams_eval.read.product import ProductSpec, open_product
 from tests.fetch_services import Fault, Service, served
 
-QUICK = Patience(attempts=3, timeout_s=2.0, first_wait_s=0.01, longest_wait_s=0.02)
+QUICK = RetryPolicy(attempts=3, timeout_s=2.0, first_wait_s=0.01, longest_wait_s=0.02)
 CONTENT = "/api/records/6381600/files/{}/content"
 
 

@@ -18,25 +18,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.geoscf import fetch_geoscf
-from deepcams_eval.fetch.geoscf_plan import (
+from deepcams_eval.fetch.geoscf import (
     COLLECTIONS,
     GeoscfSettings,
+    decode_dods,
+    fetch_geoscf,
     file_name,
     file_url,
     hours,
     nodes,
     plan_geoscf,
 )
-from deepcams_eval.fetch.opendap import decode_dods
-from deepcams_eval.fetch.outcome import Outcome
-from deepcams_eval.fetch.transfer import Patience, Transfer, TransferError
+from deepcams_eval.fetch.http import RetryPolicy, Transfer, TransferError
+from deepcams_eval.fetch.local import Outcome
 from deepcams_eval.read.product import ProductSpec, open_product
 from tests.fetch_services import Fault, Service, killed, served
 from tests.gridded_files import write_geoscf_native
 
 BOX = (-72.1, -33.6, -71.4, -33.0)
-QUICK = Patience(attempts=3, timeout_s=2.0, first_wait_s=0.01, longest_wait_s=0.02)
+QUICK = RetryPolicy(attempts=3, timeout_s=2.0, first_wait_s=0.01, longest_wait_s=0.02)
 
 
 def value_at(stamp: np.datetime64, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
@@ -98,11 +98,11 @@ def with_later(folder: Path, later: Path) -> Path:
 
 
 def fetch(
-    folder: Path, service: Service, *, patience: Patience = QUICK, workers: int = 3
+    folder: Path, service: Service, *, policy: RetryPolicy = QUICK, workers: int = 3
 ) -> tuple[Outcome, list[str]]:
     asked = GeoscfSettings(folder, (2020,), (2,), workers=workers, files_url=f"{service.url}/das")
     said: list[str] = []
-    outcome = fetch_geoscf(asked, Transfer(patience), said.append, lambda *_: None)
+    outcome = fetch_geoscf(asked, Transfer(policy), said.append, lambda *_: None)
     return outcome, said
 
 
@@ -169,8 +169,8 @@ def test_storms_cuts_and_silence_change_nothing(
     service.faults[paths[2]].extend([Fault(silent_s=0.4)])
     truncated = published[paths[3]][:-900] + bytes(900)
     service.faults[paths[3]].extend([Fault(body=truncated), Fault(body=truncated)])
-    quick = Patience(attempts=4, timeout_s=0.2, first_wait_s=0.01, longest_wait_s=0.02)
-    outcome, _ = fetch(with_later(tmp_path / "rough", later), service, patience=quick)
+    quick = RetryPolicy(attempts=4, timeout_s=0.2, first_wait_s=0.01, longest_wait_s=0.02)
+    outcome, _ = fetch(with_later(tmp_path / "rough", later), service, policy=quick)
     assert outcome.fetched == 4
     assert kept(tmp_path / "rough") == kept(tmp_path / "calm")
 

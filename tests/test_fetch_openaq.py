@@ -32,19 +32,19 @@ from deepcams_eval.cli.evaluate import app
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
+from deepcams_eval.fetch.http import RetryPolicy
+from deepcams_eval.fetch.local import Outcome
 from deepcams_eval.fetch.openaq import Estimate, Services, fetch_openaq
 from deepcams_eval.fetch.openaq_archive import Archive, Fetched, Missed
 from deepcams_eval.fetch.openaq_catalogue import (
     STATION_COLUMNS,
     Catalogue,
-    PatientTransport,
+    PacedTransport,
     Wanted,
     Windows,
     find_stations,
 )
 from deepcams_eval.fetch.openaq_compact import check_table
-from deepcams_eval.fetch.outcome import Outcome
-from deepcams_eval.fetch.transfer import Patience
 from deepcams_eval.pair.qc import QcSettings
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.read.openaq import read_observations
@@ -65,7 +65,7 @@ from tests.openaq_service import (
     sensor,
 )
 
-QUICK = Patience(attempts=6, timeout_s=2, first_wait_s=0.01, longest_wait_s=0.05)
+QUICK = RetryPolicy(attempts=6, timeout_s=2, first_wait_s=0.01, longest_wait_s=0.05)
 COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()", "fetch"]
 
 
@@ -79,7 +79,7 @@ def stations_of(numbers: list[int]) -> Catalogue:
 def fetch(
     address: str, data: Path, numbers: list[int], years: tuple[int, ...] = (2018,), **options: Any
 ) -> Outcome | None:
-    archive = Archive(address, check=check_table, patience=options.pop("patience", QUICK))
+    archive = Archive(address, check=check_table, policy=options.pop("policy", QUICK))
     seen = options.pop("estimates", [])
     try:
         return fetch_openaq(
@@ -344,7 +344,7 @@ def test_passing_faults_are_waited_out(small: Path, tmp_path: Path) -> None:
             key_of("2018-01-06"): deque([Fault(body=whole[:-12])]),
             key_of("2018-01-07"): deque([Fault(cut_at=0)]),
         }
-        outcome = fetch(bucket.address, tmp_path, [7], patience=QUICK)
+        outcome = fetch(bucket.address, tmp_path, [7], policy=QUICK)
     assert outcome is not None
     assert outcome.missing == ()
     assert outcome.fetched == 13
@@ -402,7 +402,7 @@ def test_an_archive_that_never_answers_is_a_stated_error(small: Path, tmp_path: 
 
 def test_an_object_that_goes_or_changes_after_the_listing(small: Path) -> None:
     with bucket_served(Bucket.of(tree(small))) as bucket:
-        archive = Archive(bucket.address, check=check_table, patience=QUICK)
+        archive = Archive(bucket.address, check=check_table, policy=QUICK)
         listed, _ = archive.list_objects([(7, 2018, None)])
         assert [one.day for one in listed] == sorted(one.day for one in listed)
         del bucket.objects[listed[0].key]
@@ -532,7 +532,7 @@ def ask(
 ) -> tuple[Catalogue, list[float]]:
     waits: list[float] = []
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.trusted))
-    transport = PatientTransport(QUICK, Windows(sleep=waits.append), sleep=waits.append)
+    transport = PacedTransport(QUICK, Windows(sleep=waits.append), sleep=waits.append)
     with served(api.service, certificates.context):
         found = find_stations(
             wanted or Wanted((2018,)), key, api=f"{api.service.url}/v3", transport=transport
@@ -639,7 +639,7 @@ def test_a_storm_without_end_is_a_stated_error(
 ) -> None:
     api = OpenaqApi([location(1)])
     api.service.faults["/v3/instruments"] = deque([Fault(status=429, retry_after="1")] * 20)
-    with pytest.raises(InputError, match="no answer in 6 requests"):
+    with pytest.raises(InputError, match="given up after 6 failures"):
         ask(api, certificates, monkeypatch)
     assert len(api.service.requests) == 6
     api.service.faults["/v3/instruments"] = deque([Fault(status=429, retry_after="86400")])

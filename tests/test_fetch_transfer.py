@@ -21,22 +21,22 @@ import pytest
 import trustme
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.disk import check_space, sole_fetch
-from deepcams_eval.fetch.transfer import (
+from deepcams_eval.fetch.http import (
     Expected,
-    Patience,
     RefusedError,
+    RetryPolicy,
     StoppedError,
     Transfer,
     TransferError,
     UnreachableError,
     shown,
 )
+from deepcams_eval.fetch.local import check_space, sole_fetch
 from tests.fetch_services import Fault, Service, served
 
 DATA = np.random.default_rng(20170114).bytes(3_000_001)
 MD5 = hashlib.md5(DATA).hexdigest()
-QUICK = Patience(attempts=3, timeout_s=0.3, first_wait_s=0.01, longest_wait_s=0.02)
+QUICK = RetryPolicy(attempts=3, timeout_s=0.3, first_wait_s=0.01, longest_wait_s=0.02)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_one_answer_holds_back_every_thread(service: Service, tmp_path: Path) ->
     assert service.count("/f") == 3
 
 
-def test_a_wait_beyond_patience_is_given_up(service: Service, tmp_path: Path) -> None:
+def test_a_wait_beyond_policy_is_given_up(service: Service, tmp_path: Path) -> None:
     service.faults["/f"].append(Fault(429, "86400"))
     with pytest.raises(UnreachableError, match="the server asks to come back in"):
         get(service, tmp_path / "x")
@@ -218,8 +218,8 @@ def test_one_fetch_at_a_time(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from deepcams_eval.fetch.transfer import Patience, Transfer
-Transfer(Patience(attempts=3, first_wait_s=0.01)).get(sys.argv[1], Path(sys.argv[2]))
+from deepcams_eval.fetch.http import RetryPolicy, Transfer
+Transfer(RetryPolicy(attempts=3, first_wait_s=0.01)).get(sys.argv[1], Path(sys.argv[2]))
 """
 
 

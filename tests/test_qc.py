@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 from deepcams_eval.core.field import TIME_DTYPE, DamagedFile
 from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.errors import InputError
-from deepcams_eval.pair.qc import RULE_MEANINGS, RULES, QcSettings, apply_rules, explain, passing
+from deepcams_eval.pair.qc import RULES, QcSettings, Rule, apply_rules
 
 EARTH_RADIUS_M = 6_371_008.8
 BEGIN = np.datetime64("2018-02-06T00:00", "us")
@@ -69,7 +69,7 @@ def flagged_by(rule: str, observations: Observations, **thresholds: Any) -> list
     """Positions of the rows that one rule, alone, flags."""
     result, counts = apply_rules(observations, only(rule, **thresholds))
     flags = result.table["flags"].to_numpy()
-    assert set(flags.tolist()) <= {0, RULES[rule]}
+    assert set(flags.tolist()) <= {0, RULES[rule].bit}
     assert int(line(counts, rule)["flagged"]) == np.count_nonzero(flags)
     return np.flatnonzero(flags).tolist()
 
@@ -80,7 +80,7 @@ def line(counts: pd.DataFrame, rule: str) -> pd.Series:
 
 
 def test_bits_are_stable() -> None:
-    assert dict(RULES) == {
+    assert {name: rule.bit for name, rule in RULES.items()} == {
         "sentinel": 1,
         "negative": 2,
         "above_limit": 4,
@@ -93,16 +93,18 @@ def test_bits_are_stable() -> None:
         "mobile": 512,
         "not_reference": 1024,
     }
-    assert list(RULE_MEANINGS) == list(RULES)
 
 
-def test_explain_names_the_rules_of_a_mask_in_order() -> None:
-    assert explain(0) == []
-    assert explain(16 + 2 + 256) == ["negative", "coordinates", "stuck"]
-    assert explain(2047) == list(RULES)
-    for unknown in (2048, -1):
-        with pytest.raises(InputError, match=f"flags = {unknown} has a bit of no known rule"):
-            explain(unknown)
+def test_a_rule_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    thirteen = Rule("thirteen", 2048, "the value is thirteen", lambda rows, _: rows.value == 13)
+    monkeypatch.setitem(RULES, thirteen.name, thirteen)
+    rows = [row(0, 12), row(1, 13), row(2, -999), row(3, 13, hours=2)]
+    result, counts = apply_rules(make(rows), QcSettings())
+    assert result.table["flags"].tolist() == [0, 2048, 1 + 2, 8 + 2048]
+    assert counts["rule"].tolist()[-2:] == ["thirteen", "rows_out"]
+    assert line(counts, "thirteen").tolist() == ["thirteen", 2, 1, "rule"]
+    _, counts = apply_rules(make(rows), QcSettings(disabled={"thirteen"}))
+    assert line(counts, "thirteen")["stage"] == "rule (off)"
 
 
 class TestValues:
@@ -490,22 +492,13 @@ class TestCounts:
                 *RULES,
                 "rows_out",
             ]
-            assert len(passing(result)) == 0
 
     def test_all_flagged(self) -> None:
         result, counts = apply_rules(make([row(h, -999) for h in range(7)]), QcSettings())
-        assert set(result.table["flags"]) == {RULES["sentinel"] | RULES["negative"]}
+        assert set(result.table["flags"]) == {RULES["sentinel"].bit | RULES["negative"].bit}
         assert int(line(counts, "negative")["flagged"]) == 7
         assert int(line(counts, "negative")["flagged_first"]) == 0
         assert int(line(counts, "rows_out")["flagged"]) == 0
-        assert len(passing(result)) == 0
-
-    def test_passing_keeps_order_and_numbers_anew(self) -> None:
-        rows = [row(3, 31.5), row(2, 2000), row(1, 29.5), row(0, -80)]
-        result, _ = apply_rules(make(rows), QcSettings())
-        kept = passing(result).table
-        assert kept["value"].tolist() == [31.5, 29.5]
-        assert kept.index.tolist() == [0, 1]
 
 
 class TestSettings:
@@ -727,13 +720,13 @@ def test_invariants(observations: Observations, disabled: set[str]) -> None:
     assert_frame_equal(result.table.drop(columns="flags"), before.drop(columns="flags"))
     rows_in, rows_out = (int(line(counts, name)["flagged"]) for name in ("rows_in", "rows_out"))
     assert rows_in == len(before)
-    assert rows_in - int(counts["flagged_first"].sum()) == rows_out == len(passing(result))
+    assert rows_in - int(counts["flagged_first"].sum()) == rows_out == np.count_nonzero(flags == 0)
 
-    lowest = Counter(explain(int(mask))[0] for mask in flags if mask)
-    for name, bit in RULES.items():
-        found = line(counts, name)
+    lowest = Counter(int(mask) & -int(mask) for mask in flags)
+    for name, rule in RULES.items():
+        found, bit = line(counts, name), rule.bit
         assert found["flagged"] == np.count_nonzero(flags & bit)
-        assert found["flagged_first"] == lowest[name]
+        assert found["flagged_first"] == lowest[bit]
         assert 0 <= found["flagged_first"] <= found["flagged"]
         # What a rule flags does not depend on which other rules are on.
         expected = [] if name in disabled else flagged_by(name, observations, **SMALL)
@@ -820,7 +813,9 @@ def test_planted_faults_are_found_in_their_number() -> None:
         ("duplicate", 31),
     ):
         assert int(line(counts, rule)["flagged"]) == planted
-    assert len(passing(result)) == len(table) - 17 - 60 - n_hours - 31
+    rows_out = int(line(counts, "rows_out")["flagged"])
+    assert rows_out == np.count_nonzero(result.table["flags"] == 0)
+    assert rows_out == len(table) - 17 - 60 - n_hours - 31
 
 
 def read_realtime(folder: Path) -> Observations:

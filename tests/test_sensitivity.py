@@ -85,7 +85,7 @@ def test_a_rule_that_is_off_adds_its_rows_and_no_other(
 ) -> None:
     flags = seen.table["flags"].to_numpy()
     for rule in ("negative", "above_limit"):
-        alone = int((flags == RULES[rule]).sum())
+        alone = int((flags == RULES[rule].bit).sum())
         assert alone == 1
         row = table.loc[f"without the rule {rule.replace('_', ' ')}", "fine"]
         assert row["n"] == table.loc[(AS_SET, "fine"), "n"] + alone
@@ -99,7 +99,7 @@ def test_records_of_another_length_pair_for_the_choice_of_their_rule_alone(
     table = seen.table.copy()
     daily = np.arange(20, 30)
     table.loc[daily, "time_start"] -= pd.Timedelta(hours=23)
-    table.loc[daily, "flags"] = RULES["averaging_period"]
+    table.loc[daily, "flags"] = RULES["averaging_period"].bit
     longer = seen.with_table(table)
     made = choices(longer, products, (2017, 2018))
     n = made[made["product"] == "fine"].set_index("choice")["n"]

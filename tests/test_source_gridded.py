@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 from deepcams_eval.core.field import Product, validate_field
 from deepcams_eval.errors import InputError, NoDataError, UnitsError
 from deepcams_eval.pair.derived import open_products
+from deepcams_eval.read import registry
 from deepcams_eval.read.product import ProductSpec, open_product
+from deepcams_eval.read.source import Source
 from tests.gridded_files import (
     FORMS,
     Form,
@@ -662,6 +664,30 @@ class TestFiles:
         field = open_text(path).field
         assert field.chunks == ((15,) * 6 + (10,), (721,), (1440,))
         assert bool(field[-1].isnull().all())
+
+
+class TestRegistry:
+    def test_a_source_is_one_entry(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        toy = Source(
+            kind="toy",
+            variables=("haze",),
+            recognises=lambda contents: contents.attributes.get("title") == "a toy",
+            stamp="point",
+            stamp_note="toys are instantaneous",
+            units="mg m-3",
+        )
+        truth = make_truth(np.random.default_rng(3), hours=3, stamp="point")
+        path = write_cf(tmp_path / "a.nc", truth, name="haze", attributes={}, title="a toy")
+        with pytest.raises(InputError, match="no array that is known as PM2"):
+            open_text(path)
+        monkeypatch.setattr(registry, "SOURCES", [toy, *registry.SOURCES])
+        for text in (str(path), f"{path},kind=toy"):
+            product = open_text(text)
+            assert product.kind == "toy"
+            assert product.notes[1] == "toys are instantaneous"
+            np.testing.assert_allclose(product.field.values, truth.values * 1e3, rtol=1e-6)
+        with pytest.raises(InputError, match="use one of toy, cams, geoscf, deepcams, generic"):
+            open_text(f"{path},kind=toys")
 
 
 class TestSpec:

@@ -530,7 +530,7 @@ def test_stations_of_one_name_are_told_apart(
     assert observations.counts["stations_moved"] == 0
     # What one station reports again is its duplicate; what two report is not.
     judged, _ = apply_rules(observations, QcSettings())
-    duplicates = (judged.table["flags"] & RULES["duplicate"]) != 0
+    duplicates = (judged.table["flags"] & RULES["duplicate"].bit) != 0
     assert duplicates.sum() == (2 if len(set(ids)) == 2 else 3)
 
 
@@ -660,7 +660,7 @@ def test_averaging_periods_of_a_flattened_table_are_those_of_its_lines(
         assert flat.table[name].tolist() == original.table[name].tolist()
     assert flat.counts == original.counts
     judged, _ = apply_rules(flat, QcSettings())
-    wrong = (judged.table["flags"] & RULES["averaging_period"]) != 0
+    wrong = (judged.table["flags"] & RULES["averaging_period"].bit) != 0
     assert wrong.tolist() == [True] * 4 + [False] * 7
     assert_balanced(flat)
 

@@ -20,8 +20,7 @@ import typer
 from deepcams_eval import __version__
 from deepcams_eval.cli.fetch import INSTALL, data_folder
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.geoscf_plan import held_hours
-from deepcams_eval.fetch.keys import find_ads_key
+from deepcams_eval.fetch.local import OPENAQ_KEY_VARIABLE, find_ads_key, held_hours
 from deepcams_eval.read.containers import DATA_SUFFIXES, zip_members
 from deepcams_eval.read.coordinates import time_in_name
 from deepcams_eval.read.product import ProductSpec, open_product
@@ -33,7 +32,6 @@ _EXTRAS = {
     "fetch": ("openaq", "cdsapi", "obstore", "requests"),
     "models": ("torch", "safetensors"),
 }
-_OPENAQ_KEY = "OPENAQ_API_KEY"
 _FIGURE_6, _TABLES = (2017, 2018, 2019), (2018, 2019, 2020)
 _MONTHLY = re.compile(r"year=(\d{4})/month=(\d{1,2})/")
 _MONTHS = range(1, 13)
@@ -82,8 +80,8 @@ def _keys() -> Iterator[str]:
         yield "CAMS key: not set (CDSAPI_KEY, or a 'key:' line in ~/.cdsapirc)"
     else:
         yield f"CAMS key: set in {ads.found_in}, for {ads.url}"
-    state = "set" if os.environ.get(_OPENAQ_KEY) else "not set"
-    yield f"OpenAQ key: {_OPENAQ_KEY} is {state} (fetch openaq also takes --key-file)"
+    state = "set" if os.environ.get(OPENAQ_KEY_VARIABLE) else "not set"
+    yield f"OpenAQ key: {OPENAQ_KEY_VARIABLE} is {state} (fetch openaq also takes --key-file)"
     yield "GEOS-CF, DeepCAMS: no key needed"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,17 +21,27 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from deepcams_eval.cli.fetch_openaq import fetch_openaq
-from deepcams_eval.cli.running import STATED_ERROR, parse_box, parse_numbers
+from deepcams_eval.cli.running import (
+    STATED_ERROR,
+    ReportProgress,
+    parse_box,
+    parse_numbers,
+    progress_bar,
+)
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.outcome import Outcome
+from deepcams_eval.fetch.local import Box, Outcome, find_openaq_key
 
 if TYPE_CHECKING:
-    from deepcams_eval.fetch.transfer import Transfer
+    from deepcams_eval.fetch.http import Transfer
+    from deepcams_eval.fetch.openaq import Estimate
+    from deepcams_eval.fetch.openaq_catalogue import Catalogue
 
 INSTALL = 'pip install "deepcams[fetch]"'
 
+API_VARIABLE, ARCHIVE_VARIABLE = "DEEPCAMS_OPENAQ_API", "DEEPCAMS_OPENAQ_ARCHIVE"
+
 _SHOWN = 20
+_ASK_ABOVE_OBJECTS, _ASK_ABOVE_BYTES = 100_000, 10_000_000_000
 
 Data = Annotated[
     Path | None,
@@ -49,7 +60,96 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Fetch data at their source into the standard layout; what is there is not fetched again.",
 )
-app.command("openaq")(fetch_openaq)
+
+
+@app.command()
+def openaq(
+    years: Years,
+    countries: Annotated[
+        str | None, typer.Option(help="Two-letter codes, such as BE,FR; all if absent.")
+    ] = None,
+    bbox: Annotated[
+        str | None, typer.Option(help="Stations in the box W,S,E,N in degrees only.")
+    ] = None,
+    reference_only: Annotated[
+        bool, typer.Option("--reference-only", help="Only stations with a reference monitor.")
+    ] = False,
+    data: Data = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File that holds the key; $OPENAQ_API_KEY if absent.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print objects, bytes and hours, and fetch nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before a fetch above 10 GB or 100,000 files.")
+    ] = False,
+    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
+) -> None:
+    """Fetch PM2.5 of OpenAQ: stations and instruments by its API, data by its public archive.
+
+    The many small files of the archive become one Parquet file a month and some stations, with a
+    manifest of what it came from. Only what is new or changed there is fetched. Interrupted, the
+    same command goes on. One local day more is fetched on each side of the years.
+
+    A mirror is named by DEEPCAMS_OPENAQ_API (an HTTPS address) and DEEPCAMS_OPENAQ_ARCHIVE
+    (s3://BUCKET, https://HOST/BUCKET or file:///FOLDER).
+
+    Example: `deepcams-eval fetch openaq --years 2017-2019 --countries BE,NL --data data`
+    """
+    with optional_packages():
+        from deepcams_eval.fetch.openaq import Services, fetch_openaq
+        from deepcams_eval.fetch.openaq_archive import ARCHIVE, Archive
+        from deepcams_eval.fetch.openaq_catalogue import API, Wanted, find_stations
+        from deepcams_eval.fetch.openaq_compact import check_table
+    wanted = Wanted(
+        years=parse_numbers(years, "--years", 2013, 2200),
+        countries=_countries(countries),
+        bbox=_box(bbox),
+        reference_only=reference_only,
+    )
+    folder = data_folder(data)
+    key = find_openaq_key(key_file)
+    api = os.environ.get(API_VARIABLE) or API
+    archive = Archive(os.environ.get(ARCHIVE_VARIABLE) or ARCHIVE, check=check_table)
+    began = time.monotonic()
+    bars = ExitStack()
+    shown: dict[str, ReportProgress] = {}
+
+    def confirm(estimate: Estimate, catalogue: Catalogue) -> bool:
+        bars.close()  # a question in between would be painted over
+        _print_estimate(estimate, catalogue)
+        return yes or dry_run or _confirmed(estimate)
+
+    def report(step: str, done: int, total: int) -> None:
+        # One bar for each phase: a live display cannot be shown beside another.
+        phase = "listing" if step == "listing" else "objects"
+        if phase not in shown:
+            shown[phase] = bars.enter_context(progress_bar())
+        shown[phase](step, done, total)
+
+    try:
+        with bars:
+            outcome = fetch_openaq(
+                wanted,
+                folder,
+                Services(lambda wanted: find_stations(wanted, key, api=api), archive),
+                confirm=confirm,
+                report=report,
+                dry_run=dry_run,
+            )
+    except KeyboardInterrupt:
+        typer.echo("stopped: the same command goes on from here", err=True)
+        raise
+    finally:
+        archive.close()
+    if outcome is None:
+        return
+    seconds = max(time.monotonic() - began, 1e-3)
+    typer.echo(
+        f"{outcome.fetched / seconds:,.0f} objects/s, {outcome.bytes / seconds / 1e6:.1f} MB/s"
+    )
+    finish(outcome, folder / "openaq")
 
 
 @app.command()
@@ -71,13 +171,12 @@ def cams(
     Example: `deepcams-eval fetch cams --years 2017-2019 --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.cams import fetch_cams
-        from deepcams_eval.fetch.cams_plan import CamsSettings, plan_cams
+        from deepcams_eval.fetch.cams import CamsSettings, fetch_cams, plan_cams
     settings = CamsSettings(
         folder=data_folder(data) / "cams",
         years=parse_numbers(years, "--years", 2003, 2200),
         months=_months(months),
-        bbox=None if bbox is None else parse_box(bbox),
+        bbox=_box(bbox),
         at_once=workers,
     )
     plan = plan_cams(settings)
@@ -112,11 +211,11 @@ def geoscf(
     Example: `deepcams-eval fetch geoscf --years 2018-2020 --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.geoscf import fetch_geoscf
-        from deepcams_eval.fetch.geoscf_plan import (
+        from deepcams_eval.fetch.geoscf import (
             COLLECTIONS,
             GeoscfSettings,
             endpoints,
+            fetch_geoscf,
             file_name,
             plan_geoscf,
         )
@@ -128,7 +227,7 @@ def geoscf(
         folder=data_folder(data) / "geoscf",
         years=parse_numbers(years, "--years", 2018, 2200),
         months=_months(months),
-        bbox=None if bbox is None else parse_box(bbox),
+        bbox=_box(bbox),
         collection=known[collection],
         workers=workers,
         files_url=files_url,
@@ -183,7 +282,7 @@ def data_folder(given: Path | None) -> Path:
 
 @contextmanager
 def optional_packages() -> Iterator[None]:
-    """State which package a fetch lacks, and how it is had.
+    """State which package is missing for a fetch, and how it is had.
 
     Raises
     ------
@@ -225,7 +324,7 @@ def _watched(
     source: str,
 ) -> Iterator[tuple[Transfer, Callable[[str], None], Callable[[int, int], None]]]:
     """Give a transfer, and what takes its news: lines and a bar on stderr."""
-    from deepcams_eval.fetch.transfer import Transfer
+    from deepcams_eval.fetch.http import Transfer
 
     console = Console(stderr=True)
     columns = (
@@ -272,6 +371,39 @@ def _print_plan(
         f"{source}: {len(names):,} files to fetch, at most {_size(bytes_at_most)}; "
         f"{there:,} are there, in {folder}"
     )
+
+
+def _box(text: str | None) -> Box | None:
+    return None if text is None else parse_box(text)
+
+
+def _countries(text: str | None) -> tuple[str, ...]:
+    codes = [] if text is None else [part.strip().upper() for part in text.split(",")]
+    bad = [code for code in codes if len(code) != 2 or not code.isascii() or not code.isalpha()]
+    if bad:
+        raise typer.BadParameter(f"{bad[0]!r} is no two-letter code; write --countries BE,FR")
+    return tuple(sorted(set(codes)))
+
+
+def _print_estimate(estimate: Estimate, catalogue: Catalogue) -> None:
+    typer.echo(f"{estimate.stations:,} stations, {len(catalogue.stations):,} PM2.5 sensors")
+    if catalogue.counts.get("grade_unknown"):
+        typer.echo(f"{catalogue.counts['grade_unknown']:,} sensors of unknown grade")
+    typer.echo(
+        f"to fetch: {estimate.objects:,} objects, {estimate.bytes / 1e9:,.2f} GB, about "
+        f"{estimate.hours:.1f} h at 1,000 objects/s or 10 MB/s; "
+        f"{estimate.already_there:,} are there"
+    )
+    if estimate.unknown:
+        typer.echo(f"left out: {estimate.unknown:,} objects with names of another kind")
+
+
+def _confirmed(estimate: Estimate) -> bool:
+    if estimate.objects <= _ASK_ABOVE_OBJECTS and estimate.bytes <= _ASK_ABOVE_BYTES:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError("nobody is there to confirm so large a fetch", hint="add --yes")
+    return typer.confirm("fetch them?")
 
 
 def _months(text: str | None) -> tuple[int, ...]:

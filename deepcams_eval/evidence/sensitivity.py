@@ -153,7 +153,7 @@ def _rules_off(
 ) -> Iterator[Variant]:
     """Yield the pairs with the rows that one rule alone had flagged; all are read together."""
     flags = observations.table["flags"].to_numpy()
-    rules = {name: bit for name, bit in RULES.items() if name not in _NO_CHOICE}
+    rules = {name: rule.bit for name, rule in RULES.items() if name not in _NO_CHOICE}
     rules = {name: bit for name, bit in rules.items() if (flags == bit).any()}
     if not rules:
         return

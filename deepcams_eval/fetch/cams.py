@@ -1,41 +1,253 @@
-"""CAMS EAC4 from the Atmosphere Data Store: a request a month, queued, polled, resumed, checked.
+"""CAMS EAC4 from the Atmosphere Data Store: a request a month, queued, resumed, checked.
 
 The number of a request is kept beside its target, so that a restart goes on waiting for it
-instead of asking again.
+instead of asking again. The client of the store makes the requests; asking again and waiting are
+those of `Retries`, as the client sleeps without hearing `stop` and does not heed Retry-After.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import warnings
 import zipfile
 import zlib
-from collections import deque
+from calendar import monthrange
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import cdsapi
+import numpy as np
+import numpy.typing as npt
 import requests
 from ecmwf.datastores import Remote
 from ecmwf.datastores.processing import ProcessingFailedError
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.cams_plan import STEP_H, CamsSettings, Grid, Piece, check_cams, plan_cams
-from deepcams_eval.fetch.disk import check_space, sole_fetch, stated_disk
-from deepcams_eval.fetch.keys import ADS_HINT, AdsKey, require_ads_key
-from deepcams_eval.fetch.outcome import Missing, Outcome
-from deepcams_eval.fetch.transfer import Expected, RefusedError, Transfer, TransferError
-from deepcams_eval.read.containers import UnreadableFileError
+from deepcams_eval.fetch.http import (
+    LIBRARY,
+    Expected,
+    Failure,
+    Follow,
+    RefusedError,
+    Say,
+    Transfer,
+    TransferError,
+    fetch_each,
+    judged,
+)
+from deepcams_eval.fetch.local import (
+    ADS_HINT,
+    ADS_URL,
+    AdsKey,
+    Box,
+    Missing,
+    Nodes,
+    Outcome,
+    check_space,
+    find_ads_key,
+    read_note,
+    sole_fetch,
+    write_note,
+)
+from deepcams_eval.read.containers import DATA_SUFFIXES, UnreadableFileError
+from deepcams_eval.read.product import ProductSpec, open_product
 
 DATASET = "cams-global-reanalysis-eac4"
-Say = Callable[[str], None]
-Follow = Callable[[int, int], None]
+SPACING_DEG = 0.75
+STEP_H = 3
 
+_BYTES_A_VALUE = 4
 _LATEST = 50
 _LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class CamsSettings:
+    """What to fetch of EAC4.
+
+    Attributes
+    ----------
+    folder : Path
+        ``DIR/cams``.
+    years, months : tuple of int
+    bbox : tuple of float or None
+        West, south, east, north in degrees; widened to nodes of EAC4, so that nothing is
+        interpolated. None is the globe.
+    at_once : int
+        Requests in the queue of the store at a time.
+    poll_s : tuple of float
+        First and longest wait between two looks at the queue.
+    """
+
+    folder: Path
+    years: tuple[int, ...]
+    months: tuple[int, ...] = tuple(range(1, 13))
+    bbox: Box | None = None
+    at_once: int = 4
+    poll_s: tuple[float, float] = (0.5, 60.0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The days of one file."""
+
+    first: date
+    last: date
+
+    @property
+    def name(self) -> str:
+        """``2017-01`` of a month, ``2020-01-01`` of a day."""
+        return f"{self.first:%Y-%m-%d}" if self.first == self.last else f"{self.first:%Y-%m}"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file in ``DIR/cams``."""
+        return f"eac4_{self.name}.nc"
+
+    def times(self) -> npt.NDArray[np.datetime64]:
+        """Return the steps of the file: every three hours from 00 UTC."""
+        end = np.datetime64(self.last, "D") + np.timedelta64(1, "D")
+        step = np.timedelta64(STEP_H, "h")
+        return np.arange(np.datetime64(self.first, "h"), end.astype("datetime64[h]"), step)
+
+
+def nodes(bbox: Box | None) -> Nodes:
+    """Return the nodes of EAC4 in a box, widened to whole steps, or on the globe.
+
+    Raises
+    ------
+    InputError
+        If the box crosses 180° E.
+    """
+    if bbox is None:
+        return Nodes(np.arange(-120.0, 121.0) * SPACING_DEG, np.arange(-240.0, 240.0) * SPACING_DEG)
+    west, south, east, north = bbox
+    turn = 360.0 if west >= 180 else 0.0
+    west, east = west - turn, east - turn
+    if not west < east <= 180:
+        raise InputError(
+            f"the box {','.join(f'{edge:g}' for edge in bbox)} crosses 180° E or has no width",
+            hint="fetch its two halves into two folders, or the globe",
+        )
+    rows = np.arange(np.floor(south / SPACING_DEG), np.ceil(north / SPACING_DEG) + 1)
+    last = min(np.ceil(east / SPACING_DEG), 180 / SPACING_DEG - 1)
+    columns = np.arange(np.floor(west / SPACING_DEG), last + 1)
+    return Nodes((rows * SPACING_DEG).astype(float), (columns * SPACING_DEG).astype(float))
+
+
+@dataclass(frozen=True)
+class CamsPlan:
+    """What is there and what is to be fetched.
+
+    Attributes
+    ----------
+    wanted, there : tuple of Piece
+        Disjoint.
+    missing : tuple of Missing
+        What cannot be fetched for what lies in the folder.
+    bytes_at_most : int
+        Of the files to fetch, uncompressed.
+    """
+
+    wanted: tuple[Piece, ...]
+    there: tuple[Piece, ...]
+    missing: tuple[Missing, ...]
+    bytes_at_most: int
+
+
+def plan_cams(settings: CamsSettings) -> CamsPlan:
+    """Compare what is asked for with what lies in the folder; nothing is asked of a server.
+
+    Raises
+    ------
+    InputError
+        If the folder holds files of another grid: the reader takes one grid a product.
+    """
+    grid = nodes(settings.bbox)
+    held = _held(settings.folder, grid)
+    wanted, there, missing = [], [], []
+    for piece in pieces(settings.years, settings.months):
+        times = set(piece.times().tolist())
+        files = {path: times & found for path, found in held.items() if times & found}
+        own = settings.folder / piece.file_name
+        if times <= set().union(*files.values()):
+            there.append(piece)
+        elif strangers := [path for path in files if not _is_own(path, own, piece)]:
+            count = len(set().union(*files.values()))
+            reason = f"{count} of its {len(times)} steps lie in {strangers[0].name}: move that away"
+            missing.append(Missing(piece.name, reason))
+        else:
+            wanted.append(piece)
+    size = sum(len(piece.times()) for piece in wanted) * grid.cells * _BYTES_A_VALUE
+    return CamsPlan(tuple(wanted), tuple(there), tuple(missing), size)
+
+
+def pieces(years: Sequence[int], months: Sequence[int]) -> list[Piece]:
+    """Return the months, each a file, and the day after each run of months, a file of its own.
+
+    The last interval of a run ends with the first map of that day.
+    """
+    asked = [(year, month) for year in sorted(years) for month in sorted(months)]
+    result = []
+    for year, month in asked:
+        last = monthrange(year, month)[1]
+        result.append(Piece(date(year, month, 1), date(year, month, last)))
+        after = (year + month // 12, month % 12 + 1)
+        if after not in asked:
+            day = date(*after, 1)
+            result.append(Piece(day, day))
+    return result
+
+
+def check_cams(path: Path, piece: Piece, grid: Nodes) -> int:
+    """Return how many steps hold no value, having read all of them with the reader of CAMS.
+
+    Raises
+    ------
+    InputError
+        If the file is broken, has other steps or nodes than asked for, no unit of mass
+        concentration, or no value at all.
+    """
+    field = open_product(ProductSpec("cams", str(path), kind="cams"), strict=True).field
+    expected = piece.times()
+    found = field.time.values
+    if not np.array_equal(found, expected.astype(found.dtype)):
+        raise UnreadableFileError(
+            f"has {len(found)} steps, not the {len(expected)} of {piece.name}", path=path
+        )
+    if not grid.match(field):
+        shape = f"{field.sizes['latitude']} x {field.sizes['longitude']}"
+        raise UnreadableFileError(f"has {shape} nodes, which are not those asked for", path=path)
+    empty = 0
+    for low in range(0, len(expected), 8):
+        day = field.isel(time=slice(low, low + 8)).compute(scheduler="synchronous")
+        empty += int((~np.isfinite(day.values).any(axis=(1, 2))).sum())
+    if empty == len(expected):
+        raise UnreadableFileError("holds no value", path=path)
+    return empty
+
+
+def _held(folder: Path, grid: Nodes) -> dict[Path, set[object]]:
+    """Return the steps that each file of the folder holds."""
+    result: dict[Path, set[object]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or path.suffix.lower() not in DATA_SUFFIXES:
+            continue
+        try:
+            field = open_product(ProductSpec("cams", str(path), kind="cams")).field
+        except UnreadableFileError:
+            continue
+        grid.require(field, path)
+        result[path] = set(field.time.values.astype("datetime64[h]").tolist())
+    return result
+
+
+def _is_own(path: Path, own: Path, piece: Piece) -> bool:
+    """Return whether fetching `piece` replaces or removes the file."""
+    day = own.with_name(Piece(piece.first, piece.first).file_name)
+    return path in (own, day)
 
 
 def fetch_cams(settings: CamsSettings, transfer: Transfer, say: Say, follow: Follow) -> Outcome:
@@ -62,27 +274,50 @@ def fetch_cams(settings: CamsSettings, transfer: Transfer, say: Say, follow: Fol
             return Outcome("cams", 0, len(plan.there), 0, plan.missing)
         check_space(settings.folder, plan.bytes_at_most)
         queue = _Queue(settings, transfer, require_ads_key(), say)
-        fetched, total, missing = queue.run(plan.wanted, follow)
+        fetched, total, failed = fetch_each(
+            plan.wanted, queue.fetch, settings.at_once, transfer, follow
+        )
+    missing = [Missing(piece.name, error.problem) for piece, error in failed.items()]
     return Outcome("cams", fetched, len(plan.there), total, (*plan.missing, *missing))
 
 
-@dataclass
-class _Job:
-    piece: Piece
-    remote: Remote
-    attached: bool
+def require_ads_key() -> AdsKey:
+    """Return the key of the Atmosphere Data Store.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is of the form that the old store took, or its address is that of
+        another store.
+    """
+    found = find_ads_key()
+    if found is None:
+        raise InputError("there is no key for the Atmosphere Data Store", hint=ADS_HINT)
+    if ":" in found.key:
+        raise InputError(
+            f"the key in {found.found_in} is of the form UID:KEY, which the store no longer takes",
+            hint=ADS_HINT,
+        )
+    if "cds.climate.copernicus.eu" in found.url:
+        raise InputError(
+            f"{found.url} is the Climate Data Store, which does not hold EAC4",
+            hint=f"set CDSAPI_URL={ADS_URL}; the key may stay",
+        )
+    return found
 
 
 class _Queue:
-    """The requests of one fetch in the queue of the store."""
+    """The requests of one fetch in the queue of the store, each followed by a thread."""
 
     def __init__(self, settings: CamsSettings, transfer: Transfer, key: AdsKey, say: Say) -> None:
         self._settings = settings
-        self._grid = Grid.of(settings.bbox)
+        self._grid = nodes(settings.bbox)
         self._transfer = transfer
         self._key = key
         self._say = say
-        self._states: dict[str, str] = {}
+        # The client would log its key, and the state of each request.
+        kinds = ("debug", "info", "warning", "error")
+        silent: dict[str, Any] = {f"{kind}_callback": lambda *_, **__: None for kind in kinds}
         with warnings.catch_warnings():
             # It warns where the store has no messages to show.
             warnings.simplefilter("ignore")
@@ -92,59 +327,35 @@ class _Queue:
                 verify=key.verify,
                 quiet=True,
                 progress=False,
-                timeout=transfer.patience.timeout_s,
-                retry_max=1,  # `Transfer.persist` asks again, and waits as long as it is told
+                timeout=transfer.policy.timeout_s,
+                retry_max=1,
                 wait_until_complete=False,
-                debug_callback=lambda *_: None,  # the client would log its key
+                **silent,
             ).client
-        logging.getLogger("ecmwf.datastores.legacy_client").setLevel(logging.ERROR)
 
-    def run(self, wanted: Sequence[Piece], follow: Follow) -> tuple[int, int, list[Missing]]:
-        """Return the files fetched, their bytes, and what could not be had."""
-        waiting, active = deque(wanted), list[_Job]()
-        fetched, total, missing = 0, 0, list[Missing]()
-        first_s, longest_s = self._settings.poll_s
-        pause = first_s
-        follow(0, len(wanted))
-        while waiting or active:
-            while waiting and len(active) < self._settings.at_once:
-                piece = waiting.popleft()
-                try:
-                    active.append(self._enter(piece))
-                except TransferError as error:
-                    missing.append(Missing(piece.name, error.problem))
-            moved = False
-            for job in tuple(active):
-                try:
-                    size = self._look(job)
-                except TransferError as error:
-                    active.remove(job)
-                    self._note(job.piece).unlink(missing_ok=True)
-                    if job.attached:
-                        waiting.appendleft(job.piece)
-                        self._say(f"{job.piece.name}: the earlier request is of no use, asked anew")
-                    else:
-                        missing.append(Missing(job.piece.name, error.problem))
-                    moved = True
-                    continue
-                if size is not None:
-                    active.remove(job)
-                    fetched, total, moved = fetched + 1, total + size, True
-                follow(fetched, len(wanted))
-            pause = first_s if moved else min(pause * 1.5, longest_s)
-            if active and not moved:
-                self._transfer.wait(pause)
-        return fetched, total, missing
+    def fetch(self, piece: Piece) -> int:
+        """Ask for a file, wait until the store has made it, and return its bytes."""
+        remote, resumed = self._enter(piece)
+        try:
+            self._wait(piece, remote)
+            size = self._download(piece, remote)
+        except TransferError:
+            self._note(piece).unlink(missing_ok=True)
+            if not resumed:
+                raise
+            self._say(f"{piece.name}: the earlier request is of no use, asked anew")
+            return self.fetch(piece)
+        self._note(piece).unlink(missing_ok=True)
+        return size
 
-    def _enter(self, piece: Piece) -> _Job:
-        """Take up the request of an earlier run, or make one."""
+    def _enter(self, piece: Piece) -> tuple[Remote, bool]:
+        """Return the request of an earlier run, or a new one, and whether it is resumed."""
         note, request = self._note(piece), self._request(piece)
-        known = _read_note(note)
+        known, asked = read_note(note), {"url": self._key.url, "request": request}
         what = f"request for {piece.name}"
-        same = known.get("request") == request and known.get("url") == self._key.url
-        number = known.get("request_id") if same else None
-        if same and number is None:
-            number = self._find(request)
+        number = None
+        if asked.items() <= known.items():
+            number = known.get("request_id") or self._find(request)
         if number is not None:
             try:
                 remote = self._ask(what, lambda: self._client.get_remote(number))
@@ -152,13 +363,13 @@ class _Queue:
                 note.unlink(missing_ok=True)
             else:
                 self._say(f"{piece.name}: goes on with the request of an earlier run")
-                self._write_note(note, request, number)
-                return _Job(piece, remote, attached=True)
+                write_note(note, {"request_id": number, **asked})
+                return remote, True
         # A run that ends before the answer has at least left that it asked.
-        self._write_note(note, request, None)
+        write_note(note, {"request_id": None, **asked})
         remote = self._ask(what, lambda: self._client.submit(DATASET, request))
-        self._write_note(note, request, remote.request_id)
-        return _Job(piece, remote, attached=False)
+        write_note(note, {"request_id": remote.request_id, **asked})
+        return remote, False
 
     def _find(self, request: dict[str, Any]) -> str | None:
         """Return the number of the latest request of this kind that the store still holds."""
@@ -176,39 +387,35 @@ class _Queue:
         held = self._ask(number, lambda: self._client.get_remote(number).json)
         return held.get("metadata", {}).get("request", {}).get("ids")
 
-    def _write_note(self, note: Path, request: dict[str, Any], number: str | None) -> None:
-        text = {"request_id": number, "url": self._key.url, "request": request}
-        temporary = note.with_suffix(".new")
-        with stated_disk(self._settings.folder):
-            temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(note)
+    def _wait(self, piece: Piece, remote: Remote) -> None:
+        """Wait until the store has made a file, telling each new state of its request."""
+        pause, longest = self._settings.poll_s
+        told = None
+        while True:
+            ready = self._ask(piece.name, lambda: remote.results_ready)
+            if (state := str(remote.last_status)) != told:
+                self._say(f"{piece.name}: {state}")
+                told = state
+            if ready:
+                return
+            self._transfer.wait(pause)
+            pause = min(pause * 1.5, longest)
 
-    def _look(self, job: _Job) -> int | None:
-        """Return the bytes of the file if it is there now, None if the store is not ready."""
-        name = job.piece.name
-        ready = self._ask(name, lambda: bool(job.remote.results_ready))
-        state = str(job.remote.last_status)
-        if self._states.get(name) != state:
-            self._states[name] = state
-            self._say(f"{name}: {state}")
-        if not ready:
-            return None
-        results = self._ask(name, job.remote.get_results)
-        target = self._settings.folder / job.piece.file_name
-        size = self._transfer.get(
+    def _download(self, piece: Piece, remote: Remote) -> int:
+        results = self._ask(piece.name, remote.get_results)
+        return self._transfer.get(
             results.location,
-            target,
+            self._settings.folder / piece.file_name,
             expected=Expected(results.content_length, results.asset.get("file:checksum")),
-            finish=lambda path: self._finish(path, job.piece),
+            finish=lambda path: self._finish(path, piece),
         )
-        self._note(job.piece).unlink(missing_ok=True)
-        return size
 
     def _finish(self, path: Path, piece: Piece) -> Path:
         """Unpack and check what came; the reader must find every step, and values."""
         kept = _unzipped(path, path.with_name(f".{piece.file_name}.whole"))
         try:
-            empty = check_cams(kept, piece, self._grid)
+            with LIBRARY:
+                empty = check_cams(kept, piece, self._grid)
         except InputError:
             if kept != path:
                 kept.unlink(missing_ok=True)
@@ -223,16 +430,17 @@ class _Queue:
 
     def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
         """Return the answer of the client, asking again where that may help."""
+        label = f"{self._key.url} ({what})"
+        of_requests = judged(label)
 
-        def once() -> Any:
-            try:
-                return ask()
-            except ProcessingFailedError as error:
+        def judge(error: Exception) -> Failure:
+            if isinstance(error, ProcessingFailedError):
                 raise TransferError(f"the store says: {_short(error)}") from None
-            except requests.HTTPError as error:
-                raise self._refusal(error) or error from None
+            if isinstance(error, requests.HTTPError) and (meant := self._refusal(error)):
+                raise meant from None
+            return of_requests(error)
 
-        return self._transfer.persist(f"{self._key.url} ({what})", once)
+        return self._transfer.persist(label, ask, judge)
 
     def _refusal(self, error: requests.HTTPError) -> InputError | None:
         """Return what an answer of the store means for the user, None if it may pass."""
@@ -260,7 +468,9 @@ class _Queue:
             "data_format": "netcdf",
         }
         if self._settings.bbox is not None:
-            request["area"] = self._grid.area()
+            latitude, longitude = self._grid
+            edges = (latitude[-1], longitude[0], latitude[0], longitude[-1])
+            request["area"] = [float(edge) for edge in edges]
         return request
 
     def _note(self, piece: Piece) -> Path:
@@ -282,14 +492,6 @@ def _unzipped(path: Path, target: Path) -> Path:
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UnreadableFileError("is a broken zip file", path=path) from error
     return target
-
-
-def _read_note(path: Path) -> dict[str, Any]:
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
 
 
 def _short(error: Exception) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.disk import check_space, sole_fetch, stated_disk
-from deepcams_eval.fetch.outcome import Missing, Outcome
-from deepcams_eval.fetch.transfer import Expected, Transfer, TransferError, md5_of, shown
+from deepcams_eval.fetch.http import Expected, Follow, Transfer, fetch_each, md5_of, shown
+from deepcams_eval.fetch.local import (
+    Missing,
+    Outcome,
+    check_space,
+    read_note,
+    sole_fetch,
+    write_note,
+)
 
 ZENODO_URL = "https://zenodo.org"
 RECORD = "6381600"
@@ -70,28 +75,24 @@ def split_there(folder: Path, files: list[Published]) -> tuple[list[Published], 
 
     A file is read once: its size, date and checksum are kept beside it, in ``.checked.json``.
     """
-    seen, known = _read_seen(folder), _read_seen(folder)
+    known = read_note(folder / _SEEN)
+    seen = dict(known)
     wanted, there = list[Published](), list[Published]()
     for one in files:
         path = folder / one.name
         found = path.is_file() and path.stat().st_size == one.size
         if found and seen.get(one.name) != _state(path, one):
-            if md5_of(path) == one.md5:
+            found = md5_of(path) == one.md5
+            if found:
                 seen[one.name] = _state(path, one)
-            else:
-                found = False
         (there if found else wanted).append(one)
     if seen != known:
-        _write_seen(folder, seen)
+        write_note(folder / _SEEN, seen)
     return wanted, there
 
 
 def fetch_deepcams(
-    folder: Path,
-    years: tuple[int, ...],
-    root: str,
-    transfer: Transfer,
-    follow: Callable[[int, int], None],
+    folder: Path, years: tuple[int, ...], root: str, transfer: Transfer, follow: Follow
 ) -> Outcome:
     """Fetch the files of the record that are not there.
 
@@ -112,22 +113,19 @@ def fetch_deepcams(
     InputError
         If the record cannot be had, there is no room, or a file cannot be written.
     """
-    with sole_fetch(folder), stated_disk(folder):
+
+    def fetch_one(one: Published) -> int:
+        path, expected = folder / one.name, Expected(one.size, one.md5)
+        size = transfer.get(one.url, path, expected=expected)
+        write_note(folder / _SEEN, {**read_note(folder / _SEEN), one.name: _state(path, one)})
+        return size
+
+    with sole_fetch(folder):
         wanted, there = split_there(folder, list_record(root, transfer, years))
         check_space(folder, sum(one.size for one in wanted))
-        fetched, total, missing = 0, 0, list[Missing]()
-        follow(0, len(wanted))
-        for one in wanted:
-            try:
-                transfer.get(one.url, folder / one.name, expected=Expected(one.size, one.md5))
-            except TransferError as error:
-                missing.append(Missing(one.name, error.problem))
-                continue
-            seen = _read_seen(folder)
-            _write_seen(folder, {**seen, one.name: _state(folder / one.name, one)})
-            fetched, total = fetched + 1, total + one.size
-            follow(fetched, len(wanted))
-    return Outcome("deepcams", fetched, len(there), total, tuple(missing))
+        fetched, total, failed = fetch_each(wanted, fetch_one, 1, transfer, follow)
+    missing = tuple(Missing(one.name, error.problem) for one, error in failed.items())
+    return Outcome("deepcams", fetched, len(there), total, missing)
 
 
 def _published(entry: dict[str, Any], root: str) -> Published:
@@ -149,17 +147,3 @@ def _of_years(name: str, years: tuple[int, ...]) -> bool:
 def _state(path: Path, one: Published) -> list[object]:
     found = path.stat()
     return [found.st_size, found.st_mtime_ns, one.md5]
-
-
-def _read_seen(folder: Path) -> dict[str, Any]:
-    try:
-        seen = json.loads((folder / _SEEN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return seen if isinstance(seen, dict) else {}
-
-
-def _write_seen(folder: Path, seen: dict[str, Any]) -> None:
-    temporary = folder / f"{_SEEN}.new"
-    temporary.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / _SEEN)

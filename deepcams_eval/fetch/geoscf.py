@@ -1,15 +1,21 @@
-"""GEOS-CF, version 1: hourly files over HTTPS, or a box of each over OPeNDAP, PM2.5 alone."""
+"""GEOS-CF, version 1: hourly files over HTTPS, or a box of each over OPeNDAP, PM2.5 alone.
+
+OPeNDAP is read here, not with the netCDF library or pydap: downloads have to be asked for again,
+stopped, and run side by side, none of which the netCDF library does (version 4.10.1 ends the
+process where a server answers 404 with an error page), and pydap would bring webob, lxml and more
+for the fifty lines at the end.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import datetime
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
@@ -18,37 +24,157 @@ import numpy.typing as npt
 import xarray as xr
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.disk import check_space, sole_fetch
-from deepcams_eval.fetch.geoscf_plan import (
-    VARIABLE,
-    FloatArray,
-    GeoscfSettings,
-    check_nodes,
-    file_url,
-    nodes,
-    plan_geoscf,
+from deepcams_eval.fetch.http import (
+    LIBRARY,
+    Follow,
+    Say,
+    Transfer,
+    TransferError,
+    UnreachableError,
+    fetch_each,
+    shown,
 )
-from deepcams_eval.fetch.opendap import decode_dods, parse_attribute, parse_dds
-from deepcams_eval.fetch.outcome import Missing, Outcome
-from deepcams_eval.fetch.transfer import Transfer, TransferError, UnreachableError, shown
+from deepcams_eval.fetch.local import (
+    Box,
+    Missing,
+    Nodes,
+    Outcome,
+    check_space,
+    held_hours,
+    sole_fetch,
+)
 from deepcams_eval.read.containers import READ_ERRORS, UnreadableFileError
 from deepcams_eval.read.coordinates import decode_times
 from deepcams_eval.read.product import ProductSpec, open_product
 
+FILES_URL = "https://portal.nccs.nasa.gov/datashare/gmao/geos-cf/v1/das"
+DODS_URL = "https://opendap.nccs.nasa.gov/dods/gmao/geos-cf/assim"
+COLLECTIONS = ("aqc_tavg_1hr_g1440x721_v1", "chm_tavg_1hr_g1440x721_v1")
+VARIABLE = "PM25_RH35_GCC"
+
 FetchHour = Callable[[datetime], int]
 
+_BYTES_A_VALUE = 4
 _ATTRIBUTES = {"units": "ug m-3", "missing_value": np.float32(1e15)}
-_GIVE_UP_AFTER = 3
-_LIBRARY = Lock()
-"""The netCDF library is not safe in threads: downloads run side by side, their checks do not."""
 
 
-def fetch_geoscf(
-    settings: GeoscfSettings,
-    transfer: Transfer,
-    say: Callable[[str], None],
-    follow: Callable[[int, int], None],
-) -> Outcome:
+@dataclass(frozen=True)
+class GeoscfSettings:
+    """What to fetch of GEOS-CF.
+
+    Attributes
+    ----------
+    folder : Path
+        ``DIR/geoscf``.
+    years, months : tuple of int
+    bbox : tuple of float or None
+        West, south, east, north in degrees: over OPeNDAP. None is the globe, over HTTPS.
+    collection : str
+        One of `COLLECTIONS`; both hold the same PM2.5, and the first is the smaller.
+    workers : int
+        Files at a time.
+    files_url, dods_url : str
+        Where the files, and the collections over OPeNDAP, are found.
+    """
+
+    folder: Path
+    years: tuple[int, ...]
+    months: tuple[int, ...] = tuple(range(1, 13))
+    bbox: Box | None = None
+    collection: str = COLLECTIONS[0]
+    workers: int = 4
+    files_url: str = FILES_URL
+    dods_url: str = DODS_URL
+
+    def target(self, stamp: datetime) -> Path:
+        """Return where the file of an hour belongs."""
+        name = file_name(self.collection, stamp)
+        return self.folder / f"{stamp:%Y}" / f"{stamp:%m}" / name
+
+
+@dataclass(frozen=True)
+class GeoscfPlan:
+    """Hours, by the middle of each, naive UTC: those to fetch and those that are there."""
+
+    wanted: tuple[datetime, ...]
+    there: tuple[datetime, ...]
+    bytes_at_most: int
+
+
+def endpoints() -> tuple[str, str]:
+    """Return the addresses of files and of OPeNDAP, from the environment where it names them."""
+    files = os.environ.get("DEEPCAMS_GEOSCF_URL") or FILES_URL
+    dods = os.environ.get("DEEPCAMS_GEOSCF_DODS") or DODS_URL
+    return files.rstrip("/"), dods.rstrip("/")
+
+
+def file_name(collection: str, stamp: datetime) -> str:
+    """Return the name of an hour's file, as published."""
+    return f"GEOS-CF.v01.rpl.{collection}.{stamp:%Y%m%d_%H%M}z.nc4"
+
+
+def file_url(root: str, collection: str, stamp: datetime) -> str:
+    """Return the address of an hour's file under `root`."""
+    return f"{root}/Y{stamp:%Y}/M{stamp:%m}/D{stamp:%d}/{file_name(collection, stamp)}"
+
+
+def hours(years: tuple[int, ...], months: tuple[int, ...]) -> Iterator[datetime]:
+    """Return the middles of all hours of the months, and of the hour after each run of them."""
+    asked = {(year, month) for year in years for month in months}
+    for year, month in sorted(asked):
+        stamp = datetime(year, month, 1, 0, 30)
+        while stamp.month == month:
+            yield stamp
+            stamp += timedelta(hours=1)
+        if (stamp.year, stamp.month) not in asked:
+            yield stamp
+
+
+def nodes(bbox: Box | None) -> Nodes:
+    """Return the nodes in a box, edges included, or of the globe.
+
+    Raises
+    ------
+    InputError
+        If the box crosses 180° E or holds no node.
+    """
+    latitude, longitude = np.arange(-360.0, 361.0) / 4, np.arange(-720.0, 720.0) / 4
+    if bbox is None:
+        return Nodes(latitude, longitude)
+    west, south, east, north = bbox
+    turn = 360.0 if west >= 180 else 0.0
+    rows = latitude[(latitude >= south) & (latitude <= north)]
+    columns = longitude[(longitude >= west - turn) & (longitude <= east - turn)]
+    if east - turn > 180 or not len(rows) or not len(columns):
+        raise InputError(
+            f"the box {','.join(f'{edge:g}' for edge in bbox)} crosses 180° E or holds no node",
+            hint="widen it, or fetch its two halves into two folders",
+        )
+    return Nodes(rows, columns)
+
+
+def plan_geoscf(settings: GeoscfSettings) -> GeoscfPlan:
+    """Compare what is asked for with what lies in the folder; nothing is asked of a server.
+
+    An hour is there if a file of version 1 has its name, of whatever collection. The hour after
+    each run of months is asked for too: the last interval ends there.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another box: the reader takes one grid a product.
+    """
+    grid, held = nodes(settings.bbox), dict(held_hours(settings.folder))
+    if held:
+        path = next(iter(held.values()))
+        grid.require(open_product(ProductSpec("geoscf", str(path), kind="geoscf")).field, path)
+    asked = list(hours(settings.years, settings.months))
+    wanted = tuple(stamp for stamp in asked if stamp not in held)
+    there = tuple(stamp for stamp in asked if stamp in held)
+    return GeoscfPlan(wanted, there, len(wanted) * grid.cells * _BYTES_A_VALUE)
+
+
+def fetch_geoscf(settings: GeoscfSettings, transfer: Transfer, say: Say, follow: Follow) -> Outcome:
     """Fetch what `plan_geoscf` finds wanting, `settings.workers` hours at a time.
 
     Parameters
@@ -70,55 +196,14 @@ def fetch_geoscf(
         if not plan.wanted:
             return Outcome("geoscf", 0, len(plan.there), 0, ())
         check_space(settings.folder, plan.bytes_at_most)
-        fetch_hour = _over_https(settings, transfer)
-        if settings.bbox is not None:
-            fetch_hour = _Subset(settings, transfer).fetch_hour
-        fetched, total, failed = _run(plan.wanted, fetch_hour, settings.workers, transfer, follow)
+        source = _Files if settings.bbox is None else _Subset
+        fetch_hour = source(settings, transfer).fetch_hour
+        fetched, total, failed = fetch_each(
+            plan.wanted, fetch_hour, settings.workers, transfer, follow
+        )
     if any(isinstance(error, UnreachableError) for error in failed.values()):
         say("the server does not answer: the rest was not asked for")
     return Outcome("geoscf", fetched, len(plan.there), total, _by_month(failed, plan.wanted))
-
-
-def _run(
-    wanted: Sequence[datetime],
-    fetch_hour: FetchHour,
-    workers: int,
-    transfer: Transfer,
-    follow: Callable[[int, int], None],
-) -> tuple[int, int, dict[datetime, TransferError]]:
-    """Return the hours fetched, their bytes, and why others failed.
-
-    After some hours in a row without any answer the rest is not asked for.
-    """
-    ahead = iter(wanted)
-    running: dict[Future[int], datetime] = {}
-    fetched, total, silent = 0, 0, 0
-    failed: dict[datetime, TransferError] = {}
-    follow(0, len(wanted))
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            while True:
-                room = 2 * workers - len(running) if silent < _GIVE_UP_AFTER else 0
-                running |= {pool.submit(fetch_hour, one): one for one in islice(ahead, room)}
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    stamp = running.pop(future)
-                    try:
-                        total += future.result()
-                        fetched, silent = fetched + 1, 0
-                    except TransferError as error:
-                        failed[stamp] = error
-                        silent = silent + 1 if isinstance(error, UnreachableError) else 0
-                follow(fetched, len(wanted))
-        except BaseException:
-            # Threads on their way end at their next piece; without this the pool waits for them.
-            transfer.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
-    left = UnreachableError("not asked for, as the server does not answer")
-    return fetched, total, failed | dict.fromkeys(ahead, left)
 
 
 def _by_month(
@@ -137,150 +222,209 @@ def _by_month(
     )
 
 
-def _over_https(settings: GeoscfSettings, transfer: Transfer) -> FetchHour:
-    latitude, longitude = nodes(settings.bbox)
-
-    def fetch_hour(stamp: datetime) -> int:
-        target = settings.target(stamp)
-        return transfer.get(
-            file_url(settings.files_url, settings.collection, stamp),
-            target,
-            finish=lambda path: _cut_out(path, target, stamp, latitude, longitude),
-        )
-
-    return fetch_hour
-
-
-def _cut_out(
-    path: Path, target: Path, stamp: datetime, latitude: FloatArray, longitude: FloatArray
-) -> Path:
-    """Write PM2.5 alone out of a published file, and check it."""
-    with _LIBRARY:
-        return _written(_pm25_of(path), target, stamp, latitude, longitude)
-
-
-def _pm25_of(path: Path) -> xr.Dataset:
-    try:
-        with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as dataset:
-            name = next((one for one in dataset if str(one).upper() == VARIABLE), None)
-            if name is None:
-                raise UnreadableFileError(f"has no {VARIABLE}", path=path)
-            return dataset[[name]].isel(lev=0, drop=True, missing_dims="ignore").load()
-    except READ_ERRORS as error:
-        if isinstance(error, InputError):
-            raise
-        raise UnreadableFileError("is broken or cut short", path=path) from error
-
-
-def _written(
-    hour: xr.Dataset, target: Path, stamp: datetime, latitude: FloatArray, longitude: FloatArray
-) -> Path:
-    whole = target.with_name(f".{target.name}.whole")
-    encoding = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in hour.data_vars}
-    try:
-        hour.to_netcdf(whole, engine="netcdf4", encoding=encoding)
-    except (OSError, RuntimeError) as error:
-        # The library says no more than that it failed.
-        whole.unlink(missing_ok=True)
-        raise OSError(errno.EIO, "the netCDF library failed; is the disk full?", whole) from error
-    try:
-        _check_hour(whole, stamp, latitude, longitude)
-    except InputError:
-        whole.unlink(missing_ok=True)
-        raise
-    return whole
-
-
-def _check_hour(path: Path, stamp: datetime, latitude: FloatArray, longitude: FloatArray) -> None:
-    """Read an hour with the reader of GEOS-CF: its time, its nodes, any value.
-
-    Raises
-    ------
-    InputError
-        If one of them is not what was asked for.
-    """
-    field = open_product(ProductSpec("geoscf", str(path), kind="geoscf"), strict=True).field
-    found = field.time.values.astype("datetime64[s]").tolist()
-    if found != [stamp]:
-        raise UnreadableFileError(f"holds {found[0]:%Y-%m-%d %H:%M}, not {stamp}", path=path)
-    check_nodes(field, path, latitude, longitude)
-    if not np.isfinite(field.compute(scheduler="synchronous").values).any():
-        raise UnreadableFileError("holds no value", path=path)
-
-
-class _Subset:
-    """A box of one collection over OPeNDAP; its coordinates are asked for once."""
+class _Files:
+    """Whole files, of which PM2.5 alone is kept."""
 
     def __init__(self, settings: GeoscfSettings, transfer: Transfer) -> None:
         self._settings = settings
         self._transfer = transfer
-        self._root = f"{settings.dods_url}/{settings.collection}"
-        self._latitude, self._longitude = nodes(settings.bbox)
-        declared = {one.name.lower(): one for one in parse_dds(self._text("dds"))}
-        if VARIABLE.lower() not in declared:
-            raise TransferError(f"has no {VARIABLE}", path=shown(self._root))
-        self._array = declared[VARIABLE.lower()]
-        das = self._text("das")
-        axes = self._coordinates()
-        times = decode_times(
-            axes["time"],
-            parse_attribute(das, "time", "units"),
-            parse_attribute(das, "time", "calendar"),
-            shown(self._root),
-        )
-        seconds = times.astype("datetime64[s]").tolist()
-        self._position = {stamp: index for index, stamp in enumerate(seconds)}
-        self._rows = _span(axes["lat"], self._latitude, shown(self._root))
-        self._columns = _span(axes["lon"], self._longitude, shown(self._root))
+        self._nodes = nodes(settings.bbox)
 
     def fetch_hour(self, stamp: datetime) -> int:
-        index = self._position.get(stamp)
-        if index is None:
-            raise TransferError("is not on the server", path=shown(self._root))
-        ranges = {"time": f"[{index}]", "lat": self._rows, "lon": self._columns}
-        wanted = "".join(ranges.get(dim.lower(), "[0]") for dim in self._array.dims)
+        """Fetch, check and keep an hour; return the bytes kept."""
         target = self._settings.target(stamp)
         return self._transfer.get(
-            f"{self._root}.dods?{quote(self._array.name + wanted)}",
-            target,
-            finish=lambda path: self._finish(path, target, stamp),
+            self._url(stamp), target, finish=lambda path: self._finish(path, target, stamp)
         )
 
+    def _url(self, stamp: datetime) -> str:
+        return file_url(self._settings.files_url, self._settings.collection, stamp)
+
     def _finish(self, path: Path, target: Path, stamp: datetime) -> Path:
-        arrays = decode_dods(path.read_bytes(), shown(self._root))
-        shape = (1, len(self._latitude), len(self._longitude))
-        values = arrays.get(self._array.name)
-        if values is None or values.size != np.prod(shape):
-            raise TransferError("the server sent another box", path=shown(self._root))
-        hour = xr.Dataset(
+        """Write PM2.5 alone beside the target, and read it as the reader of GEOS-CF does."""
+        whole = target.with_name(f".{target.name}.whole")
+        with LIBRARY:
+            hour = self._opened(path, stamp)
+            packed = {"zlib": True, "complevel": 4, "shuffle": True}
+            try:
+                hour.to_netcdf(
+                    whole, engine="netcdf4", encoding=dict.fromkeys(hour.data_vars, packed)
+                )
+            except (OSError, RuntimeError) as error:
+                # The library says no more than that it failed.
+                whole.unlink(missing_ok=True)
+                said = "the netCDF library failed; is the disk full?"
+                raise OSError(errno.EIO, said, whole) from error
+            try:
+                self._check(whole, stamp)
+            except InputError:
+                whole.unlink(missing_ok=True)
+                raise
+        return whole
+
+    def _opened(self, path: Path, _: datetime) -> xr.Dataset:
+        try:
+            with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as dataset:
+                name = next((one for one in dataset if str(one).upper() == VARIABLE), None)
+                if name is None:
+                    raise UnreadableFileError(f"has no {VARIABLE}", path=path)
+                return dataset[[name]].isel(lev=0, drop=True, missing_dims="ignore").load()
+        except READ_ERRORS as error:
+            if isinstance(error, InputError):
+                raise
+            raise UnreadableFileError("is broken or cut short", path=path) from error
+
+    def _check(self, path: Path, stamp: datetime) -> None:
+        """Raise `InputError` unless a file holds the time, the nodes and any value."""
+        field = open_product(ProductSpec("geoscf", str(path), kind="geoscf"), strict=True).field
+        found = field.time.values.astype("datetime64[s]").tolist()
+        if found != [stamp]:
+            raise UnreadableFileError(f"holds {found[0]:%Y-%m-%d %H:%M}, not {stamp}", path=path)
+        self._nodes.require(field, path)
+        if not np.isfinite(field.compute(scheduler="synchronous").values).any():
+            raise UnreadableFileError("holds no value", path=path)
+
+
+class _Subset(_Files):
+    """A box of one collection over OPeNDAP; its coordinates are asked for once."""
+
+    def __init__(self, settings: GeoscfSettings, transfer: Transfer) -> None:
+        super().__init__(settings, transfer)
+        self._root = f"{settings.dods_url}/{settings.collection}"
+        self._label = shown(self._root)
+        described, das = (
+            transfer.read(f"{self._root}.{kind}").decode("utf-8", "replace")
+            for kind in ("dds", "das")
+        )
+        declared = {one.name.lower(): one for one in parse_dds(described)}
+        if VARIABLE.lower() not in declared:
+            raise TransferError(f"has no {VARIABLE}", path=self._label)
+        self._array = declared[VARIABLE.lower()]
+        units, calendar = (parse_attribute(das, "time", name) for name in ("units", "calendar"))
+        times = decode_times(self._axis("time"), units, calendar, self._label)
+        seconds = times.astype("datetime64[s]").tolist()
+        self._position = {stamp: index for index, stamp in enumerate(seconds)}
+        self._ranges = {
+            name: _span(self._axis(name), wanted, self._label)
+            for name, wanted in zip(("lat", "lon"), self._nodes, strict=True)
+        }
+
+    def fetch_hour(self, stamp: datetime) -> int:
+        if stamp not in self._position:
+            raise TransferError("is not on the server", path=self._label)
+        return super().fetch_hour(stamp)
+
+    def _url(self, stamp: datetime) -> str:
+        ranges = {"time": f"[{self._position[stamp]}]", **self._ranges}
+        wanted = "".join(ranges.get(dim.lower(), "[0]") for dim in self._array.dims)
+        return f"{self._root}.dods?{quote(self._array.name + wanted)}"
+
+    def _opened(self, path: Path, stamp: datetime) -> xr.Dataset:
+        values = decode_dods(path.read_bytes(), self._label).get(self._array.name)
+        if values is None or values.size != self._nodes.cells:
+            raise TransferError("the server sent another box", path=self._label)
+        latitude, longitude = self._nodes
+        shape = (1, len(latitude), len(longitude))
+        return xr.Dataset(
             {VARIABLE: (("time", "lat", "lon"), values.reshape(shape), _ATTRIBUTES)},
             coords={
                 "time": ("time", [0], {"units": f"minutes since {stamp}"}),
-                "lat": ("lat", self._latitude, {"units": "degrees_north"}),
-                "lon": ("lon", self._longitude, {"units": "degrees_east"}),
+                "lat": ("lat", latitude, {"units": "degrees_north"}),
+                "lon": ("lon", longitude, {"units": "degrees_east"}),
             },
         )
-        with _LIBRARY:
-            return _written(hour, target, stamp, self._latitude, self._longitude)
 
-    def _text(self, kind: str) -> str:
-        return self._transfer.read(f"{self._root}.{kind}").decode("utf-8", "replace")
-
-    def _coordinates(self) -> dict[str, npt.NDArray[Any]]:
-        found: dict[str, npt.NDArray[Any]] = {}
-        for name in ("time", "lat", "lon"):
-            body = self._transfer.read(f"{self._root}.dods?{name}")
-            arrays = decode_dods(body, shown(self._root))
-            if name not in arrays:
-                raise TransferError(f"has no coordinate {name}", path=shown(self._root))
-            found[name] = arrays[name]
-        return found
+    def _axis(self, name: str) -> npt.NDArray[Any]:
+        arrays = decode_dods(self._transfer.read(f"{self._root}.dods?{name}"), self._label)
+        if name not in arrays:
+            raise TransferError(f"has no coordinate {name}", path=self._label)
+        return arrays[name]
 
 
-def _span(axis: FloatArray, wanted: FloatArray, label: str) -> str:
+def _span(axis: npt.NDArray[Any], wanted: npt.NDArray[np.float64], label: str) -> str:
     """Return the range of an axis, as a constraint, that holds the wanted nodes."""
     first = int(np.argmin(np.abs(axis - wanted[0])))
     last = first + len(wanted) - 1
     if last >= len(axis) or not np.allclose(axis[first : last + 1], wanted, rtol=0, atol=0.01):
         raise TransferError("is on another grid than GEOS-CF, version 1", path=label)
     return f"[{first}:{last}]"
+
+
+# The part of OPeNDAP (DAP 2.0) that a subset needs. Source: Gallagher et al., The Data Access
+# Protocol DAP 2.0, NASA ESE-RFC-004 (2007): a .dods answer is its description as text, a line
+# "Data:", and the arrays in XDR, in the order of the description; each array has its length twice
+# before its values.
+
+_TYPES = {
+    "Float32": ">f4",
+    "Float64": ">f8",
+    "Int32": ">i4",
+    "UInt32": ">u4",
+    "Int16": ">i4",  # XDR widens these two
+    "UInt16": ">u4",
+}
+_DECLARED = re.compile(rf"\b({'|'.join(_TYPES)})\s+([\w.%-]+)((?:\s*\[[^\]]*\])+)\s*;")
+_DIM = re.compile(r"\[\s*(?:(\w+)\s*=\s*)?(\d+)\s*\]")
+_BREAK = re.compile(rb"\r?\nData:\r?\n")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An array as a description declares it; `form` is numpy's, big-endian."""
+
+    name: str
+    form: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+def parse_dds(text: str) -> list[Declared]:
+    """Return the arrays of a description in their order, the axes of a Grid among them."""
+    found = []
+    for form, name, dims in _DECLARED.findall(text):
+        pairs = _DIM.findall(dims)
+        shape = tuple(int(length) for _, length in pairs)
+        found.append(Declared(name, _TYPES[form], tuple(dim for dim, _ in pairs), shape))
+    return found
+
+
+def parse_attribute(das: str, array: str, attribute: str) -> str:
+    """Return an attribute of an array out of a ``.das`` answer, "" where there is none."""
+    block = re.search(rf"^\s*{re.escape(array)}\s*\{{(.*?)^\s*\}}", das, re.DOTALL | re.MULTILINE)
+    if block is None:
+        return ""
+    found = re.search(rf"\b{re.escape(attribute)}\s+\"?([^\";]*)\"?;", block[1])
+    return found[1].strip() if found else ""
+
+
+def decode_dods(body: bytes, label: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a ``.dods`` answer by name; the first of a name counts.
+
+    Parameters
+    ----------
+    body : bytes
+    label : str
+        The address, for messages.
+
+    Raises
+    ------
+    TransferError
+        If it is no such answer, or is shorter or longer than it says.
+    """
+    cut = _BREAK.search(body)
+    if cut is None:
+        raise TransferError("the server did not answer with data", path=label)
+    position = cut.end()
+    result: dict[str, npt.NDArray[Any]] = {}
+    for one in parse_dds(body[: cut.start()].decode("utf-8", "replace")):
+        count = int(np.prod(one.shape, dtype=np.int64))
+        end = position + 8 + count * np.dtype(one.form).itemsize
+        lengths = np.frombuffer(body[position : position + 8], ">u4")
+        if end > len(body) or lengths.tolist() != [count, count]:
+            raise TransferError(f"its array {one.name} is cut short", path=label)
+        values = np.frombuffer(body[position + 8 : end], one.form).reshape(one.shape)
+        result.setdefault(one.name, values.astype(values.dtype.newbyteorder("=")))
+        position = end
+    if position != len(body) or not result:
+        raise TransferError("does not end where its description says", path=label)
+    return result

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +17,11 @@ import pandas as pd
 import polars as pl
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.disk import check_space, sole_fetch, stated_disk
+from deepcams_eval.fetch.local import Missing, Outcome, check_space, sole_fetch
 from deepcams_eval.fetch.openaq_archive import Archive, Fetched, Listed, Missed
 from deepcams_eval.fetch.openaq_catalogue import Catalogue, Wanted
-from deepcams_eval.fetch.openaq_compact import Store, compact
-from deepcams_eval.fetch.outcome import Missing, Outcome
+from deepcams_eval.fetch.openaq_compact import Store, compact, write_table
+from deepcams_eval.read.openaq_parts import MANIFEST_COLUMNS
 
 STATIONS_FILE = "stations.parquet"
 OBJECTS_PER_SECOND = 1000
@@ -130,11 +131,33 @@ def fetch_openaq(
     root = data / "openaq"
     store = Store(root)
     if dry_run:
-        return _fetch(wanted, store, services, _Plan(None), confirm, report, dry_run=True)
-    with sole_fetch(root), stated_disk(root):
+        with tempfile.TemporaryDirectory() as folder:
+            _prepare(wanted, store, services, _Plan(Path(folder) / "plan"), confirm, report)
+        return None
+    with sole_fetch(root):
         store.recover()
         plan = _Plan(root / _PLAN_FOLDER / _digest(wanted, services.archive.address))
-        return _fetch(wanted, store, services, plan, confirm, report, dry_run=False)
+        prepared = _prepare(wanted, store, services, plan, confirm, report)
+        return prepared and _fetch(wanted, store, services, plan, *prepared, report)
+
+
+def _prepare(
+    wanted: Wanted,
+    store: Store,
+    services: Services,
+    plan: _Plan,
+    confirm: Callable[[Estimate, Catalogue], bool],
+    report: Report,
+) -> tuple[Catalogue, pl.DataFrame, Estimate] | None:
+    """Find stations and objects; return them, what is held and how much to fetch if confirmed."""
+    catalogue = plan.catalogue(lambda: services.find_stations(wanted))
+    if catalogue.stations.empty:
+        raise InputError(
+            "OpenAQ has no such PM2.5 station", hint="ask for other years, countries or a wider box"
+        )
+    held = store.held()
+    estimate = _estimate(_groups(catalogue), wanted, services.archive, plan, held, report)
+    return (catalogue, held, estimate) if confirm(estimate, catalogue) else None
 
 
 def _fetch(
@@ -142,25 +165,15 @@ def _fetch(
     store: Store,
     services: Services,
     plan: _Plan,
-    confirm: Callable[[Estimate, Catalogue], bool],
+    catalogue: Catalogue,
+    held: pl.DataFrame,
+    estimate: Estimate,
     report: Report,
-    *,
-    dry_run: bool,
-) -> Outcome | None:
-    catalogue = plan.catalogue(lambda: services.find_stations(wanted))
-    if catalogue.stations.empty:
-        raise InputError(
-            "OpenAQ has no such PM2.5 station", hint="ask for other years, countries or a wider box"
-        )
-    groups = _groups(catalogue)
-    held = store.held()
-    estimate = _estimate(groups, wanted, services.archive, plan, held, report)
-    go_on = confirm(estimate, catalogue)
-    if dry_run or not go_on:
-        return None
+) -> Outcome:
     check_space(store.root, estimate.bytes + _MANIFEST_BYTES * estimate.objects)
     _write_stations(store.root / STATIONS_FILE, catalogue.stations)
-    jobs = (job for number in range(len(groups)) for job in _jobs(plan.listing(number), held))
+    numbers = range(len(_groups(catalogue)))
+    jobs = (job for number in numbers for job in _jobs(plan.listing(number), held))
     fetched, size, missing = _run(jobs, store, services.archive, estimate, report)
     missing += [
         Missing(code, "no PM2.5 station in these years")
@@ -216,10 +229,9 @@ def _estimate(
     spans = [_spans(group, wanted.years) for group in groups]
     count, done = sum(map(len, spans)), 0
     for number, some in enumerate(spans):
-        if not plan.is_listed(number):
+        if not plan.path(number).is_file():
             listed, unknown = archive.list_objects(some)
-            listed = [one for one in listed if _in_years(one.day, wanted.years)]
-            plan.keep(number, listed)
+            plan.keep(number, [one for one in listed if _in_years(one.day, wanted.years)])
             total = replace(total, unknown=total.unknown + unknown)
         done += len(some)
         report("listing", done, count)
@@ -266,7 +278,9 @@ def _run(
     watch = _Watch(estimate, report)
     fetched = size = 0
     missing: list[Missing] = []
-    with ThreadPoolExecutor(1) as ahead, _stopped_on_error(archive):
+    with ThreadPoolExecutor(1) as ahead, ExitStack() as unless_done:
+        # Requests ahead would be waited for otherwise, when the work ends early.
+        unless_done.callback(archive.stop)
 
         def start() -> tuple[_Job, Future[list[Fetched | Missed]]] | None:
             job = next(jobs, None)
@@ -288,17 +302,8 @@ def _run(
             size += sum(item.listed.size for item in came)
             missing += missed
             watch.size_done(size)
+        unless_done.pop_all()
     return fetched, size, missing
-
-
-@contextmanager
-def _stopped_on_error(archive: Archive) -> Iterator[None]:
-    """Stop requests ahead when the work ends early; it would be waited for otherwise."""
-    try:
-        yield
-    except BaseException:
-        archive.stop()
-        raise
 
 
 def _require_answers(came: Sequence[Fetched], missed: Sequence[Missing], archive: Archive) -> None:
@@ -337,71 +342,36 @@ class _Watch:
 
 
 class _Plan:
-    """What an interrupted fetch had found out: the stations, and the objects of each group.
+    """What an interrupted fetch had found out: the stations, and the objects of each group."""
 
-    Parameters
-    ----------
-    folder : Path or None
-        Where it is kept; None keeps it in memory alone.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._listings: dict[int, pl.DataFrame] = {}
-        if folder is not None and folder.is_dir():
-            made = (folder / STATIONS_FILE).stat().st_mtime if self._complete() else 0.0
-            if time.time() - made > _PLAN_LASTS_S:
-                self.remove()
-
-    def _complete(self) -> bool:
-        return self._folder is not None and (self._folder / STATIONS_FILE).is_file()
+        self._stations = folder / STATIONS_FILE
+        made = self._stations.stat().st_mtime if self._stations.is_file() else 0.0
+        if time.time() - made > _PLAN_LASTS_S:
+            self.remove()
 
     def catalogue(self, find: Callable[[], Catalogue]) -> Catalogue:
-        if self._folder is None:
-            return find()
-        kept = self._folder / STATIONS_FILE
-        if kept.is_file():
-            return Catalogue(pd.read_parquet(kept), {})
+        if self._stations.is_file():
+            return Catalogue(pd.read_parquet(self._stations), {})
         catalogue = find()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _replace_frame(kept, pl.from_pandas(catalogue.stations))
+        write_table(self._stations, pl.from_pandas(catalogue.stations))
         return catalogue
 
-    def _path(self, number: int) -> Path | None:
-        return None if self._folder is None else self._folder / f"group-{number:05d}.parquet"
-
-    def is_listed(self, number: int) -> bool:
-        path = self._path(number)
-        return path is not None and path.is_file()
+    def path(self, number: int) -> Path:
+        return self._folder / f"group-{number:05d}.parquet"
 
     def keep(self, number: int, listed: Sequence[Listed]) -> None:
-        table = pl.DataFrame(
-            listed,
-            schema={
-                "key": pl.String,
-                "location": pl.Int64,
-                "day": pl.Int32,
-                "size": pl.Int64,
-                "etag": pl.String,
-                "last_modified": pl.Datetime("us", "UTC"),
-            },
-            orient="row",
-        )
-        path = self._path(number)
-        if path is None:
-            self._listings[number] = table
-        else:
-            _replace_frame(path, table)
+        schema = {name: MANIFEST_COLUMNS[name] for name in Listed._fields}
+        write_table(self.path(number), pl.DataFrame(listed, schema=schema, orient="row"))
 
     def listing(self, number: int) -> pl.DataFrame:
-        path = self._path(number)
-        return self._listings[number] if path is None else pl.read_parquet(path)
+        return pl.read_parquet(self.path(number))
 
     def remove(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            if self._folder.parent.is_dir() and not any(self._folder.parent.iterdir()):
-                self._folder.parent.rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder.parent.is_dir() and not any(self._folder.parent.iterdir()):
+            self._folder.parent.rmdir()
 
 
 def _write_stations(path: Path, stations: pd.DataFrame) -> None:
@@ -411,10 +381,4 @@ def _write_stations(path: Path, stations: pd.DataFrame) -> None:
         others = before[~before["station_id"].isin(stations["station_id"])]
         stations = pd.concat([others, stations], ignore_index=True)
     order = stations.sort_values(["station_id", "sensor_id"], ignore_index=True)
-    _replace_frame(path, pl.from_pandas(order))
-
-
-def _replace_frame(path: Path, table: pl.DataFrame) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    table.write_parquet(temporary)
-    temporary.replace(path)
+    write_table(path, pl.from_pandas(order))

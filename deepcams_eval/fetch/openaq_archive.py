@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -23,8 +20,14 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.outcome import Missing
-from deepcams_eval.fetch.transfer import Patience
+from deepcams_eval.fetch.http import (
+    DAMAGED_AT_MOST,
+    Failure,
+    Retries,
+    RetryPolicy,
+    TransferError,
+)
+from deepcams_eval.fetch.local import Missing
 from deepcams_eval.read.openaq_files import TextFile, decode, reason_of
 
 if TYPE_CHECKING:
@@ -40,10 +43,9 @@ _PREFIX = "records/csv.gz"
 _KEY = re.compile(
     _PREFIX + r"/locationid=(\d+)/year=\d{4}/month=\d{2}/location-(\d+)-(\d{8})\.csv\.gz"
 )
-_DAMAGED_AT_MOST = 3
 _THROTTLED = re.compile(r"\b(429|503)\b|SlowDown|Too Many Requests")
+_ABSENT = (NotFoundError, FileNotFoundError)
 _REFUSALS = (PermissionDeniedError, UnauthenticatedError, PermissionError)
-_FAILURES = (BaseError, OSError)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -64,16 +66,14 @@ class Listed(NamedTuple):
     last_modified: datetime
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """An object that came whole: as it was when it came, and its decoded text."""
 
     listed: Listed
     text: TextFile
 
 
-@dataclass(frozen=True)
-class Missed:
+class Missed(NamedTuple):
     """An object that could not be had."""
 
     listed: Listed
@@ -93,8 +93,7 @@ class Archive:
         ``file:///FOLDER`` for a copy on disk. Requests are anonymous.
     in_flight : int, optional
         Requests under way at a time; `IN_FLIGHT` or `IN_FLIGHT_ON_DISK` if absent.
-    patience : Patience, optional
-        How often a request is made again, and after what wait.
+    policy : RetryPolicy, optional
     check : callable, optional
         Raises `InputError` for a decoded object that is not what it should be.
 
@@ -109,22 +108,19 @@ class Archive:
         address: str = ARCHIVE,
         *,
         in_flight: int | None = None,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
         check: Callable[[TextFile], None] | None = None,
     ) -> None:
         self.address = address
-        self._patience = patience or Patience()
-        self._store = _open(address, self._patience)
+        self._retries = Retries(policy or RetryPolicy())
+        self._store = _open(address, self._retries.policy)
         self._check = check
         usual = IN_FLIGHT_ON_DISK if isinstance(self._store, _Folder) else IN_FLIGHT
-        self._in_flight = in_flight or usual
-        self._pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="archive")
-        self._stopping = threading.Event()
-        self._not_before = 0.0
+        self._pool = ThreadPoolExecutor(in_flight or usual, thread_name_prefix="archive")
 
     def stop(self) -> None:
         """Make every thread end at its next object or wait."""
-        self._stopping.set()
+        self._retries.stop()
 
     def close(self) -> None:
         """Stop what is under way and end the threads."""
@@ -166,91 +162,56 @@ class Archive:
     def _each(
         self, items: Sequence[_T], work: Callable[[_T], _R], on_done: Callable[[], None]
     ) -> list[_R]:
-        results: dict[int, _R] = {}
-        numbered = iter(enumerate(items))
-        lock = threading.Lock()
+        def one(item: _T) -> _R:
+            self._retries.wait()
+            result = work(item)
+            on_done()
+            return result
 
-        def take() -> Iterator[tuple[int, _T]]:
-            while not self._stopping.is_set():
-                with lock:
-                    following = next(numbered, None)
-                if following is None:
-                    return
-                yield following
-
-        def run() -> None:
-            for place, item in take():
-                results[place] = work(item)
-                on_done()
-
-        threads = [self._pool.submit(run) for _ in range(min(self._in_flight, len(items)))]
         try:
-            for thread in threads:
-                thread.result()
+            return list(self._pool.map(one, items))
         except BaseException:
-            self._stopping.set()
+            self.stop()
             raise
-        if len(results) < len(items):
-            raise InputError("the fetch was stopped")
-        return [results[place] for place in range(len(items))]
 
     def _list(self, span: tuple[int, int, int | None]) -> tuple[list[Listed], int]:
         location, year, month = span
         prefix = f"{_PREFIX}/locationid={location}/year={year}"
         if month is not None:
             prefix += f"/month={month:02d}"
-        failures = 0
-        while True:
-            try:
-                answer = self._store.list(prefix)
-                break
-            except _FAILURES as error:
-                failures += 1
-                if failures >= self._patience.attempts or isinstance(error, _REFUSALS):
-                    raise InputError(
-                        f"cannot be listed ({_kind(error)})",
-                        path=f"{self.address}/{prefix}",
-                        hint="run the command again: what is complete is kept",
-                    ) from None
-                self._pause(failures, error)
+        try:
+            answer = self._retries.persist(prefix, lambda: self._store.list(prefix), _judge)
+        except (TransferError, *_ABSENT) as error:
+            raise InputError(
+                f"cannot be listed: {getattr(error, 'problem', 'there is no such archive')}",
+                path=f"{self.address}/{prefix}",
+                hint="run the command again: what is complete is kept",
+            ) from None
         listed = []
         for meta in answer:
             named = _KEY.fullmatch(meta.key)
             if named is not None and named[1] == named[2] == str(location):
-                day = int(named[3])
-                listed.append(
-                    Listed(meta.key, location, day, meta.size, meta.etag, meta.last_modified)
-                )
+                listed.append(Listed(meta.key, location, int(named[3]), *meta[1:]))
         return listed, len(answer) - len(listed)
 
     def _fetch(self, listed: Listed) -> Fetched | Missed:
-        failures = damaged = 0
-        while True:
-            self._wait(self._not_before - time.monotonic())
-            try:
-                meta, body = self._store.read(listed.key)
-            except (NotFoundError, FileNotFoundError):
-                return _missed(listed, "it is in the list, but no longer in the archive")
-            except _REFUSALS:
-                return _missed(listed, "the archive refuses access to it")
-            except _FAILURES as error:
-                failures += 1
-                if failures >= self._patience.attempts:
-                    return _missed(listed, f"given up after {failures} failures ({_kind(error)})")
-                self._pause(failures, error)
-                continue
-            now = listed
-            if meta.etag != listed.etag:
-                now = listed._replace(
-                    size=meta.size, etag=meta.etag, last_modified=meta.last_modified
+        try:
+            for turn in range(1, DAMAGED_AT_MOST + 1):
+                meta, body = self._retries.persist(
+                    listed.key, lambda: self._store.read(listed.key), _judge
                 )
-            try:
-                return Fetched(now, self._decoded(now, body))
-            except InputError as error:
-                damaged += 1
-                if damaged == _DAMAGED_AT_MOST:
-                    return _missed(listed, f"came damaged {damaged} times: {reason_of(error)}")
-                self._wait(self._patience.first_wait_s)
+                now = listed if meta.etag == listed.etag else Listed(*listed[:3], *meta[1:])
+                try:
+                    return Fetched(now, self._decoded(now, body))
+                except InputError as error:
+                    reason = f"came damaged {turn} times: {reason_of(error)}"
+                if turn < DAMAGED_AT_MOST:
+                    self._retries.wait(self._retries.policy.first_wait_s)
+        except _ABSENT:
+            reason = "it is in the list, but no longer in the archive"
+        except TransferError as error:
+            reason = error.problem
+        return Missed(listed, Missing(listed.key, reason))
 
     def _decoded(self, listed: Listed, body: bytes) -> TextFile:
         if len(body) != listed.size:
@@ -259,17 +220,6 @@ class Archive:
         if self._check is not None:
             self._check(text)
         return text
-
-    def _pause(self, failures: int, error: Exception) -> None:
-        wait = min(self._patience.first_wait_s * 2 ** (failures - 1), self._patience.longest_wait_s)
-        if _THROTTLED.search(str(error)):
-            # One answer speaks for all threads: they are one visitor to the server.
-            self._not_before = max(self._not_before, time.monotonic() + wait)
-        self._wait(wait)
-
-    def _wait(self, seconds: float) -> None:
-        if seconds > 0 and self._stopping.wait(seconds):
-            raise InputError("the fetch was stopped")
 
 
 class _Meta(NamedTuple):
@@ -323,7 +273,7 @@ def _meta(said: ObjectMeta) -> _Meta:
     return _Meta(said["path"], size, etag, changed)
 
 
-def _open(address: str, patience: Patience) -> _Bucket | _Folder:
+def _open(address: str, policy: RetryPolicy) -> _Bucket | _Folder:
     parts = urlsplit(address)
     if parts.scheme == "file":
         folder = Path(unquote(parts.path))
@@ -350,20 +300,24 @@ def _open(address: str, patience: Patience) -> _Bucket | _Folder:
         config=config,
         client_options={
             "allow_http": bool(config),
-            "timeout": timedelta(seconds=patience.timeout_s),
-            "connect_timeout": timedelta(seconds=min(10.0, patience.timeout_s)),
+            "timeout": timedelta(seconds=policy.timeout_s),
+            "connect_timeout": timedelta(seconds=min(10.0, policy.timeout_s)),
         },
         # Failures are counted and waited for here, where all threads can see them.
         retry_config={
             "max_retries": 1,
-            "backoff": {"init_backoff": timedelta(seconds=min(0.1, patience.first_wait_s))},
+            "backoff": {"init_backoff": timedelta(seconds=min(0.1, policy.first_wait_s))},
         },
     )
     return _Bucket(store)
 
 
-def _missed(listed: Listed, reason: str) -> Missed:
-    return Missed(listed, Missing(listed.key, reason))
+def _judge(error: Exception) -> Failure:
+    if isinstance(error, _REFUSALS):
+        raise TransferError("the archive refuses access to it") from None
+    if isinstance(error, _ABSENT) or not isinstance(error, BaseError | OSError):
+        raise error
+    return Failure(_kind(error), throttled=bool(_THROTTLED.search(str(error))))
 
 
 def _kind(error: Exception) -> str:

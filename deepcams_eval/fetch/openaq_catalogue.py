@@ -1,16 +1,15 @@
-"""Locations, sensors and instruments of OpenAQ through its API, into a station file."""
+"""Locations, sensors and instruments of OpenAQ through its API, into a station table."""
 
 from __future__ import annotations
 
 import http.client
 import logging
-import os
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,32 +24,30 @@ from openaq.core.exceptions import (
 )
 from openaq.core.responses import Location
 from openaq.core.transport import Response, Transport
-from urllib3.exceptions import InvalidHeader
-from urllib3.util.retry import Retry
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.transfer import Patience
+from deepcams_eval.fetch.http import (
+    AGAIN,
+    Failure,
+    Retries,
+    RetryPolicy,
+    UnreachableError,
+    retry_after,
+)
+from deepcams_eval.fetch.local import OPENAQ_KEY_HINT, Box
 from deepcams_eval.read.stations import country_codes
 
 API = "https://api.openaq.org/v3/"
-KEY_VARIABLE = "OPENAQ_API_KEY"
 PER_MINUTE, PER_HOUR = 60, 2000
 """Requests that one key may make."""
 
 _PM25 = 2
 _PAGE = 1000
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_KEY_HINT = (
-    "make a key at https://explore.openaq.org/account and set OPENAQ_API_KEY, or name a file that"
-    " holds it: --key-file PATH"
-)
 
 STATION_COLUMNS = (
     *("station_id", "sensor_id", "name", "latitude", "longitude"),
     *("country", "provider", "is_reference", "mobile"),
 )
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ class Windows:
         self._made.append(self._clock())
 
 
-class PatientTransport(Transport):
+class PacedTransport(Transport):
     """The transport of the SDK, pacing requests and asking again after failures that may pass.
 
     The SDK leaves failed requests to its caller and does not show Retry-After.
@@ -132,51 +129,58 @@ class PatientTransport(Transport):
 
     def __init__(
         self,
-        patience: Patience,
+        policy: RetryPolicy,
         windows: Windows,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
-        super().__init__(timeout=patience.timeout_s)
-        self._patience, self._windows, self._sleep = patience, windows, sleep
+        super().__init__(timeout=policy.timeout_s)
+        self._windows, self._retries = windows, Retries(policy, sleep)
 
     def _raw_request(
         self, method: str, host: str, path: str, headers: Mapping[str, str]
     ) -> Response:
-        failures = 0
-        while True:
-            self._windows.wait()
-            asked = 0.0
-            try:
-                response = super()._raw_request(method, host, path, headers)
-            except ssl.SSLCertVerificationError:
-                raise InputError(
-                    "the certificate of the OpenAQ API is not trusted",
-                    path=host,
-                    hint="check the clock and the address, or name your organisation's"
-                    " certificates in SSL_CERT_FILE",
-                ) from None
-            except (OSError, http.client.HTTPException) as error:
-                reason = "no answer in time" if isinstance(error, TimeoutError) else "no connection"
-                if isinstance(error, http.client.HTTPException):
-                    reason = "the connection was cut"
-            else:
-                if response.status_code not in _AGAIN:
-                    return _with_limits(response)
-                reason, asked = f"status {response.status_code}", _retry_after(response)
-            failures += 1
-            self._after(host, failures, reason, asked)
+        request = super()._raw_request
 
-    def _after(self, host: str, failures: int, reason: str, asked: float) -> None:
-        patience = self._patience
-        if failures >= patience.attempts or asked > patience.longest_asked_wait_s:
-            later = f", which asks to come back in {asked:.0f} s" if asked else ""
+        def ask() -> Response:
+            self._windows.wait()
+            response = request(method, host, path, headers)
+            if response.status_code in AGAIN:
+                raise _AgainError(response)
+            return _with_limits(response)
+
+        try:
+            return self._retries.persist(host, ask, partial(_judge, host))
+        except UnreachableError as error:
             raise InputError(
-                f"the OpenAQ API gave no answer in {failures} requests ({reason}){later}",
+                f"the OpenAQ API gave no answer: {error.problem}",
                 path=host,
                 hint="run the command again later",
-            )
-        pause = min(patience.first_wait_s * 2 ** (failures - 1), patience.longest_wait_s)
-        self._sleep(max(pause, asked))
+            ) from None
+
+
+class _AgainError(Exception):
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.failure = Failure(
+            f"status {response.status_code}", retry_after(response.headers.get("retry-after"))
+        )
+
+
+def _judge(host: str, error: Exception) -> Failure:
+    if isinstance(error, _AgainError):
+        return error.failure
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise InputError(
+            "the certificate of the OpenAQ API is not trusted",
+            path=host,
+            hint="check the clock and the address, or name your organisation's certificates in"
+            " SSL_CERT_FILE",
+        ) from None
+    if isinstance(error, http.client.HTTPException):
+        return Failure("the connection was cut")
+    if isinstance(error, OSError):
+        return Failure("no answer in time" if isinstance(error, TimeoutError) else "no connection")
+    raise error
 
 
 def _with_limits(response: Response) -> Response:
@@ -190,29 +194,6 @@ def _with_limits(response: Response) -> Response:
     for name, value in {**response.headers, "x-ratelimit-remaining": "1"}.items():
         said[name] = value
     return Response(response.status_code, response.text.encode(), said)
-
-
-def _retry_after(response: Response) -> float:
-    try:
-        return max(0.0, Retry().parse_retry_after(response.headers.get("retry-after") or "0"))
-    except InvalidHeader:
-        return 0.0
-
-
-def find_key(key_file: Path | None) -> str:
-    """Return the key in a file, or else in the environment; "" if there is none.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    if key_file is None:
-        return os.environ.get(KEY_VARIABLE, "").strip()
-    try:
-        return key_file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise InputError("cannot be read", path=key_file, hint=_KEY_HINT) from None
 
 
 def find_stations(
@@ -233,7 +214,7 @@ def find_stations(
     api : str
         Its address, HTTPS.
     transport : openaq.core.transport.Transport, optional
-        Makes the requests; a `PatientTransport` if absent.
+        Makes the requests; a `PacedTransport` if absent.
     on_page : callable, optional
         Called with the number of locations so far, after each page.
 
@@ -254,7 +235,7 @@ def find_stations(
     # The SDK logs whole answers; an answer may repeat what was sent.
     logging.getLogger("openaq").addHandler(logging.NullHandler())
     logging.getLogger("openaq").propagate = False
-    used = transport or PatientTransport(Patience(), Windows())
+    used = transport or PacedTransport(RetryPolicy(), Windows())
     try:
         with OpenAQ(key, base_url=api.rstrip("/") + "/", _transport=used) as client:
             grades = {
@@ -269,11 +250,11 @@ def find_stations(
                         on_page(len(locations))
     except ApiKeyMissingError:
         problem = "is no key of OpenAQ (64 hexadecimal digits)" if key else "is absent"
-        raise InputError(f"the key for the OpenAQ API {problem}", hint=_KEY_HINT) from None
+        raise InputError(f"the key for the OpenAQ API {problem}", hint=OPENAQ_KEY_HINT) from None
     except (NotAuthorizedError, ForbiddenError) as error:
         raise InputError(
             f"the OpenAQ API refuses the key (status {error.status_code})",
-            hint="check it, or whether it has expired; " + _KEY_HINT,
+            hint="check it, or whether it has expired; " + OPENAQ_KEY_HINT,
         ) from None
     except (APIError, OpenAQError) as error:
         status = getattr(error, "status_code", "")

@@ -37,6 +37,9 @@ from deepcams_eval.read.openaq_rows import numbers, utc_offsets, utc_times
 
 _REQUIRED = {"location_id", "sensor_id", "name", "time", "latitude", "longitude"}
 _REQUIRED |= {"parameter", "unit", "value"}
+_TEXT = {"location_id": "location_id", "sensors_id": "sensor_id", "location": "name"}
+_TEXT |= {"parameter": "parameter", "units": "unit"}
+_NUMBERS = {"lat": "latitude", "lon": "longitude", "value": "value"}
 _COUNTS = {"rows": pl.Int64, "other_parameter": pl.Int64, "malformed": pl.Int64}
 
 
@@ -60,10 +63,10 @@ def check_table(text: TextFile) -> None:
     """Raise `InputError` unless a file has the columns of the archive."""
     if text.form != "csv":
         raise InputError("not a table", path=text.path)
-    lacking = _REQUIRED - column_indices(text.header)[1].keys()
-    if lacking:
+    missing = _REQUIRED - column_indices(text.header)[1].keys()
+    if missing:
         raise InputError(
-            f"no column for {', '.join(sorted(lacking))}", path=text.path, hint="not the archive's"
+            f"no column for {', '.join(sorted(missing))}", path=text.path, hint="not the archive's"
         )
 
 
@@ -83,8 +86,11 @@ def compact(texts: Sequence[TextFile]) -> Compacted:
     InputError
         If an object cannot be parsed at all.
     """
-    rows, objects = [_no_rows()], []
-    for group in _same_header(texts):
+    rows, objects = [pl.DataFrame(schema=PART_COLUMNS)], []
+    groups: dict[bytes, list[TextFile]] = {}
+    for text in texts:
+        groups.setdefault(text.header, []).append(text)
+    for group in groups.values():
         together = read_numbered(group) if len(group) > 1 else None
         if together is not None:
             numbered = [(group, together)]
@@ -125,34 +131,15 @@ def _line_counts(texts: Sequence[TextFile], records: Records) -> np.ndarray:
     return np.array([text.body.count(b"\n") for text in texts])
 
 
-def _same_header(texts: Sequence[TextFile]) -> list[list[TextFile]]:
-    groups: dict[bytes, list[TextFile]] = {}
-    for text in texts:
-        groups.setdefault(text.header, []).append(text)
-    return list(groups.values())
-
-
-def _no_rows() -> pl.DataFrame:
-    return pl.DataFrame(schema=PART_COLUMNS)
-
-
 def _typed(records: Records, file: np.ndarray, texts: Sequence[TextFile]) -> pl.DataFrame:
     columns = records.columns
     times, _ = utc_times(columns["time"])
     keys = pl.Series([text.path for text in texts])
     text = {
-        name: columns[field].words.gather(columns[field].codes)
-        for name, field in (
-            ("location_id", "location_id"),
-            ("sensors_id", "sensor_id"),
-            ("location", "name"),
-            ("parameter", "parameter"),
-            ("units", "unit"),
-        )
+        name: columns[field].words.gather(columns[field].codes) for name, field in _TEXT.items()
     }
     number = {
-        name: pl.Series(numbers(columns[field])).fill_nan(None)
-        for name, field in (("lat", "latitude"), ("lon", "longitude"), ("value", "value"))
+        name: pl.Series(numbers(columns[field])).fill_nan(None) for name, field in _NUMBERS.items()
     }
     return pl.DataFrame(
         {
@@ -250,8 +237,8 @@ class Store:
             "other_parameter": int(compacted.objects["other_parameter"].sum()),
             "malformed": int(compacted.objects["malformed"].sum()),
         }
-        _write(part, compacted.rows, {METADATA_KEY: json.dumps(described).encode()})
-        _write(manifest_entry(part), entry, {})
+        write_table(part, compacted.rows, {METADATA_KEY: json.dumps(described).encode()})
+        write_table(manifest_entry(part), entry)
 
 
 def _entry(compacted: Compacted, batch: Sequence[Fetched | Missed]) -> pl.DataFrame:
@@ -275,10 +262,14 @@ def _part_of(entry: Path) -> Path:
     return month.parents[2] / month.parent.name / month.name / entry.name
 
 
-def _write(path: Path, table: pl.DataFrame, metadata: dict[bytes, bytes]) -> None:
+def write_table(
+    path: Path, table: pl.DataFrame, metadata: dict[bytes, bytes] | None = None
+) -> None:
+    """Write a Parquet file whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest()).replace_schema_metadata(metadata)
+    arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+    arrow = arrow.replace_schema_metadata(metadata or {})
     with temporary.open("wb") as stream:
         pyarrow.parquet.write_table(arrow, stream, compression="zstd")
         stream.flush()

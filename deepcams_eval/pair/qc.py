@@ -7,11 +7,10 @@ does not depend on the order; the order decides only which rule is named as the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 import geopandas as gpd
@@ -30,28 +29,6 @@ from deepcams_eval.errors import InputError
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.signedinteger[Any]]
 FloatArray = npt.NDArray[np.float64]
-
-RULE_MEANINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "sentinel": "the value is missing or a code that stands for a missing value",
-        "negative": "the value is below the lowest that noise around zero explains",
-        "above_limit": "the value is above the limit",
-        "averaging_period": "the record does not cover the averaging period",
-        "coordinates": "the station has no place: none given, out of range, or 0, 0",
-        "outside_years": "the record starts outside the years or months asked for",
-        "duplicate": "a later record of the same sensor covers the same interval",
-        "duplicate_monitor": "another provider has a longer record of the same monitor",
-        "stuck": "the sensor repeated one value for too long",
-        "mobile": "the station moves",
-        "not_reference": "the sensor is not known to be a reference monitor",
-    }
-)
-"""What each rule flags, in the order in which the rules are applied."""
-
-RULES: Mapping[str, int] = MappingProxyType(
-    {name: 1 << place for place, name in enumerate(RULE_MEANINGS)}
-)
-"""The bit of each rule in `flags`, in order. Bits never change: a new rule takes the next one."""
 
 # The codes that networks write for "no value". Below zero there is no risk: no true value lies
 # there. Above zero a code must not be a value that smoke can reach: 9999 and 99999 are beyond any
@@ -119,7 +96,7 @@ class QcSettings(BaseModel):
     reference_only : bool
         Switches the rule ``not_reference`` on; there an unknown instrument is flagged as well.
     disabled : frozenset of str
-        Names of rules that are switched off.
+        Names of rules that are switched off, of `RULES`.
 
     Raises
     ------
@@ -177,7 +154,7 @@ class QcSettings(BaseModel):
 def apply_rules(
     observations: Observations, settings: QcSettings
 ) -> tuple[Observations, pd.DataFrame]:
-    """Flag the rows that a rule objects to, and count them.
+    """Flag rows by every rule, and count them.
 
     Parameters
     ----------
@@ -190,7 +167,7 @@ def apply_rules(
     -------
     Observations
         The same rows in the same order with ``flags`` set: the sum of the bits (`RULES`) of the
-        rules that object, 0 where none does.
+        rules that flag it, 0 where none does.
     pandas.DataFrame
         ``rule``, ``flagged`` (int64), ``flagged_first`` (Int64, NA in a line that is no rule),
         ``stage``. In order: what reading met (stage ``read``) and assumed (``assumed``), then
@@ -214,55 +191,31 @@ def apply_rules(
     *stuck* follows one sensor through its records of one averaging period; of a repeated
     interval the last record counts, and repeats of its value share its fate.
     """
-    rows = _Rows(observations)
+    rows = Rows(observations)
     flags = np.zeros(len(rows), dtype=np.uint32)
-    counted = []
-    for name, bit in RULES.items():
-        flagged = flagged_first = 0
-        if settings.is_on(name):
-            objects = _OBJECTIONS[name](rows, settings)
-            flagged = int(np.count_nonzero(objects))
-            flagged_first = int(np.count_nonzero(objects & (flags == 0)))
-            flags[objects] |= np.uint32(bit)
-        stage = "rule" if settings.is_on(name) else "rule (off)"
-        counted.append((name, flagged, flagged_first, stage))
-    result = observations.with_table(observations.table.assign(flags=flags))
-    rows_out = int(np.count_nonzero(flags == 0))
-    return result, _as_table(
-        [
-            *_reading_counts(observations),
-            ("rows_in", len(rows), None, "rule"),
-            *counted,
-            ("rows_out", rows_out, None, "rule"),
-        ]
+    lines: list[tuple[str, int, int | None, str]] = [
+        *_reading_counts(observations),
+        ("rows_in", len(rows), None, "rule"),
+    ]
+    for rule in RULES.values():
+        if not settings.is_on(rule.name):
+            lines.append((rule.name, 0, 0, "rule (off)"))
+            continue
+        found = rule.flags(rows, settings)
+        first = found & (flags == 0)
+        lines.append((rule.name, int(found.sum()), int(first.sum()), "rule"))
+        flags[found] |= np.uint32(rule.bit)
+    lines.append(("rows_out", int(np.count_nonzero(flags == 0)), None, "rule"))
+    table = pd.DataFrame(lines, columns=["rule", "flagged", "flagged_first", "stage"])
+    return (
+        observations.with_table(observations.table.assign(flags=flags)),
+        table.astype({"flagged": "int64", "flagged_first": "Int64"}),
     )
 
 
-def passing(observations: Observations) -> Observations:
-    """Return the rows without a flag, in their order and numbered anew; stations stay."""
-    clean = observations.table["flags"].to_numpy() == 0
-    return observations.with_table(observations.table[clean].reset_index(drop=True))
-
-
-def explain(flags: int) -> list[str]:
-    """Return the names of the rules whose bits are set in one mask, in order.
-
-    Raises
-    ------
-    InputError
-        If a bit is set that belongs to no rule.
-    """
-    if not 0 <= flags < 1 << len(RULES):
-        raise InputError(
-            f"flags = {flags} has a bit of no known rule",
-            hint=f"masks run from 0 to {(1 << len(RULES)) - 1}",
-        )
-    return [name for name, bit in RULES.items() if flags & bit]
-
-
 @dataclass
-class _Rows:
-    """The columns of the table as arrays; what several rules need is made once."""
+class Rows:
+    """The columns of the table as arrays, for rules; what several need is made once."""
 
     observations: Observations
 
@@ -271,10 +224,12 @@ class _Rows:
 
     @property
     def stations(self) -> gpd.GeoDataFrame:
+        """The table of stations."""
         return self.observations.stations
 
     @cached_property
     def value(self) -> FloatArray:
+        """Values in µg m⁻³; NaN is missing."""
         return self.observations.table["value"].to_numpy(dtype=np.float64)
 
     @cached_property
@@ -292,11 +247,13 @@ class _Rows:
 
     @cached_property
     def has_time(self) -> BoolArray:
+        """Whether both ends of the interval are known."""
         missing = np.iinfo(np.int64).min
         return np.asarray((self.start != missing) & (self.end != missing))
 
     @cached_property
     def sensors(self) -> pd.Categorical:
+        """The sensor of each row."""
         return pd.Categorical(self.observations.table["sensor_id"])
 
     @cached_property
@@ -307,9 +264,9 @@ class _Rows:
         # A row without a station has code −1, which picks the value appended last.
         return np.asarray(np.append(found, -1).astype(np.int32)[column.codes])
 
-    def spread(self, per_station: BoolArray, *, without_station: bool) -> BoolArray:
-        """Return a truth about stations as one about rows."""
-        return np.asarray(np.append(per_station, without_station)[self.station_place])
+    def spread(self, per_station: BoolArray, *, otherwise: bool) -> BoolArray:
+        """Return a truth about stations as one about rows; `otherwise` of those without one."""
+        return np.asarray(np.append(per_station, otherwise)[self.station_place])
 
     @cached_property
     def order(self) -> IntArray:
@@ -335,29 +292,17 @@ def _equals_next(*columns: IntArray, order: IntArray) -> BoolArray:
     return result
 
 
-def _sentinel(rows: _Rows, settings: QcSettings) -> BoolArray:
+def _sentinel(rows: Rows, settings: QcSettings) -> BoolArray:
     result = np.isnan(rows.value)
     for code in settings.sentinels:
         result |= np.abs(rows.value - code) <= _SENTINEL_TOLERANCE
     return result
 
 
-def _negative(rows: _Rows, settings: QcSettings) -> BoolArray:
-    return rows.value < settings.negative_below
-
-
-def _above_limit(rows: _Rows, settings: QcSettings) -> BoolArray:
-    return rows.value > settings.limit_ug_m3
-
-
-def _averaging_period(rows: _Rows, settings: QcSettings) -> BoolArray:
+def _averaging_period(rows: Rows, settings: QcSettings) -> BoolArray:
     asked = round(settings.averaging_hours * _US_PER_HOUR)
     # A missing time is the lowest integer there is, and no difference with it is a period.
     return np.asarray(rows.end - rows.start != asked)
-
-
-def _coordinates(rows: _Rows, settings: QcSettings) -> BoolArray:
-    return rows.spread(~_located(rows.stations, settings), without_station=True)
 
 
 def _located(stations: gpd.GeoDataFrame, settings: QcSettings) -> BoolArray:
@@ -370,7 +315,11 @@ def _located(stations: gpd.GeoDataFrame, settings: QcSettings) -> BoolArray:
     return np.asarray(on_globe & ~near_zero)
 
 
-def _outside_years(rows: _Rows, settings: QcSettings) -> BoolArray:
+def _known_true(column: pd.Series[bool]) -> BoolArray:
+    return column.astype("boolean").to_numpy(dtype=bool, na_value=False)
+
+
+def _outside_years(rows: Rows, settings: QcSettings) -> BoolArray:
     result = np.zeros(len(rows), dtype=bool)
     if settings.years is None and settings.months is None:
         return result
@@ -382,14 +331,13 @@ def _outside_years(rows: _Rows, settings: QcSettings) -> BoolArray:
     return result
 
 
-def _duplicate(rows: _Rows, settings: QcSettings) -> BoolArray:
-    del settings  # it has no threshold
+def _duplicate(rows: Rows, _: QcSettings) -> BoolArray:
     result = np.zeros(len(rows), dtype=bool)
     result[rows.order[rows.superseded]] = True
     return result
 
 
-def _stuck(rows: _Rows, settings: QcSettings) -> BoolArray:
+def _stuck(rows: Rows, settings: QcSettings) -> BoolArray:
     result = np.zeros(len(rows), dtype=bool)
     kept = rows.order[~rows.superseded]
     if len(kept) == 0:
@@ -413,27 +361,60 @@ def _stuck(rows: _Rows, settings: QcSettings) -> BoolArray:
     return result
 
 
-def _mobile(rows: _Rows, settings: QcSettings) -> BoolArray:
-    del settings  # it has no threshold
-    moves = rows.stations["mobile"].astype("boolean").to_numpy(dtype=bool, na_value=False)
-    return rows.spread(moves, without_station=False)
-
-
-def _not_reference(rows: _Rows, settings: QcSettings) -> BoolArray:
-    del settings  # `reference_only` decides whether the rule is on
-    column = rows.observations.table["is_reference"]
-    return ~column.astype("boolean").to_numpy(dtype=bool, na_value=False)
-
-
-def _duplicate_monitor(rows: _Rows, settings: QcSettings) -> BoolArray:
+def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
     result = np.zeros(len(rows), dtype=bool)
     neighbours = _neighbours(rows.stations, settings)
-    if len(neighbours) == 0:
+    near = np.isin(np.arange(len(rows.stations)), neighbours)
+    usable = rows.has_time & (rows.sensors.codes >= 0) & rows.spread(near, otherwise=False)
+    row = np.flatnonzero(usable)
+    if len(row) == 0:
         return result
-    series = _MonitorSeries.of(rows, settings, stations=np.unique(neighbours))
-    equal = [pair for pair in series.pairs(neighbours) if series.are_equal(*pair, settings)]
-    result[series.row] = series.shorter_of(equal)[series.monitor_of_row]
+    # A monitor is a sensor at a station, numbered.
+    sensors = rows.sensors.categories
+    monitor = rows.station_place[row].astype(np.int64) * len(sensors) + rows.sensors.codes[row]
+    interval = _interval_numbers(rows.start[row], rows.end[row])
+    records = pd.DataFrame({"monitor": monitor, "interval": interval, "value": rows.value[row]})
+    latest = records.drop_duplicates(["monitor", "interval"], keep="last")
+    measured = latest[_plausible(latest["value"].to_numpy(), settings)]
+    series: dict[Any, tuple[IntArray, FloatArray]] = {
+        key: (one["interval"].to_numpy(), one["value"].to_numpy())
+        for key, one in measured.groupby("monitor")
+    }
+    station = rows.stations["station_id"].to_numpy()
+
+    def longest_first(key: int) -> tuple[int, str, str]:
+        place, sensor = divmod(key, len(sensors))
+        return -len(series[key][0]), str(station[place]), str(sensors[sensor])
+
+    ranked = sorted(series, key=longest_first)
+    at: dict[int, list[int]] = {}
+    for rank, key in enumerate(ranked):
+        at.setdefault(key // len(sensors), []).append(rank)
+    links = [
+        pair
+        for here, there in neighbours.tolist()
+        for pair in product(at.get(here, ()), at.get(there, ()))
+        if _are_equal(series[ranked[pair[0]]], series[ranked[pair[1]]], settings)
+    ]
+    if links:
+        edges = coo_array((np.ones(len(links)), np.transpose(links)), shape=(len(ranked),) * 2)
+        _, group = connected_components(edges, directed=False)
+        _, longest = np.unique(group, return_index=True)
+        result[row] = np.isin(monitor, np.delete(ranked, longest))
     return result
+
+
+def _are_equal(
+    left: tuple[IntArray, FloatArray], right: tuple[IntArray, FloatArray], settings: QcSettings
+) -> bool:
+    """Return whether two series of intervals and values are one, by the share of equal values."""
+    _, a, b = np.intersect1d(left[0], right[0], assume_unique=True, return_indices=True)
+    if len(a) < settings.duplicate_common_hours:
+        return False
+    same = np.abs(left[1][a] - right[1][b]) <= settings.duplicate_tolerance_ug_m3 + _ROUNDING
+    if same.mean() < settings.duplicate_equal_share:
+        return False
+    return bool(np.ptp(left[1][a][same]) > settings.duplicate_tolerance_ug_m3)
 
 
 def _neighbours(stations: gpd.GeoDataFrame, settings: QcSettings) -> IntArray:
@@ -455,86 +436,6 @@ def _neighbours(stations: gpd.GeoDataFrame, settings: QcSettings) -> IntArray:
     return np.asarray(located[pairs[differ]], dtype=np.int64)
 
 
-@dataclass
-class _MonitorSeries:
-    """Plausible values of sensors at some stations, one an interval.
-
-    `row` are the rows of those stations and `monitor_of_row` numbers their sensors; `interval`
-    and `value` hold the series one after the other, split at `bounds`.
-    """
-
-    row: IntArray
-    monitor_of_row: IntArray
-    station: IntArray
-    label: list[tuple[str, str]]
-    interval: IntArray
-    value: FloatArray
-    bounds: IntArray
-
-    @classmethod
-    def of(cls, rows: _Rows, settings: QcSettings, *, stations: IntArray) -> _MonitorSeries:
-        wanted = np.isin(np.arange(len(rows.stations)), stations)
-        usable = rows.has_time & (rows.sensors.codes >= 0)
-        row = np.flatnonzero(rows.spread(wanted, without_station=False) & usable)
-        n_sensors = max(len(rows.sensors.categories), 1)
-        key = rows.station_place[row].astype(np.int64) * n_sensors + rows.sensors.codes[row]
-        monitor, monitor_of_row = np.unique(key, return_inverse=True)
-        interval = _interval_numbers(rows.start[row], rows.end[row])
-        order = np.lexsort((interval, monitor_of_row))
-        order = order[~_equals_next(monitor_of_row, interval, order=order)]
-        order = order[_plausible(rows.value[row[order]], settings)]
-        names = rows.stations["station_id"].to_numpy()
-        station = monitor // n_sensors
-        return cls(
-            row=row,
-            monitor_of_row=monitor_of_row,
-            station=station,
-            label=[
-                (str(names[place]), str(rows.sensors.categories[sensor]))
-                for place, sensor in zip(station, monitor % n_sensors, strict=True)
-            ],
-            interval=interval[order],
-            value=rows.value[row[order]],
-            bounds=np.searchsorted(monitor_of_row[order], np.arange(len(monitor) + 1)),
-        )
-
-    def pairs(self, neighbours: IntArray) -> Iterator[tuple[int, int]]:
-        """Yield each sensor of one station with each of its neighbour."""
-        first = np.searchsorted(self.station, neighbours, side="left")
-        after = np.searchsorted(self.station, neighbours, side="right")
-        for (a, b), (a_after, b_after) in zip(first.tolist(), after.tolist(), strict=True):
-            yield from product(range(a, a_after), range(b, b_after))
-
-    def are_equal(self, left: int, right: int, settings: QcSettings) -> bool:
-        """Return whether two series are one, by the share of equal values."""
-        a = slice(self.bounds[left], self.bounds[left + 1])
-        b = slice(self.bounds[right], self.bounds[right + 1])
-        _, at_a, at_b = np.intersect1d(
-            self.interval[a], self.interval[b], assume_unique=True, return_indices=True
-        )
-        if len(at_a) < settings.duplicate_common_hours:
-            return False
-        difference = np.abs(self.value[a][at_a] - self.value[b][at_b])
-        same = difference <= settings.duplicate_tolerance_ug_m3 + _ROUNDING
-        if same.mean() < settings.duplicate_equal_share:
-            return False
-        agreed = self.value[a][at_a][same]
-        return bool(np.ptp(agreed) > settings.duplicate_tolerance_ug_m3)
-
-    def shorter_of(self, equal: Iterable[tuple[int, int]]) -> BoolArray:
-        """Return which sensors are not the longest of their group of equal ones."""
-        n = len(self.label)
-        left, right = np.array(list(equal), dtype=np.int64).reshape(-1, 2).T
-        links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(n, n))
-        _, group = connected_components(links, directed=False)
-        length = np.diff(self.bounds)
-        longest_first = sorted(range(n), key=lambda i: (-length[i], self.label[i]))
-        _, first = np.unique(group[longest_first], return_index=True)
-        result = np.ones(n, dtype=bool)
-        result[np.array(longest_first, dtype=np.int64)[first]] = False
-        return result
-
-
 def _interval_numbers(start: IntArray, end: IntArray) -> IntArray:
     """Return one number for each distinct [start, end)."""
     end_number, _ = pd.factorize(end)
@@ -550,47 +451,108 @@ def _plausible(value: FloatArray, settings: QcSettings) -> BoolArray:
     return result
 
 
-_OBJECTIONS: Mapping[str, Callable[[_Rows, QcSettings], BoolArray]] = MappingProxyType(
-    {
-        "sentinel": _sentinel,
-        "negative": _negative,
-        "above_limit": _above_limit,
-        "averaging_period": _averaging_period,
-        "coordinates": _coordinates,
-        "outside_years": _outside_years,
-        "duplicate": _duplicate,
-        "duplicate_monitor": _duplicate_monitor,
-        "stuck": _stuck,
-        "mobile": _mobile,
-        "not_reference": _not_reference,
-    }
-)
+@dataclass(frozen=True)
+class Rule:
+    """A rule of the quality control.
 
-_Line = tuple[str, int, int | None, str]
+    Attributes
+    ----------
+    name : str
+        As in ``qc.csv`` and in `QcSettings.disabled`.
+    bit : int
+        Its bit in ``flags``. Bits never change: a new rule takes the next one.
+    meaning : str
+        What it flags.
+    flags : callable
+        Returns which rows it flags, from the data and the settings alone.
+    """
+
+    name: str
+    bit: int
+    meaning: str
+    flags: Callable[[Rows, QcSettings], BoolArray]
 
 
-def _reading_counts(observations: Observations) -> list[_Line]:
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            "sentinel",
+            1 << 0,
+            "the value is missing or a code that stands for a missing value",
+            _sentinel,
+        ),
+        Rule(
+            "negative",
+            1 << 1,
+            "the value is below the lowest that noise around zero explains",
+            lambda rows, chosen: rows.value < chosen.negative_below,
+        ),
+        Rule(
+            "above_limit",
+            1 << 2,
+            "the value is above the limit",
+            lambda rows, chosen: rows.value > chosen.limit_ug_m3,
+        ),
+        Rule(
+            "averaging_period",
+            1 << 3,
+            "the record does not cover the averaging period",
+            _averaging_period,
+        ),
+        Rule(
+            "coordinates",
+            1 << 4,
+            "the station has no place: none given, out of range, or 0, 0",
+            lambda rows, chosen: rows.spread(~_located(rows.stations, chosen), otherwise=True),
+        ),
+        Rule(
+            "outside_years",
+            1 << 5,
+            "the record starts outside the years or months asked for",
+            _outside_years,
+        ),
+        Rule(
+            "duplicate",
+            1 << 6,
+            "a later record of the same sensor covers the same interval",
+            _duplicate,
+        ),
+        Rule(
+            "duplicate_monitor",
+            1 << 7,
+            "another provider has a longer record of the same monitor",
+            _duplicate_monitor,
+        ),
+        Rule("stuck", 1 << 8, "the sensor repeated one value for too long", _stuck),
+        Rule(
+            "mobile",
+            1 << 9,
+            "the station moves",
+            lambda rows, _: rows.spread(_known_true(rows.stations["mobile"]), otherwise=False),
+        ),
+        Rule(
+            "not_reference",
+            1 << 10,
+            "the sensor is not known to be a reference monitor",
+            lambda rows, _: ~_known_true(rows.observations.table["is_reference"]),
+        ),
+    )
+}
+"""The rules in the order in which they are applied."""
+
+
+def _reading_counts(observations: Observations) -> list[tuple[str, int, None, str]]:
     counts = dict(observations.counts)
     refused = sum(number for name, number in counts.items() if name.startswith("refused_"))
-    records = counts.pop("records", len(observations) + refused)
-    lines: list[_Line] = [("records", records, None, "read")]
-    lines += [
-        (name, number, None, "read")
-        for name, number in counts.items()
-        if not name.startswith("assumed_")
+    counts = {"records": counts.pop("records", len(observations) + refused), **counts}
+    assumed = {name: counts.pop(name) for name in list(counts) if name.startswith("assumed_")}
+    counts["damaged_files"] = len(observations.damaged)
+    return [
+        (name, number, None, stage)
+        for stage, numbers in (("read", counts), ("assumed", assumed))
+        for name, number in numbers.items()
     ]
-    lines.append(("damaged_files", len(observations.damaged), None, "read"))
-    lines += [
-        (name, number, None, "assumed")
-        for name, number in counts.items()
-        if name.startswith("assumed_")
-    ]
-    return lines
-
-
-def _as_table(lines: list[_Line]) -> pd.DataFrame:
-    table = pd.DataFrame(lines, columns=["rule", "flagged", "flagged_first", "stage"])
-    return table.astype({"flagged": "int64", "flagged_first": "Int64"})
 
 
 def _one_line(error: ValidationError) -> InputError:

@@ -1,0 +1,253 @@
+"""What a fetch knows without a server and without extra packages: keys, outcome, folder, nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcams_eval.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Box = tuple[float, float, float, float]
+"""West, south, east, north in degrees."""
+
+OPENAQ_KEY_VARIABLE = "OPENAQ_API_KEY"
+OPENAQ_KEY_HINT = (
+    "make a key at https://explore.openaq.org/account and set OPENAQ_API_KEY, or name a file that"
+    " holds it: --key-file PATH"
+)
+ADS_URL = "https://ads.atmosphere.copernicus.eu/api"
+ADS_HINT = (
+    "make an account at https://ads.atmosphere.copernicus.eu, copy the key from your profile "
+    "there, and set CDSAPI_KEY or write 'url: " + ADS_URL + "' and 'key: …' to ~/.cdsapirc"
+)
+
+_SPARE_BYTES = 100 * 2**20
+_GEOSCF_NAME = re.compile(r"GEOS-CF\.v01\.rpl\.\w+\.(\d{8})_(\d{2})30z\.nc4")
+
+
+class Missing(NamedTuple):
+    """Something that was asked for and is not there.
+
+    Attributes
+    ----------
+    what : str
+        The file, month or station.
+    reason : str
+        Why, in one line without any secret.
+    """
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fetch did.
+
+    Attributes
+    ----------
+    source : str
+        ``openaq``, ``cams``, ``geoscf`` or ``deepcams``.
+    fetched, already_there : int
+        Files that this fetch brought, and files that were complete before it.
+    bytes : int
+        Bytes that this fetch brought.
+    missing : tuple of Missing
+        What was asked for and is not there; empty if the fetch is complete.
+    """
+
+    source: str
+    fetched: int
+    already_there: int
+    bytes: int
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True)
+class AdsKey:
+    """The key of the Atmosphere Data Store; its value goes to the server alone.
+
+    Attributes
+    ----------
+    url : str
+        Address of the service.
+    key : str
+        Not shown when this object is printed.
+    verify : bool
+        Whether certificates are checked.
+    found_in : str
+        Where the key was found: a variable or a file.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    verify: bool
+    found_in: str
+
+
+def find_ads_key() -> AdsKey | None:
+    """Return the key where cdsapi looks for it, or None.
+
+    ``CDSAPI_URL`` and ``CDSAPI_KEY`` go before the file ``$CDSAPI_RC``, by default
+    ``~/.cdsapirc``. Without an address it is that of the Atmosphere Data Store. The lookup of
+    cdsapi itself does not say where a key was found, knows no default address, takes an empty
+    variable for a key, and is not there where ``doctor`` runs without it.
+    """
+    path = Path(os.environ.get("CDSAPI_RC") or "~/.cdsapirc").expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    pairs = (line.partition(":") for line in lines)
+    written = {name.strip(): value.strip() for name, _, value in pairs}
+    in_environment = os.environ.get("CDSAPI_KEY")
+    key = in_environment or written.get("key", "")
+    if not key:
+        return None
+    return AdsKey(
+        url=(os.environ.get("CDSAPI_URL") or written.get("url") or ADS_URL).rstrip("/"),
+        key=key,
+        verify=written.get("verify", "1") != "0",
+        found_in="CDSAPI_KEY" if in_environment else str(path),
+    )
+
+
+def find_openaq_key(key_file: Path | None) -> str:
+    """Return the key in a file, or else in the environment; "" if there is none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    if key_file is None:
+        return os.environ.get(OPENAQ_KEY_VARIABLE, "").strip()
+    try:
+        return key_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InputError("cannot be read", path=key_file, hint=OPENAQ_KEY_HINT) from None
+
+
+class Nodes(NamedTuple):
+    """Nodes of a grid, south to north and west to east, in degrees."""
+
+    latitude: npt.NDArray[np.float64]
+    longitude: npt.NDArray[np.float64]
+
+    @property
+    def cells(self) -> int:
+        """Number of nodes."""
+        return len(self.latitude) * len(self.longitude)
+
+    def match(self, field: xr.DataArray) -> bool:
+        """Return whether those of a field are the same, to a hundredth of a degree."""
+        return all(
+            mine.shape == theirs.shape and bool(np.allclose(mine, theirs, rtol=0, atol=0.01))
+            for mine, theirs in zip(self, (field.latitude, field.longitude), strict=True)
+        )
+
+    def require(self, field: xr.DataArray, path: Path) -> None:
+        """Raise `InputError` if the field of a file has other nodes than those asked for."""
+        if not self.match(field):
+            raise InputError(
+                "has another grid than the fetch asks for, and a product has one",
+                path=path,
+                hint="give the --bbox that it was fetched with, or another folder with --data",
+            )
+
+
+def held_hours(folder: Path) -> Iterator[tuple[datetime, Path]]:
+    """Return the hours of GEOS-CF whose files lie in a folder, at any depth; none is opened."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in sorted(files):
+            found = _GEOSCF_NAME.fullmatch(name)
+            if found and (path := Path(root) / name).stat().st_size:
+                yield datetime.fromisoformat(f"{found[1]}T{found[2]}30"), path
+
+
+def check_space(folder: Path, needed_bytes: int) -> None:
+    """Raise `InputError` if the disk of `folder`, which need not exist, has no room for so much.
+
+    A reserve of 100 MiB is kept.
+    """
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    free = shutil.disk_usage(there).free
+    if needed_bytes + _SPARE_BYTES > free:
+        raise InputError(
+            f"has {free / 1e9:.1f} GB free, and the fetch needs up to {needed_bytes / 1e9:.1f} GB",
+            path=folder,
+            hint="free space, name another folder with --data, or ask for fewer months",
+        )
+
+
+@contextmanager
+def stated_disk(folder: Path) -> Iterator[None]:
+    """Turn what the disk says when a file cannot be written into one line, an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            # Failures of a connection are of this kind too, and say no errno.
+            raise
+        raise InputError(
+            f"cannot be written ({error.strerror or error})",
+            path=error.filename or folder,
+            hint="free space or name another folder with --data, and run the command again:"
+            " what is complete is kept",
+        ) from error
+
+
+@contextmanager
+def sole_fetch(folder: Path) -> Iterator[None]:
+    """Keep a second fetch out of `folder`; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    InputError
+        If another fetch is at work there, or a file cannot be written.
+    """
+    with stated_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".fetch.lock").open("a") as lock:
+            if sys.platform != "win32":
+                import fcntl  # not on Windows, where two fetches are not kept apart
+
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise InputError(
+                        "another fetch is at work in this folder", path=folder, hint="wait for it"
+                    ) from None
+            yield
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Return what `write_note` wrote; nothing if it is not there or is spoilt."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def write_note(path: Path, note: dict[str, Any]) -> None:
+    """Write a small file that a later fetch reads, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
