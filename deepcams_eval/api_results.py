@@ -21,9 +21,9 @@ from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.report import credit, figures, scatter, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.style import Drawing
+from deepcams_eval.score.metrics import HEADLINE, METRICS
 from deepcams_eval.validation import InsituResult, InsituSettings
 
-_HEADLINE = ("r", "rmse", "mae")
 _MARK = f"{SYNTHETIC} data: nothing here says anything about a real product"
 
 
@@ -152,7 +152,7 @@ class InsituRun:
                     "product": row["product"],
                     "n": f"{row['n']:,}",
                     "stations": f"{row['stations']:,}",
-                    **{key.upper(): wording.with_interval(row, key) for key in _HEADLINE},
+                    **{key.upper(): wording.with_interval(row, key) for key in HEADLINE},
                 }
                 for row in records(whole)
             ]
@@ -372,8 +372,8 @@ class SimulationRun:
     def _repr_html_(self) -> str:
         table = self.summary
         chosen = (table["weights"] == self.settings.weights) & (table["aggregate"] == "months")
-        columns = ["task", "method", "hours", "n_samples", *_HEADLINE]
-        shown = table.loc[chosen, columns].round({key: wording.DECIMALS[key] for key in _HEADLINE})
+        columns = ["task", "method", "hours", "n_samples", *HEADLINE]
+        shown = table.loc[chosen, columns].round({key: METRICS[key].digits for key in HEADLINE})
         caption = f"Mean of the months of {self.settings.year}; RMSE and MAE in {wording.UNIT}"
         return _as_html(shown, caption, self.notes, synthetic=self.synthetic)
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from deepcams_eval.report.content import records
+from deepcams_eval.score.metrics import HEADLINE
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -21,7 +22,7 @@ TASK_NAMES: Mapping[str, str] = {
 }
 """Every task in the order of the report, in words."""
 
-METRICS = ("r", "rmse", "mae")
+METRICS = HEADLINE
 ALL_HOURS = "all"
 AVERAGE = "average"
 

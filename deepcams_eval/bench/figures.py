@@ -32,8 +32,7 @@ from deepcams_eval.bench.content import (
     all_hours,
 )
 from deepcams_eval.bench.sections import (
-    METRIC_NAMES,
-    UNITS,
+    SHOWN,
     published_name,
     resampled_in_words,
     weights_in_words,
@@ -41,8 +40,8 @@ from deepcams_eval.bench.sections import (
 from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.coastlines import SOURCE as COASTLINES
 from deepcams_eval.report.coastlines import draw_coastlines
-from deepcams_eval.report.tables import excludes_zero
 from deepcams_eval.report.wording import UNIT, escape_figure
+from deepcams_eval.score.intervals import excludes_zero
 
 Array = npt.NDArray[np.float64]
 
@@ -413,7 +412,7 @@ def _draw_skill(content: SimulationContent, task: str) -> style.Drawing:
                     0.0, place, " baseline", fontsize=style.SMALL, color="#6a6a6a", va="center"
                 )
             axes.set_title(
-                escape_figure(f"{METRIC_NAMES[metric]}, against {baseline}"), fontsize=style.TEXT
+                escape_figure(f"{SHOWN[metric].label}, against {baseline}"), fontsize=style.TEXT
             )
     grid[0, 0].set_yticks(range(len(methods)), [escape_figure(name) for name in methods])
     grid[0, 0].set_ylim(len(methods) - 0.4, -0.6)
@@ -575,8 +574,7 @@ def _symmetric_scale(maps: Sequence[Array]) -> Normalize:
 
 
 def _label(metric: str) -> str:
-    unit = UNITS.get(metric)
-    return f"{METRIC_NAMES[metric]} ({unit})" if unit else METRIC_NAMES[metric]
+    return SHOWN[metric].header
 
 
 def _samples(content: SimulationContent, task: str) -> str:

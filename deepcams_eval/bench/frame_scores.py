@@ -165,11 +165,11 @@ def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
     weight = float(weighted.n.sum())
     # In units of a mean cell that counts, so that two cells on a pole are still two for R.
     share = cells / weight if weight else 1.0
-    sums = _pooled(weighted.scaled(share))
-    weighted_high = _pooled(high.scaled(weights))
+    sums = weighted.scaled(share).merged()
+    weighted_high = high.scaled(weights).merged()
     n = sums.n if cells else np.full(1, np.nan)
     values = {
-        **{name: metrics.SCORES[name](sums) for name in ("r", "rmse", "mae", "mb")},
+        **{name: metrics.METRICS[name](sums) for name in (*metrics.HEADLINE, "mb")},
         "p99_error": metrics.rmse(weighted_high),
         "weight_p99": weighted_high.n,
         "mean_truth": sums.mean_o * (n / n),
@@ -185,10 +185,6 @@ def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
         "weight": weight,
         **{name: float(value[0]) for name, value in values.items()},
     }
-
-
-def _pooled(rows: Moments) -> Moments:
-    return rows.pool(np.zeros(rows.n.shape, dtype=np.intp), 1)
 
 
 def _percentile(truth: Map, percent: float) -> float:

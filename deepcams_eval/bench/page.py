@@ -10,22 +10,18 @@ from typing import Any
 from deepcams_eval.bench import sections
 from deepcams_eval.bench.content import METRICS, TASK_NAMES, SimulationContent, all_hours
 from deepcams_eval.bench.figures import interval_note
-from deepcams_eval.bench.sections import DECIMALS, METRIC_NAMES, UNITS
+from deepcams_eval.bench.sections import SHOWN
 from deepcams_eval.report import credit, published, wording
 from deepcams_eval.report.content import SYNTHETIC, records
 from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
 from deepcams_eval.report.rendering import template
-from deepcams_eval.report.tables import excludes_zero
-from deepcams_eval.report.wording import UNIT
+from deepcams_eval.score.intervals import excludes_zero
 
 _CORRECT, _AS_PRINTED = "linear", "linear-eq9"
 _DEFINITIONS = (
     ("N", "number of samples: hours at which a whole map was scored against the truth"),
-    ("R", "Pearson correlation of estimate and truth over the cells of a sample"),
-    ("RMSE", f"root-mean-square error over the cells of a sample, {UNIT}"),
-    ("MAE", f"mean absolute error over the cells of a sample, {UNIT}"),
-    ("MB", f"mean of estimate − truth, {UNIT}"),
-    ("P99 error", f"root-mean-square error where the truth exceeds its 99th percentile, {UNIT}"),
+    ("M, O", "estimate and truth in the cells of a sample; N in a formula is their number"),
+    *((one.label, one.definition) for one in SHOWN.values()),
     ("Average", "mean over the samples of each month, then over the months that have samples"),
     ("Skill", "1 − score / score of the baseline; 1 is perfect, 0 is no better, negative is worse"),
     ("Power ratio", "power of the estimate over that of the truth in a band of wavelengths"),
@@ -90,7 +86,7 @@ def cards(content: SimulationContent) -> Iterator[Card]:
             continue
         row = content.average(task)
         scores = tuple(
-            (METRIC_NAMES[metric], _score(row[f"{metric}_{best}"], metric)) for metric in METRICS
+            (SHOWN[metric].label, _score(row[f"{metric}_{best}"], metric)) for metric in METRICS
         )
         count = len(content.methods_of[task])
         of = "the only method" if count == 1 else f"lowest average RMSE of {count} methods"
@@ -110,7 +106,7 @@ def _best_sentence(content: SimulationContent, task: str) -> str:
         return f"{TASK_NAMES[task]}: no score is defined."
     row = content.average(task)
     scores = ", ".join(
-        f"{METRIC_NAMES[metric]} {_score(row[f'{metric}_{best}'], metric)}"
+        f"{SHOWN[metric].label} {_score(row[f'{metric}_{best}'], metric)}"
         for metric in ("rmse", "mae", "r")
     )
     text = f"{TASK_NAMES[task]}: {best} has the lowest average RMSE ({scores})."
@@ -148,14 +144,13 @@ def _as_printed(content: SimulationContent) -> Iterator[str]:
     yield (
         f"The linear interpolation as printed in the paper (Eq. 9, {_AS_PRINTED}) has "
         f"{wording.number(printed / correct, 2)} times the MAE of the correct one ({_CORRECT}): "
-        f"{wording.number(printed, DECIMALS['mae'])} against {_score(correct, 'mae')}."
+        f"{wording.number(printed, SHOWN['mae'].digits)} against {_score(correct, 'mae')}."
     )
 
 
 def _score(value: float, metric: str) -> str:
-    text = wording.typographic(wording.number(value, DECIMALS[metric]))
-    unit = UNITS.get(metric)
-    return f"{text} {unit}" if unit else text
+    text = wording.typographic(wording.number(value, SHOWN[metric].digits))
+    return text + SHOWN[metric].unit_after
 
 
 def _asked(content: SimulationContent) -> Iterator[tuple[str, str]]:

@@ -33,7 +33,7 @@ from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import published
-from deepcams_eval.score.intervals import MIN_STATIONS
+from deepcams_eval.score.intervals import MIN_CLUSTERS
 
 Progress = Callable[[str, int, int], None]
 
@@ -208,7 +208,7 @@ def merge(parts: Iterator[Part]) -> Part:
 
 
 def _few_days(plan: Plan) -> bool:
-    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_STATIONS
+    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_CLUSTERS
 
 
 def _add(total: dict[Key, Any], part: Mapping[Key, Any]) -> None:

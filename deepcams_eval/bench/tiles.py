@@ -11,12 +11,14 @@ import numpy.typing as npt
 from deepcams_eval.bench.content import TILE_DEG
 from deepcams_eval.bench.frame_scores import WEIGHTS, row_weights
 from deepcams_eval.core.field import FloatArray, spacing_deg
+from deepcams_eval.score.metrics import METRICS
+from deepcams_eval.score.moments import Moments
 
 Array = npt.NDArray[np.float64]
 Map = npt.NDArray[np.floating[Any]]
 
-SUMS = ("weight", "rmse", "mae")
-"""Weight of the cells, and weighted squared and absolute errors."""
+SUMS = ("n", "square_error", "absolute_error")
+"""Weight of the cells, and weighted squared and absolute errors, as in `Moments`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +66,8 @@ class TileSums:
         # One map without any cell stands for the hours that are not there.
         sums = np.concatenate([self.sums, np.zeros((1, *self.sums.shape[1:]))])[found]
         chosen = sums[:, [str(name) for name in WEIGHTS].index(weights)]
-        weight = draws @ chosen[:, 0].T
-        error = draws @ chosen[:, SUMS.index(metric)].T
-        mean: Array = np.divide(error, weight, out=np.full(error.shape, np.nan), where=weight > 0)
-        return np.sqrt(mean) if metric == "rmse" else mean
+        drawn = {name: draws @ chosen[:, place].T for place, name in enumerate(SUMS)}
+        return METRICS[metric](Moments.only(**drawn))
 
 
 class Tiles:
