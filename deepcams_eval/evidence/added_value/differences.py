@@ -167,7 +167,9 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     strata = _strata(sample, shape)
     day = sample.hour[rows] // 24
     pooled = [Moments.joined([_pool(one, stratum) for stratum in strata]) for one in sums]
-    table = pd.DataFrame(intervals.differences(*pooled, sample.draws, HEADLINE_METRICS))
+    table = pd.DataFrame(
+        intervals.differences(pooled[0], pooled[1], sample.draws, HEADLINE_METRICS)
+    )
     table["stratum"] = [one.name for one in strata for _ in one.labels]
     table["value"] = [label for one in strata for label in one.labels]
     days = [_distinct_days(day, one.code[station, joint], len(one.labels)) for one in strata]
