@@ -91,12 +91,15 @@ def lag_table(
         name: intervals.draw_clusters(len(members), resamples, rng)
         for name, members in groups.items()
     }
-    places = {lag: series.places(lag) for lag in LAGS_H}
+    here = series.places(0)
+    sums: dict[str, list[tuple[Moments, ...]]] = {product: [] for product in pairs.products}
+    for lag in LAGS_H:
+        there = series.places(lag) if lag else here
+        for product, found in sums.items():
+            found.append(series.sums(series.values(product), there, here))
     parts = []
-    for product in pairs.products:
-        values = series.values(product)
-        sums = [series.sums(values, places[lag], places[0]) for lag in LAGS_H]
-        lagged, unmoved = (Moments.joined(one) for one in zip(*sums, strict=True))
+    for product, found in sums.items():
+        lagged, unmoved = (Moments.joined(one) for one in zip(*found, strict=True))
         for name, members in groups.items():
             mine = lagged.map(itemgetter(members)), unmoved.map(itemgetter(members))
             part = _correlations(*mine, draws[name])
@@ -105,11 +108,9 @@ def lag_table(
             others = _best(_r(lagged.map(itemgetter(theirs))) - _r(unmoved.map(itemgetter(theirs))))
             apart = significant and others not in (None, best)
             if apart and others:
-                pair = [
-                    one.map(itemgetter(members))
-                    for one in series.sums(values, places[best], places[others])
-                ]
-                apart = _higher(*pair, draws[name])
+                places = [series.places(lag) for lag in (best, others)]
+                pair = series.sums(series.values(product), *places)
+                apart = _higher(*(one.map(itemgetter(members)) for one in pair), draws[name])
             part["others_best_lag_h"] = pd.array([others] * len(part), dtype="Int64")
             parts.append(part.assign(provider=name, product=product, apart=apart))
     table = pd.concat(parts, ignore_index=True)[list(LAG_COLUMNS)]

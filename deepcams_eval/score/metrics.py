@@ -169,7 +169,7 @@ def ioa(sums: Moments) -> Array:
     return 1.0 - divide(sums.square_error, potential)
 
 
-_LINE = ("n", "mean_o", "mean_m", "ss_o", "sp")
+_SLOPE = ("n", "mean_o", "ss_o", "sp")
 _FRACTION = "the pairs with M + O > 0"
 
 METRICS = {
@@ -220,9 +220,9 @@ METRICS = {
             "index of agreement 1 − Σ(M−O)²/Σ(|M−Ō|+|O−Ō|)² (Willmott 1981)",
             better="high",
         ),
-        Metric("slope", "Slope", slope, _LINE, "slope of the least-squares line of M over O"),
+        Metric("slope", "Slope", slope, _SLOPE, "slope of the least-squares line of M over O"),
         Metric(
-            "intercept", "Intercept", intercept, _LINE,
+            "intercept", "Intercept", intercept, (*_SLOPE, "mean_m"),
             f"intercept of the least-squares line of M over O, {UNIT}",
             UNIT, 2,
         ),
