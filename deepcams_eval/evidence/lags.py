@@ -110,7 +110,8 @@ def lag_table(
             if apart and others:
                 places = [series.places(lag) for lag in (best, others)]
                 pair = series.sums(series.values(product), *places)
-                apart = _higher(*(one.map(itemgetter(members)) for one in pair), draws[name])
+                first, second = (one.map(itemgetter(members)) for one in pair)
+                apart = _higher(first, second, draws[name])
             part["others_best_lag_h"] = pd.array([others] * len(part), dtype="Int64")
             parts.append(part.assign(provider=name, product=product, apart=apart))
     table = pd.concat(parts, ignore_index=True)[list(LAG_COLUMNS)]
