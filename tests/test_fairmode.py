@@ -16,6 +16,7 @@ from deepcams_eval.evidence.fairmode import (
     quality_objective,
     station_indicators,
 )
+from tests.hourly_pairs import pairs_of
 
 DAY = np.timedelta64(86_400_000_000, "us")
 
@@ -24,25 +25,9 @@ def daily(observed: dict[str, list[float]], estimate: dict[str, list[float]]) ->
     parts = []
     for station, values in observed.items():
         times = np.datetime64("2019-01-01", "us") + np.arange(len(values)) * DAY
-        parts.append(
-            pd.DataFrame(
-                {
-                    "station_id": station,
-                    "time_start": times,
-                    "time_end": times + DAY,
-                    "latitude": 50.0,
-                    "longitude": 4.0,
-                    "observed": values,
-                    "station_kind": "reference",
-                    "country": "BE",
-                    "model": np.asarray(estimate[station], dtype=np.float32),
-                }
-            )
-        )
-    table = pd.concat(parts, ignore_index=True)
-    for name in ("station_id", "station_kind", "country"):
-        table[name] = table[name].astype("category")
-    return Pairs(table, ("model",))
+        columns = {"observed": values, "model": estimate[station]}
+        parts.append(pd.DataFrame({"station_id": station, "time_start": times, **columns}))
+    return pairs_of(pd.concat(parts, ignore_index=True), "model", lasting=DAY)
 
 
 def test_a_case_by_hand() -> None:

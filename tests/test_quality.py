@@ -13,7 +13,7 @@ from scores.categorical import probability_of_detection, probability_of_false_de
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence import distributions, exceedances
 from deepcams_eval.evidence.questions import Given, answers
-from tests.hourly_pairs import HOUR, hourly, years
+from tests.hourly_pairs import HOUR, by_station, hourly, pairs_of, years
 
 
 def all_rows(pairs: Pairs) -> dict[str, np.ndarray]:
@@ -25,26 +25,12 @@ def daily_like(
 ) -> Pairs:
     rng = np.random.default_rng(seed)
     level = rng.uniform(8, 40, stations)
-    observed = (level[:, None] * rng.lognormal(0, 0.5, (stations, days))).ravel()
-    estimate = observed * rng.lognormal(0, 0.2, len(observed))
+    observed = level[:, None] * rng.lognormal(0, 0.5, (stations, days))
+    estimate = observed * rng.lognormal(0, 0.2, observed.size).reshape(observed.shape)
     if shuffled:
-        estimate = rng.permutation(estimate)
-    day = np.timedelta64(86_400_000_000, "us")
-    times = np.tile(np.datetime64("2019-01-01", "us") + np.arange(days) * day, stations)
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(np.repeat([f"s{i:02d}" for i in range(stations)], days)),
-            "time_start": times,
-            "time_end": times + day,
-            "latitude": 50.0,
-            "longitude": 4.0,
-            "observed": observed,
-            "station_kind": pd.Categorical(["reference"] * len(observed)),
-            "country": pd.Categorical(["BE"] * len(observed)),
-            "model": estimate.astype(np.float32),
-        }
-    )
-    return Pairs(table, ("model",))
+        estimate = rng.permutation(estimate.ravel()).reshape(estimate.shape)
+    times = np.datetime64("2019-01-01", "us") + np.arange(days) * 24 * HOUR
+    return pairs_of(by_station(times, observed, model=estimate), "model", lasting=24 * HOUR)
 
 
 def distributed(pairs: Pairs, name: str, rows: np.ndarray | None = None) -> pd.DataFrame:

@@ -25,8 +25,7 @@ from deepcams_eval.score.intervals import (
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs
-
-HOUR = np.timedelta64(3_600_000_000, "us")
+from tests.hourly_pairs import HOUR, by_station, pairs_of
 
 
 def autoregressive(rng: np.random.Generator, keep: float, size: tuple[int, ...]) -> np.ndarray:
@@ -51,21 +50,8 @@ def make_pairs(
         + rng.standard_normal((days, stations))
     )
     times = np.datetime64("2018-01-01T12", "us") + np.arange(days) * 24 * HOUR
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(np.repeat([f"s{i:02d}" for i in range(stations)], days)),
-            "time_start": np.tile(times, stations),
-            "time_end": np.tile(times + HOUR, stations),
-            "latitude": 50.0,
-            "longitude": 4.0,
-            "observed": observed.T.ravel(),
-            "station_kind": pd.Categorical(["reference"] * days * stations),
-            "country": pd.Categorical(["BE"] * days * stations),
-            "model": (observed + error).T.ravel().astype(np.float32),
-            "other": (observed + 2 * error).T.ravel().astype(np.float32),
-        }
-    )
-    return Pairs(table, ("model", "other"))
+    estimates = {"model": (observed + error).T, "other": (observed + 2 * error).T}
+    return pairs_of(by_station(times, observed.T, **estimates), "model", "other")
 
 
 def uncertainty_of(pairs: Pairs, seed: int = 0, resamples: int = 400) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def lag_table(
         ``apart``: moreover it is not that of the others, and R is higher than at theirs by the
         same test.
     """
-    series = _Series.of(pairs)
+    series = Series.of(pairs)
     named = np.array([providers.get(one) or UNKNOWN_PROVIDER for one in series.stations])
     names = sorted(set(named))
     groups = {name: np.flatnonzero(named == name) for name in names}
@@ -165,8 +165,11 @@ def fewest_stations(lags: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Series:
-    """The pairs in the order of station and time, and a key of both that a lag can be added to."""
+class Series:
+    """The pairs in the order of station and time, and a key of both that a lag can be added to.
+
+    `order` holds the rows of the pairs in that order, None where they have it.
+    """
 
     stations: npt.NDArray[np.str_]
     station: IntArray
@@ -176,7 +179,8 @@ class _Series:
     order: IntArray | None
 
     @classmethod
-    def of(cls, pairs: Pairs) -> _Series:
+    def of(cls, pairs: Pairs) -> Series:
+        """Order some pairs."""
         station, stations = codes_of(pairs.table["station_id"])
         second = pairs.table["time_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
         second -= second.min()
@@ -191,6 +195,7 @@ class _Series:
         return cls(stations, station, key, observed, pairs.table, order)
 
     def values(self, product: str) -> FloatArray:
+        """Return the values of a product in this order, µg m⁻³."""
         values: FloatArray = self.table[product].to_numpy()
         return values if self.order is None else values[self.order]
 
@@ -205,6 +210,15 @@ class _Series:
             found = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
             places[first : first + _PART] = np.where(self.key[found] == wanted, found, -1)
         return places
+
+    def rows_at(self, lag_h: int) -> IntArray:
+        """Return for each row of the pairs that of the same station at the hour + lag, or −1."""
+        places = self.places(lag_h)
+        if self.order is None:
+            return places
+        rows = np.empty_like(self.order)
+        rows[self.order] = np.where(places >= 0, self.order[places], -1)
+        return rows
 
     def sums(self, values: FloatArray, *places: npt.NDArray[np.int32]) -> tuple[Moments, ...]:
         """Return the sums by station, shape (stations, 1), with the product at each of some places.

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.arrays import Array, BoolArray, IntArray
-from deepcams_eval.core.field import Product, spacing_deg, stamp_of
+from deepcams_eval.core.field import Product, spacing_deg
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs, codes_of
@@ -22,7 +22,9 @@ from deepcams_eval.errors import NoDataError
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM, neighbours
 from deepcams_eval.evidence.added_value.verdicts import MIN_STATIONS
+from deepcams_eval.evidence.lags import Series
 from deepcams_eval.evidence.questions import Frames, Given, Question
+from deepcams_eval.evidence.references import Grid, grids_of
 from deepcams_eval.pair.averages import PERIODS, average_pairs
 from deepcams_eval.pair.colocate import Compute, colocate
 from deepcams_eval.pair.qc import RULES
@@ -43,7 +45,6 @@ COLUMNS = (
     *("baseline", *(f"gain_{name}" for name in HEADLINE)),
 )
 AS_SET = "as set"
-_HOUR_US = 3_600_000_000
 _REMARKS = (
     "Each line makes one choice the other way and leaves the rest as it is. The gain is the MAE "
     "of a product less that of the baseline under the same choice: it should hold whatever is "
@@ -165,7 +166,7 @@ def _rules_off(
         yield (
             "quality control",
             f"without the rule {name.replace('_', ' ')}",
-            _taken(found.pairs, (flag_of_pair == 0) | (flag_of_pair == bit)),
+            found.pairs.taken((flag_of_pair == 0) | (flag_of_pair == bit)),
             None,
         )
 
@@ -183,32 +184,17 @@ def _middle_of_hour(pairs: Pairs, products: Sequence[Product]) -> Iterator[Varia
     That is the mean of the values at both ends of the hour, the earlier taken from the pair that
     the station has an hour before.
     """
-    changed = [
-        product.name
-        for product in products
-        if stamp_of(product.field) == "point" and _step_h(product) == 1
-    ]
+    grids = {name: grid for name, grid in grids_of(products).items() if grid.step_h == 1}
+    changed = [name for name, grid in grids.items() if grid.stamp == "point"]
     if not changed:
         return
-    before = _an_hour_before(pairs)
+    before = Series.of(pairs).rows_at(-1)
     table = pairs.table.copy()
     for name in changed:
         values = table[name].to_numpy()
         earlier = np.where(before >= 0, values[before], np.nan)
         table[name] = ((values + earlier) / 2).astype(np.float32)
     yield "matching", "middle of the hour", Pairs(table, pairs.products), None
-
-
-def _an_hour_before(pairs: Pairs) -> IntArray:
-    """Return the row of the same station an hour earlier; −1 where there is none."""
-    station, _ = codes_of(pairs.table["station_id"])
-    hour = pairs.table["time_start"].to_numpy().astype("datetime64[us]").astype(np.int64)
-    span = int(hour.max() - hour.min()) + 2 * _HOUR_US
-    key = station.astype(np.int64) * span + hour - hour.min() + _HOUR_US
-    order = np.argsort(key, kind="stable")
-    place = np.searchsorted(key[order], key - _HOUR_US)
-    found = order[np.minimum(place, len(order) - 1)]
-    return np.where(key[found] == key - _HOUR_US, found, -1)
 
 
 def _averages(pairs: Pairs, years: Years) -> Iterator[Variant]:
@@ -240,21 +226,20 @@ def _station_choices(pairs: Pairs, years: Years, products: Sequence[Product]) ->
     order = np.lexsort((names, -counted, cell))
     most = np.zeros(len(names), dtype=bool)
     most[order[np.unique(cell[order], return_index=True)[1]]] = True
-    yield "stations", "the fullest station of each cell", _taken(pairs, most[station]), None
+    yield "stations", "the fullest station of each cell", pairs.taken(most[station]), None
     weight = dict(zip(names.astype(str), 1 / (1 + neighbours(latitude, longitude)), strict=True))
     yield "stations", "weighted by density", pairs, weight
     reference = (table["station_kind"] == "reference").to_numpy()
     if 0 < reference.sum() < len(reference):
-        yield "stations", "reference monitors only", _taken(pairs, reference), None
+        yield "stations", "reference monitors only", pairs.taken(reference), None
 
 
 def _cell_of(latitude: Array, longitude: Array, products: Sequence[Product]) -> IntArray:
     """Return the cell of each station on the finest grid; a station beyond it has one alone."""
-    finest = min(products, key=lambda product: spacing_deg(product.field["latitude"].values))
-    grid = finest.field["latitude"].values, finest.field["longitude"].values
-    row, column = find_cells(latitude, longitude, *grid)
+    finest = min(map(Grid.of, products), key=lambda grid: spacing_deg(grid.latitude))
+    row, column = find_cells(latitude, longitude, finest.latitude, finest.longitude)
     alone = -1 - np.arange(len(latitude))
-    return np.where(row >= 0, row * len(grid[1]) + column, alone).astype(np.int64)
+    return np.where(row >= 0, row * len(finest.longitude) + column, alone).astype(np.int64)
 
 
 def _cell_means(pairs: Pairs, rows: BoolArray, cell: IntArray) -> Pairs:
@@ -266,17 +251,6 @@ def _cell_means(pairs: Pairs, rows: BoolArray, cell: IntArray) -> Pairs:
     made = pd.concat([means, labels], axis="columns").reset_index()
     made["station_id"] = made.pop("cell").astype(str).astype("category")
     return Pairs(made.astype(dict.fromkeys(pairs.products, np.float32)), pairs.products)
-
-
-def _taken(pairs: Pairs, chosen: BoolArray) -> Pairs:
-    table = pairs.table.loc[chosen].reset_index(drop=True)
-    table["station_id"] = table["station_id"].cat.remove_unused_categories()
-    return Pairs(table, pairs.products)
-
-
-def _step_h(product: Product) -> float:
-    steps = np.diff(product.field["time"].values) / np.timedelta64(1, "h")
-    return float(np.median(steps)) if len(steps) else float("nan")
 
 
 def section(frames: Frames, content: Content) -> Section:
