@@ -25,8 +25,9 @@ from deepcams_eval.downscale.degrade import degradation
 from deepcams_models.checkpoint import load
 from deepcams_models.data import Enlargements, Intervals, Truth, load_truth, nature_truth
 from deepcams_models.methods import SHIPPED
+from deepcams_models.networks import NETWORKS
 from deepcams_models.normalise import Normalisation
-from deepcams_models.settings import TrainSettings
+from deepcams_models.train import TrainSettings
 from deepcams_models.validate import EnlargementValidation, IntervalValidation
 
 DAYS = 6
@@ -89,7 +90,7 @@ def score(path: Path, maps: int) -> None:
         truth = held_out(data)
         for name, change in CASES.items():
             validation: IntervalValidation | EnlargementValidation
-            if card.network == "xvfi":
+            if NETWORKS[card.network].task == "temporal":
                 intervals = Intervals(change(truth), kept_only=True)
                 validation = IntervalValidation(intervals, maps)
             elif change in (stretched, cycled):

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepcams_eval.api import insitu as insitu
     from deepcams_eval.api import simulation as simulation
-    from deepcams_eval.api_results import InsituRun as InsituRun
-    from deepcams_eval.api_results import SimulationRun as SimulationRun
+    from deepcams_eval.bench.run import SimulationRun as SimulationRun
     from deepcams_eval.demo import demo_archive as demo_archive
+    from deepcams_eval.evidence.run import InsituRun as InsituRun
 
 __all__ = [
     "InsituRun",
@@ -31,8 +31,8 @@ __all__ = [
 __version__ = version("deepcams")
 
 _FROM = {
-    "InsituRun": "deepcams_eval.api_results",
-    "SimulationRun": "deepcams_eval.api_results",
+    "InsituRun": "deepcams_eval.evidence.run",
+    "SimulationRun": "deepcams_eval.bench.run",
     "demo_archive": "deepcams_eval.demo",
     "insitu": "deepcams_eval.api",
     "simulation": "deepcams_eval.api",

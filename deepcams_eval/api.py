@@ -2,100 +2,104 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from operator import index
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, ParamSpec, TypeVar, cast
 
-from deepcams_eval.api_results import InsituRun, SimulationRun
-from deepcams_eval.bench.parts import Parts
-from deepcams_eval.bench.run import CheckpointSpec, PredictionSpec, SimulationSettings, simulate
-from deepcams_eval.downscale import TASKS, Task
+from deepcams_eval import demo
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.run import SimulationRun, SimulationSettings, simulate
 from deepcams_eval.errors import InputError
-from deepcams_eval.evidence.assessment import AVERAGES, Average
-from deepcams_eval.inputs import Progress, insitu_inputs, lies_in_demo, truth_input
-from deepcams_eval.pair.colocate import Compute
-from deepcams_eval.pair.qc import QcSettings
-from deepcams_eval.pair.samples import Sample
+from deepcams_eval.evidence.run import InsituRun
+from deepcams_eval.options import (
+    FilePath,
+    InsituOptions,
+    Progress,
+    SimulationOptions,
+    annotation_of,
+    parameters_of,
+)
+from deepcams_eval.read.layout import find_data
 from deepcams_eval.read.product import ProductSpec
-from deepcams_eval.validation import InsituSettings
-from deepcams_eval.validation import insitu as run_insitu
+from deepcams_eval.validation import insitu as validate
 
-Paths = Path | str | Sequence[Path | str]
+P = ParamSpec("P")
+Options = TypeVar("Options", InsituOptions, SimulationOptions)
+Run = TypeVar("Run")
 
-_TASK_KEY = "task="
+DATA_VARIABLE = "DEEPCAMS_DATA"
+DEMO = "demo"
+TRUTH = "geoscf"
+"""The folder of hourly truth in the standard layout."""
+
+_NO_DATA = (
+    "no data given: use --data demo to try it on synthetic data, --data DIR or --observations and "
+    "--product for your own, or get data with deepcams-eval fetch"
+)
+_NO_OBSERVATIONS = "put OpenAQ files into DIR/openaq, or add --observations PATH"
+_NO_PRODUCT = "put products into DIR/cams, DIR/deepcams or DIR/geoscf, or add --product NAME=PATH"
+_NO_TRUTH = "there is no truth to score against"
+_GIVE_TRUTH = "try --data demo, or give --truth PATH[,key=value] or --data DIR with DIR/geoscf"
 
 
-def insitu(
-    years: int | Iterable[int],
-    *,
-    data: Path | str | None = None,
-    observations: Paths = (),
-    products: Mapping[str, Path | str] | None = None,
-    stations: Path | str | None = None,
-    months: int | Iterable[int] | None = None,
-    bbox: tuple[float, float, float, float] | None = None,
-    countries: str | Iterable[str] = (),
-    shifts: Mapping[str, float] | None = None,
-    baseline: str | None = None,
-    sample: Sample = "common",
-    reference_only: bool = False,
-    qc: Mapping[str, Any] | None = None,
-    average: str = "hour",
-    added_value: bool = True,
-    sensitivity: bool = True,
-    seed: int = 0,
-    resamples: int = 1000,
-    strict: bool = False,
-    compute: Compute | None = None,
-    progress: Progress | None = None,
-) -> InsituRun:
+def _with_options(
+    record: Callable[P, Options],
+) -> Callable[[Callable[[Options, str], Run]], Callable[P, Run]]:
+    """Make a function of a run into one that takes the options of `record` as its parameters."""
+    kind = cast("type", record)
+    signature = inspect.signature(kind)
+
+    def decorate(run: Callable[[Options, str], Run]) -> Callable[P, Run]:
+        @wraps(run)
+        def function(*args: P.args, **kwargs: P.kwargs) -> Run:
+            options = record(*args, **kwargs)
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            return run(options, _call(run.__name__, options, given.arguments))
+
+        del function.__wrapped__
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[
+                one.replace(annotation=annotation_of(kind, one.name))
+                for one in signature.parameters.values()
+            ],
+            return_annotation=run.__annotations__["return"],
+        )
+        function.__annotations__ = {}
+        function.__doc__ = (run.__doc__ or "").replace("<options>", parameters_of(kind))
+        return function
+
+    return decorate
+
+
+def _call(name: str, options: object, given: Mapping[str, Any]) -> str:
+    """Return the call as it would be written, for ``run.json``; what is absent is left out."""
+    said = {
+        key: getattr(options, key) if key in ("years", "months", "train_years") else value
+        for key, value in given.items()
+        if key not in ("compute", "progress", "workers")
+    }
+    shown = [
+        f"{key}={value!r}"
+        for key, value in said.items()
+        if value is not None and (value or not isinstance(value, tuple))
+    ]
+    return f"deepcams_eval.{name}({', '.join(shown)})"
+
+
+@_with_options(InsituOptions)
+def insitu(options: InsituOptions, command: str) -> InsituRun:
     """Validate gridded products against stations, as ``deepcams-eval openaq`` does.
 
     Parameters
     ----------
-    years : int or iterable of int
-        Years (UTC) that are scored.
-    data : Path or str, optional
-        Folder with ``openaq/``, ``cams/``, ``geoscf/`` and ``deepcams/``, or ``"demo"`` for a
-        synthetic archive, made once. Without it and `observations` ``$DEEPCAMS_DATA``, then
-        ``./data``.
-    observations : path or sequence of paths
-        Files, folders or globs in any OpenAQ form, instead of those in `data`.
-    products : mapping of str to path, optional
-        By name a path, with ``,key=value`` behind it where the files do not say enough, or
-        ``linear:PARENT``; beside those in `data`.
-    stations : path, optional
-        Station file with coordinates, provider and country.
-    months : int or iterable of int, optional
-        Months, 1 to 12, of each year; all if absent.
-    bbox : tuple of float, optional
-        West, south, east, north in degrees; west > east crosses the date line.
-    countries : str or iterable of str
-        ISO 3166-1 alpha-2 codes; all if empty.
-    shifts : mapping of str to float, optional
-        Hours to add to the times of a provider's records, by provider.
-    baseline : str, optional
-        Product that differences are taken from; ``cams``, else the first.
-    sample : {"common", "own"}
-        Sample of figures and station scores; `InsituRun.scores` holds both.
-    reference_only : bool
-        Whether reference-grade instruments alone are used.
-    qc : mapping, optional
-        Thresholds of the quality control by name, as in `deepcams_eval.pair.qc.QcSettings`.
-    average : {"hour", "day", "month", "year"}
-        What is scored: hourly pairs, or means of complete periods of the common sample.
-    added_value : bool
-        Whether products finer than the baseline are compared with interpolations of it.
-    sensitivity : bool
-        Whether all is scored again under other choices, for which products are read twice more.
-    seed, resamples : int
-        Of the bootstrap.
-    strict : bool
-        Whether a damaged file is an error instead of a note.
+    <options>
     compute : callable, optional
         Runs the dask tasks that read products, such as
         ``lambda tasks: client.gather(client.compute(list(tasks)))``; in this process if absent.
@@ -110,7 +114,7 @@ def insitu(
     Raises
     ------
     InputError
-        If an input cannot be used.
+        If an input cannot be used, or an option has a value that it cannot have.
     NoDataError
         If nothing is left to score.
 
@@ -125,95 +129,22 @@ def insitu(
     >>> bool(best["r_lo"] < best["r"] < best["r_hi"])
     True
     """
-    clock = time.perf_counter()
-    years, months = _numbers(years), None if months is None else _numbers(months)
-    asked = {name: value for name, value in locals().items() if name not in _NOT_SAID}
-    given = insitu_inputs(
-        data,
-        observations=_paths(observations),
-        products=[ProductSpec.parse(f"{name}={path}") for name, path in (products or {}).items()],
-        stations=None if stations is None else Path(stations),
-        progress=progress,
-    )
-    settings = InsituSettings(
-        observations=given.observations,
-        products=given.products,
-        qc=QcSettings(
-            years=years,
-            months=months,
-            reference_only=reference_only,
-            **(qc or {}),
-        ),
-        stations=given.stations,
-        bbox=bbox,
-        countries=_codes(countries),
-        shifts=dict(shifts or {}),
-        baseline=baseline,
-        sample=_sample(sample),
-        average=_average(average),
-        added_value=added_value,
-        sensitivity=sensitivity,
-        seed=seed,
-        resamples=resamples,
-        strict=strict,
-        workers=os.cpu_count() or 1,
-    )
-    result = run_insitu(settings, compute=compute, progress=progress)
-    return InsituRun(result, settings, given.synthetic, _call("insitu", asked), clock)
+    return run_insitu(options, command)
 
 
-def simulation(
-    year: int,
-    *,
-    data: Path | str | None = None,
-    truth: Path | str | None = None,
-    train_years: int | Iterable[int] | None = None,
-    task: str = "all",
-    methods: str | Iterable[str] | None = None,
-    predictions: Mapping[str, Path | str] | None = None,
-    checkpoints: Mapping[str, Path | str] | None = None,
-    degrade: str = "imresize",
-    weights: str = "none",
-    seed: int = 0,
-    resamples: int = 1000,
-    strict: bool = False,
-    compute: Compute | None = None,
-    progress: Progress | None = None,
-) -> SimulationRun:
+@_with_options(SimulationOptions)
+def simulation(options: SimulationOptions, command: str) -> SimulationRun:
     """Degrade hourly 0.25° truth, downscale it and score it, as ``deepcams-bench simulation``.
 
     Parameters
     ----------
-    year : int
-        The year that is scored.
-    data : Path or str, optional
-        Folder whose ``geoscf/`` is the truth, or ``"demo"``; else as in `insitu`.
-    truth : path, optional
-        Hourly fields, ``PATH[,key=value]…``, instead.
-    train_years : int or iterable of int, optional
-        Years of the truth that methods learn from; if absent those before `year` with `data`, and
-        none with `truth`.
-    task : {"all", "temporal", "spatial", "joint"}
-        Which tables are made.
-    methods : str or iterable of str, optional
-        Names such as ``"linear"`` or ``"dis+bicubic"``; all that can run if absent.
-    predictions : mapping of str to path, optional
-        Files of another model as a method, by name; ``,task=temporal`` behind the path says which
-        table where `task` leaves it open (``joint``).
-    checkpoints : mapping of str to path, optional
-        Trained networks as methods, by name.
-    degrade : {"imresize", "mean", "node"}
-        Operator in space.
-    weights : {"none", "area"}
-        Weights of cells in figures and in what is printed; the tables hold both.
-    seed, resamples : int
-        Of the bootstrap over days.
-    strict : bool
-        Whether a damaged file is an error instead of a note.
+    <options>
     compute : callable, optional
         Runs dask tasks, each a month; in this process if absent.
     progress : callable, optional
         Called with the name of the step, the units done and the units in all.
+    workers : int, optional
+        Months scored at a time by `compute`.
 
     Returns
     -------
@@ -223,7 +154,7 @@ def simulation(
     Raises
     ------
     InputError
-        If an input cannot be used.
+        If an input cannot be used, or an option has a value that it cannot have.
     NoDataError
         If there is no hour of the year or no method.
 
@@ -237,103 +168,106 @@ def simulation(
     >>> mean.sort_values("rmse")["method"].tolist()
     ['dis', 'linear', 'nearest']
     """
-    clock = time.perf_counter()
-    asked = {name: value for name, value in locals().items() if name not in _NOT_SAID}
-    tasks = _tasks(task)
-    spec = truth_input(data, truth, progress=progress)
-    settings = SimulationSettings(
-        year=year,
-        truth=spec,
-        train_years=_training(train_years, year, of_folder=truth is None),
-        tasks=tasks,
-        methods=None if methods is None else _names(methods),
-        predictions=tuple(
-            _prediction(name, str(path), tasks) for name, path in (predictions or {}).items()
-        ),
-        checkpoints=tuple(
-            CheckpointSpec(name, Path(path)) for name, path in (checkpoints or {}).items()
-        ),
-        degrade=degrade,
-        weights=_one_of("weights", weights, ("none", "area")),
-        seed=seed,
-        resamples=resamples,
-        strict=strict,
-        workers=1 if compute is None else 12,
-    )
     with tempfile.TemporaryDirectory(prefix="deepcams-") as folder:
-        parts = Parts(Path(folder) / "months")
-        result = simulate(settings, parts, compute=compute, progress=progress)
-    synthetic = lies_in_demo(Path(spec.path))
-    return SimulationRun(result, settings, synthetic, _call("simulation", asked), clock)
+        return run_simulation(options, command, MonthStore(Path(folder) / "months"))
 
 
-_NOT_SAID = ("clock", "compute", "progress")
+def run_insitu(options: InsituOptions, command: str) -> InsituRun:
+    """Validate what the options name; what they leave out is looked for in the folder of data."""
+    located = _located(options)
+    paths = (
+        *located.observations,
+        *(Path(spec.path) for spec in located.products if spec.derived is None),
+    )
+    return validate(located, synthetic=any(map(lies_in_demo, paths)), command=command)
 
 
-def _call(name: str, asked: Mapping[str, Any]) -> str:
-    """Return the call as it would be written, for ``run.json``; what is absent is left out."""
-    given = {key: value for key, value in asked.items() if value is not None}
-    said = [
-        f"{key}={value!r}" for key, value in given.items() if not isinstance(value, tuple) or value
-    ]
-    return f"deepcams_eval.{name}({', '.join(said)})"
+def run_simulation(
+    options: SimulationOptions, command: str, store: MonthStore, *, resume: bool = False
+) -> SimulationRun:
+    """Run the simulation that the options name, and keep its months in `store` on the way."""
+    clock = time.perf_counter()
+    if options.truth is not None and options.train_years is None:
+        options = replace(options, train_years=())
+    truth = options.truth or _truth_of(options)
+    settings = SimulationSettings(
+        year=options.year,
+        truth=truth,
+        train_years=options.train_years,
+        tasks=options.tasks,
+        methods=options.methods,
+        predictions=options.predictions,
+        checkpoints=options.checkpoints,
+        degrade=options.degrade,
+        weights=options.weights,
+        seed=options.seed,
+        resamples=options.resamples,
+        strict=options.strict,
+        workers=options.workers,
+    )
+    return simulate(
+        settings,
+        store,
+        resume=resume,
+        compute=options.compute,
+        progress=options.progress,
+        synthetic=lies_in_demo(Path(truth.path)),
+        command=command,
+        clock_start=clock,
+    )
 
 
-def _numbers(given: int | Iterable[int]) -> tuple[int, ...]:
-    numbers = (given,) if isinstance(given, SupportsIndex) else given
-    return tuple(sorted({index(one) for one in numbers}))
+def _located(options: InsituOptions) -> InsituOptions:
+    """Return options that name observations, a station file and products.
+
+    Products of the data folder come first; one that is named takes the place of that of the same
+    name. Observations that are named are taken instead of those of the folder.
+    """
+    specs, paths, stations = options.products, options.observations, options.stations
+    data = options.data
+    if data is None and not paths:
+        data = usual_folder()
+        if data is None:
+            raise InputError(_NO_DATA)
+    if data is not None:
+        found = find_data(data_folder(data, options.progress))
+        taken = {spec.name for spec in specs}
+        specs = (*(spec for spec in found.products if spec.name not in taken), *specs)
+        if not paths and found.observations is not None:
+            paths, stations = (found.observations,), stations or found.stations
+    where = str(data or "the command")
+    if not paths:
+        raise InputError(f"{where} has no observations", hint=_NO_OBSERVATIONS)
+    if not specs:
+        raise InputError(f"{where} has no product", hint=_NO_PRODUCT)
+    return replace(options, data=None, observations=paths, products=specs, stations=stations)
 
 
-def _paths(given: Paths) -> tuple[Path, ...]:
-    return (Path(given),) if isinstance(given, str | Path) else tuple(map(Path, given))
+def _truth_of(options: SimulationOptions) -> ProductSpec:
+    data = options.data if options.data is not None else usual_folder()
+    if data is None:
+        raise InputError(_NO_TRUTH, hint=_GIVE_TRUTH)
+    root = data_folder(data, options.progress)
+    for spec in find_data(root).products:
+        if spec.name == TRUTH:
+            return spec
+    raise InputError(f"has no folder {TRUTH}", path=root, hint=_GIVE_TRUTH)
 
 
-def _names(given: str | Iterable[str]) -> tuple[str, ...]:
-    parts = given.split(",") if isinstance(given, str) else given
-    return tuple(part.strip() for part in parts if part.strip())
+def data_folder(data: FilePath, progress: Progress | None = None) -> Path:
+    """Return a folder of data; ``"demo"`` is the synthetic archive, made where it is not yet."""
+    if data != DEMO:
+        return Path(data)
+    tell = progress or (lambda _step, _done, _total: None)
+    return demo.demo_archive(progress=lambda done, total: tell("demo archive", done, total))
 
 
-def _codes(given: str | Iterable[str]) -> tuple[str, ...]:
-    return tuple(code.upper() for code in _names(given))
+def usual_folder() -> str | None:
+    """Return ``$DEEPCAMS_DATA``, else ``data`` where that is a folder, else None."""
+    return os.environ.get(DATA_VARIABLE) or ("data" if Path("data").is_dir() else None)
 
 
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}", hint=f"use one of {', '.join(allowed)}")
-    return value
-
-
-def _sample(value: str) -> Sample:
-    return "own" if _one_of("sample", value, ("common", "own")) == "own" else "common"
-
-
-def _average(value: str) -> Average:
-    _one_of("average", value, AVERAGES)
-    return next(one for one in AVERAGES if one == value)
-
-
-def _tasks(value: str) -> tuple[Task, ...]:
-    _one_of("task", value, ("all", *TASKS))
-    return TASKS if value == "all" else tuple(task for task in TASKS if task == value)
-
-
-def _training(
-    given: int | Iterable[int] | None, year: int, *, of_folder: bool
-) -> tuple[int, ...] | None:
-    if given is None:
-        return None if of_folder else ()
-    years = _numbers(given)
-    if year in years:
-        raise InputError(f"train_years has {year}, which is scored", hint="leave it out")
-    return years
-
-
-def _prediction(name: str, path: str, tasks: Sequence[Task]) -> PredictionSpec:
-    """Return a prediction and the task that its path names, else the only one, else ``joint``."""
-    parts = path.split(",")
-    said = [part.removeprefix(_TASK_KEY) for part in parts if part.startswith(_TASK_KEY)]
-    wanted = said[-1] if said else (tasks[0] if len(tasks) == 1 else "joint")
-    _one_of(f"the task of the prediction {name!r}", wanted, tasks)
-    rest = ",".join(part for part in parts if not part.startswith(_TASK_KEY))
-    found = next(task for task in tasks if task == wanted)
-    return PredictionSpec(ProductSpec.parse(f"{name}={rest}"), found)
+def lies_in_demo(path: Path) -> bool:
+    """Return whether a path lies in a synthetic archive."""
+    absolute = path.absolute()
+    return any(demo.is_demo(folder) for folder in (absolute, *absolute.parents))

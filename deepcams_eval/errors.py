@@ -39,6 +39,29 @@ class InputError(DeepcamsError, ValueError):
         return (_rebuild, (type(self), self.problem, self.path, self.hint))
 
 
+class OptionError(InputError):
+    """An option with a value that it cannot have; on the command line wrong usage, exit code 2.
+
+    Parameters
+    ----------
+    problem, path, hint
+        As of `InputError`.
+    flag : str, optional
+        The option on the command line.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: Path | str | None = None,
+        hint: str | None = None,
+        flag: str | None = None,
+    ) -> None:
+        super().__init__(problem, path=path, hint=hint)
+        self.flag = flag
+
+
 class UnitsError(InputError):
     """A unit that is not a mass concentration, or none where one is needed."""
 

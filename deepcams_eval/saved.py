@@ -1,10 +1,9 @@
-"""The files that a validation leaves behind, as other tools read them."""
+"""From saved pairs to a run: scores and report again, without pairing anew."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,192 +11,18 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
-from deepcams_eval.core import provenance
-from deepcams_eval.core.folder import write_run
 from deepcams_eval.core.observations import make_stations
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import InputError
+from deepcams_eval.evidence.assessment import assess
 from deepcams_eval.evidence.references import Grid
-from deepcams_eval.evidence.write import write_report
+from deepcams_eval.evidence.run import PAIRS_FILE, STATIONS_FILE, InsituRun, scoring
+from deepcams_eval.options import SCORING, InsituOptions
 from deepcams_eval.read.stations import read_stations
-from deepcams_eval.report.content import Content
-from deepcams_eval.report.evidence import Evidence
-from deepcams_eval.validation import InsituResult, InsituSettings
+from deepcams_eval.score.tables import baseline_of
 
-PAIRS_FILE, STATIONS_FILE = "pairs.parquet", "stations.parquet"
 _MADE_BY_A_RUN = "give a pairs.parquet that deepcams-eval openaq wrote"
 _SAME_RECORD = ["station_id", "time_start", "time_end"]
-
-
-def write_files(
-    folder: Path,
-    result: InsituResult,
-    settings: InsituSettings,
-    *,
-    command: str,
-    clock_start: float,
-    synthetic: bool,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Write scores, pairs, counts, tables, figures, the page and ``run.json`` into `folder`.
-
-    Parameters
-    ----------
-    folder : Path
-        Exists and is empty; the caller gives it its final name when all is written.
-    result, settings
-        Of `deepcams_eval.validation.insitu`.
-    command : str
-        The command line.
-    clock_start : float
-        `time.perf_counter` when the run began.
-    synthetic : bool
-        Whether the data are made up; it then stands on every table, figure and page.
-    progress : callable, optional
-        Called with the figures done and the figures in all.
-    """
-    tables = {
-        "scores": result.tables.scores,
-        "differences": result.tables.differences,
-        "lags": result.lags,
-        "qc": result.qc,
-        "coverage": result.colocation.coverage,
-        **frames_of(result.evidence),
-    }
-    write_tables(folder, tables, synthetic=synthetic)
-    pairs = result.colocation.pairs.table
-    # Kept with the file, so that the same scores can be made from it alone.
-    pairs.attrs = {
-        "products": list(result.colocation.pairs.products),
-        "years_with_data": {name: list(years) for name, years in result.years.items()},
-        "kinds": _kinds(result, settings),
-        "references": result.references,
-        "grids": {name: grid.to_json() for name, grid in result.grids.items()},
-        "baseline": result.baseline,
-        "sample": settings.sample,
-        "average": settings.average,
-        "added_value": settings.added_value,
-        "seed": settings.seed,
-        "resamples": settings.resamples,
-        "synthetic": synthetic,
-        "restricted": settings.restricted,
-    }
-    pairs.to_parquet(folder / PAIRS_FILE, index=False)
-    result.stations.to_parquet(folder / STATIONS_FILE, index=False)
-    run = describe(result, settings, command=command, synthetic=synthetic)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    content = content_of(result, settings, run=run, synthetic=synthetic)
-    write_report(folder, content, progress=progress)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    write_run(folder, run)
-
-
-def content_of(
-    result: InsituResult, settings: InsituSettings, *, run: Mapping[str, Any], synthetic: bool
-) -> Content:
-    """Return what the tables and figures of a validation are made from.
-
-    Parameters
-    ----------
-    result, settings, synthetic
-        As in `write_files`.
-    run : mapping
-        The content of ``run.json``.
-    """
-    return Content(
-        scores=result.tables.scores,
-        differences=result.tables.differences,
-        pairs=result.scored,
-        rows=result.tables.rows[settings.sample],
-        stations=result.stations,
-        qc=result.qc,
-        coverage=result.colocation.coverage,
-        notes=result.notes,
-        run=run,
-        sample=settings.sample,
-        baseline=result.baseline,
-        synthetic=synthetic,
-        lags=result.lags,
-        evidence=result.evidence,
-    )
-
-
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], *, synthetic: bool) -> None:
-    """Write each table as ``<name>.csv``; made-up data are marked in every row."""
-    for name, table in tables.items():
-        marked = table.assign(data="SYNTHETIC") if synthetic else table
-        marked.to_csv(folder / f"{name}.csv", index=False)
-
-
-def frames_of(evidence: Sequence[Evidence]) -> dict[str, pd.DataFrame]:
-    """Return every table of some evidence, by the name of its file."""
-    return {name: frame for one in evidence for name, frame in one.frames.items()}
-
-
-def describe(
-    result: InsituResult, settings: InsituSettings, *, command: str, synthetic: bool
-) -> dict[str, Any]:
-    """Return what ``run.json`` says, but for time and memory."""
-    observations = result.observations
-    kinds = _kinds(result, settings)
-    parents = {spec.name: spec.derived[1] for spec in settings.products if spec.derived}
-    return {
-        "command": command,
-        "synthetic": synthetic,
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "device": provenance.device(),
-        "seed": settings.seed,
-        "settings": _settings(settings),
-        "baseline": result.baseline,
-        "inputs": provenance.hash_inputs(
-            [observations.files, *(product.files for product in result.products)]
-        ),
-        "damaged": [
-            asdict(one)
-            for one in [*observations.damaged, *(d for p in result.products for d in p.damaged)]
-        ],
-        "counts": {
-            **observations.counts,
-            "rows": len(observations),
-            "rows_passed": int((observations.table["flags"] == 0).sum()),
-            "unpaired": result.colocation.unpaired,
-            "pairs": len(result.colocation.pairs),
-            "stations": len(result.stations),
-        },
-        "products": {
-            product.name: {
-                "kind": kinds[product.name],
-                "derived_from": parents.get(product.name),
-                "steps": int(product.field.sizes["time"]),
-                "first": str(product.field["time"].values[0])[:16],
-                "last": str(product.field["time"].values[-1])[:16],
-                "cell_methods": product.field.attrs["cell_methods"],
-                "stations_outside": list(result.colocation.outside[product.name]),
-            }
-            for product in result.products
-        },
-        "references": dict(result.references),
-        "notes": list(result.notes),
-    }
-
-
-def _kinds(result: InsituResult, settings: InsituSettings) -> dict[str, str]:
-    """Return the kind of each product; a derived one is owed to the same as its parent."""
-    kinds = {product.name: product.kind for product in result.products}
-    parents = {spec.name: spec.derived[1] for spec in settings.products if spec.derived}
-    return {name: kinds[parents.get(name, name)] for name in kinds}
-
-
-def _settings(settings: InsituSettings) -> Mapping[str, Any]:
-    described = {
-        name: getattr(settings, name) for name in settings.__dataclass_fields__ if name != "qc"
-    }
-    described["products"] = [asdict(spec) for spec in settings.products]
-    described["qc"] = settings.qc.model_dump(mode="json")
-    return described
 
 
 @dataclass(frozen=True)
@@ -221,8 +46,7 @@ class SavedPairs:
     grids : dict of str to Grid
         Of every product; empty where a file does not say, or says otherwise than another.
     asked : dict of str to object
-        ``baseline``, ``sample``, ``average``, ``added_value``, ``seed`` and ``resamples`` of the
-        runs, each where all agree.
+        The options `deepcams_eval.options.SCORING` of the runs, each where all agree.
     files : tuple of Path
         What was read.
     """
@@ -236,6 +60,84 @@ class SavedPairs:
     grids: dict[str, Grid]
     asked: dict[str, Any]
     files: tuple[Path, ...]
+
+
+def score(
+    files: Sequence[Path],
+    stations: Sequence[Path] = (),
+    *,
+    command: str = "deepcams_eval.saved.score",
+    **asked: Any,
+) -> InsituRun:
+    """Make a run from the pairs that runs wrote.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        As `read_pairs` takes them.
+    stations : sequence of Path
+        Station files with names and providers.
+    command : str
+        As ``run.json`` says it.
+    **asked
+        Options of `deepcams_eval.options.SCORING` in place of those of the runs.
+
+    Raises
+    ------
+    InputError
+        As `read_pairs`.
+    NoDataError
+        As `deepcams_eval.evidence.assessment.assess`.
+    """
+    saved = read_pairs(files)
+    options = InsituOptions(
+        saved.pairs.table["time_start"].dt.year.unique().tolist(), **{**saved.asked, **asked}
+    )
+    baseline = baseline_of(saved.pairs.products, options.baseline)
+    places, without_provider = saved_stations(saved, stations)
+    run = assess(
+        saved.pairs,
+        places,
+        options,
+        baseline=baseline,
+        years_with_data=saved.years,
+        references=saved.references,
+        grids=saved.grids,
+        restricted=saved.restricted,
+    )
+    notes = [*_notes(saved, len(stations), without_provider), *run.notes]
+    said = {
+        "seed": options.seed,
+        "settings": scoring(options, baseline),
+        "baseline": baseline,
+        "inputs": [],
+        "counts": {"pairs": len(saved.pairs), "stations": len(places)},
+        "products": {
+            name: {"kind": saved.kinds[name], "years": list(saved.years[name])}
+            for name in saved.pairs.products
+        },
+        "notes": notes,
+    }
+    return replace(
+        run,
+        run=said,
+        notes=notes,
+        coverage=_coverage(saved),
+        synthetic=saved.synthetic,
+        files=(saved.files, stations),
+        command=command,
+    )
+
+
+def pair_files(files: Sequence[Path]) -> list[Path]:
+    """Return the files of pairs: a folder stands for that in it."""
+    return [path / PAIRS_FILE if path.is_dir() else path for path in files]
+
+
+def station_files(pairs: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the station files that lie beside files of pairs."""
+    beside = (path.parent / STATIONS_FILE for path in pair_files(pairs))
+    return tuple(dict.fromkeys(path for path in beside if path.is_file()))
 
 
 def read_pairs(files: Sequence[Path]) -> SavedPairs:
@@ -252,7 +154,7 @@ def read_pairs(files: Sequence[Path]) -> SavedPairs:
         If a file is none of a run, if two have other products, or if a record of a station
         stands in two of them.
     """
-    paths = [path / PAIRS_FILE if path.is_dir() else path for path in files]
+    paths = pair_files(files)
     tables = [_read_pairs(path) for path in paths]
     products = tables[0].attrs["products"]
     for path, table in zip(paths[1:], tables[1:], strict=True):
@@ -271,7 +173,7 @@ def read_pairs(files: Sequence[Path]) -> SavedPairs:
         kinds |= each.get("kinds", {})
     asked: dict[str, Any] = {
         name: said[0][name]
-        for name in ("baseline", "sample", "average", "added_value", "seed", "resamples")
+        for name in SCORING
         if name in said[0] and all(each.get(name) == said[0][name] for each in said)
     }
     return SavedPairs(
@@ -399,3 +301,38 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(aligned, ignore_index=True).sort_values(
         ["station_id", "time_start"], kind="stable", ignore_index=True
     )
+
+
+def _coverage(saved: SavedPairs) -> pd.DataFrame:
+    """Return the pairs and stations of each product and year."""
+    table = saved.pairs.table
+    year = table["time_start"].dt.year
+    lines = []
+    for name in saved.pairs.products:
+        has = table[name].notna()
+        stations = table["station_id"][has].groupby(year[has]).nunique()
+        lines += [
+            {
+                "product": name,
+                "year": int(one),
+                "paired": int(count),
+                "stations": int(stations[one]),
+            }
+            for one, count in year[has].value_counts().sort_index().items()
+        ]
+    return pd.DataFrame(lines)
+
+
+def _notes(saved: SavedPairs, station_files: int, without_provider: int) -> list[str]:
+    notes = [
+        f"Scored from the pairs of {len(saved.files)} "
+        f"run{'' if len(saved.files) == 1 else 's'}; what these assumed or left out, and what "
+        "other choices would change, stands in their own reports."
+    ]
+    if without_provider:
+        notes.append(
+            f"{without_provider:,} stations have no known provider and are taken as one, "
+            "'unknown', in the lags"
+            + ("." if station_files else "; --stations names a file that tells it.")
+        )
+    return notes

@@ -20,8 +20,9 @@ whole. Tiles overlap, and their results fade into each other linearly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ from deepcams_models.grid import (
     convolution,
     enlarge,
 )
+from deepcams_models.networks import NetworkSettings
 
 FACTOR = 3
 """Fine nodes in a coarse one, along rows and along columns."""
@@ -55,8 +57,18 @@ _DETAIL_GAIN = 6.0
 _SEEN_COARSE, _SEEN_FINE = 3, 2  # maps that are seen on either grid
 
 
+_PUBLISHED = {
+    **{"features": 32, "stages": 10, "attention": "window", "tile": 120, "overlap": 24},
+    **{"start": "bicubic", "key_bias": True},
+}
+_GIVEN = {
+    **{"attention": "window", "tile": 64, "overlap": 16},
+    **{"start": "given", "key_bias": False, "relative": True},
+}
+
+
 @dataclass(frozen=True)
-class AbpnSettings:
+class AbpnSettings(NetworkSettings):
     """What an ABPN is made of.
 
     Attributes
@@ -93,6 +105,20 @@ class AbpnSettings:
     extra_channels: int = 0
     relative: bool = False
 
+    # The paper and the code published with it describe one network, so that it has two names.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": _PUBLISHED,
+        "released": _PUBLISHED,
+        "recommended": {"features": 28, "stages": 3, **_GIVEN},
+        "small": {"features": 16, "stages": 2, **_GIVEN},
+    }
+    training: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "": {"steps": 2400, "lr": 3e-3, "batch": 4, "crop": 72, "margin": 0},
+        "small": {"steps": 800},
+        "paper": {"lr": 1e-4, "normalisation": "sqrt"},
+        "released": {"lr": 1e-4, "normalisation": "sqrt"},
+    }
+
     def __post_init__(self) -> None:
         if self.features < 1 or self.stages < _DIRECT or self.extra_channels < 0:
             raise InputError(
@@ -111,35 +137,6 @@ class AbpnSettings:
                 hint='set start to "given", or relative to false',
             )
 
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Return the settings called `name`, one of `PRESETS`.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
-        if name not in PRESETS:
-            raise InputError(
-                f"ABPN has no preset {name!r}", hint=f"choose from {', '.join(PRESETS)}"
-            )
-        features, stages, tile, overlap, start = PRESETS[name]
-        given = start == "given"
-        return cls(
-            features, stages, "window", tile, overlap, start, key_bias=not given, relative=given
-        )
-
-
-PRESETS: dict[str, tuple[int, int, int, int, Literal["bicubic", "given"]]] = {
-    "paper": (32, 10, 120, 24, "bicubic"),
-    "released": (32, 10, 120, 24, "bicubic"),
-    "recommended": (28, 3, 64, 16, "given"),
-    "small": (16, 2, 64, 16, "given"),
-}
-"""Features, stages, tile, overlap and start of each preset. The paper and the code published with
-it describe one network, so that two names stand for it."""
-
 
 class ABPN(nn.Module):
     """Enlarges maps three times.
@@ -153,6 +150,8 @@ class ABPN(nn.Module):
     -----
     Weights are kept in the channels-last layout, which convolutions on a CPU want.
     """
+
+    Settings = AbpnSettings
 
     def __init__(self, settings: AbpnSettings) -> None:
         super().__init__()
@@ -227,32 +226,6 @@ class ABPN(nn.Module):
         else:
             result = self._whole(seen, cyclic)  # (B, 1, 3h, 3w)
         return _added(start, result, unit)  # (B, 1, 3h, 3w)
-
-    def tiled(
-        self,
-        coarse: Tensor,
-        start: Tensor | None = None,
-        extra: Tensor | None = None,
-        *,
-        tile: int,
-        overlap: int,
-        cyclic: bool = False,
-    ) -> Tensor:
-        """Return the enlarged maps, made of tiles whatever the attention; see `forward`.
-
-        Raises
-        ------
-        InputError
-            As `forward`, or if the overlap is more than half a tile.
-        """
-        self._check(coarse, start, extra)
-        if not 0 <= 2 * overlap <= tile or tile < 1:
-            raise InputError(
-                f"tiles of {tile} cannot overlap by {overlap}",
-                hint="give an overlap of at most half a tile",
-            )
-        seen, unit = self._seen(coarse, start, extra, cyclic)
-        return _added(start, self._tiled(seen, tile, overlap, cyclic), unit)
 
     def _seen(
         self, coarse: Tensor, start: Tensor | None, extra: Tensor | None, cyclic: bool

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -23,22 +22,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from deepcams_eval.core.field import Stamp
+from deepcams_eval.core.folder import whole_file
 from deepcams_eval.downscale.degrade import DEGRADATIONS
+from deepcams_eval.downscale.registry import card_path, weights_path
 from deepcams_eval.errors import InputError
-from deepcams_models.abpn import ABPN, AbpnSettings
+from deepcams_models.networks import find_network
 from deepcams_models.normalise import Normalisation
-from deepcams_models.xvfi import XVFI, XvfiSettings
 
-Network = Literal["xvfi", "abpn"]
-
-WEIGHTS_SUFFIX, CARD_SUFFIX = ".safetensors", ".json"
-
-_Settings = type[XvfiSettings] | type[AbpnSettings]
-
-_NETWORKS: Mapping[str, tuple[_Settings, Callable[[Any], nn.Module]]] = {
-    "xvfi": (XvfiSettings, XVFI),
-    "abpn": (AbpnSettings, ABPN),
-}
 _MAKE_AGAIN = "copy both files of the checkpoint again, or train it again"
 
 
@@ -48,12 +38,12 @@ class Card:
 
     Attributes
     ----------
-    network : {"xvfi", "abpn"}
-        Which.
+    network : str
+        A key of `networks.NETWORKS`.
     preset : str
         Name of the settings that it began with.
     settings : dict
-        Every attribute of its `XvfiSettings` or `AbpnSettings`.
+        Every attribute of its settings.
     normalisation : dict
         `Normalisation.to_dict`.
     degradation : str or None
@@ -79,7 +69,7 @@ class Card:
         Of the weights file; `save` fills it in.
     """
 
-    network: Network
+    network: str
     preset: str
     settings: dict[str, Any]
     normalisation: dict[str, Any]
@@ -97,9 +87,7 @@ class Card:
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        if self.network not in get_args(Network):
-            raise _unknown_network(self.network)
-        spatial = self.network == "abpn"
+        spatial = find_network(self.network).task == "spatial"
         allowed = tuple(DEGRADATIONS) if spatial else (None,)
         if self.degradation not in allowed:
             raise InputError(
@@ -108,23 +96,13 @@ class Card:
             )
 
 
-def card_path(path: Path) -> Path:
-    """Return the card of a checkpoint, named with or without the suffix of one of its files."""
-    return _beside(path, CARD_SUFFIX)
-
-
-def weights_path(path: Path) -> Path:
-    """Return the weights of a checkpoint, named with or without the suffix of one of its files."""
-    return _beside(path, WEIGHTS_SUFFIX)
-
-
 def build(network: str, settings: Mapping[str, Any]) -> nn.Module:
     """Return an untrained network.
 
     Parameters
     ----------
-    network : {"xvfi", "abpn"}
-        Which.
+    network : str
+        A key of `networks.NETWORKS`.
     settings : mapping
         Every attribute of its settings, by name.
 
@@ -133,10 +111,9 @@ def build(network: str, settings: Mapping[str, Any]) -> nn.Module:
     InputError
         If the network or a setting is unknown, missing or of a wrong kind.
     """
-    if network not in _NETWORKS:
-        raise _unknown_network(network)
-    kind, make = _NETWORKS[network]
-    return make(_validated(kind, settings, f"settings of {network}"))
+    make = find_network(network).load()
+    module: nn.Module = make(validated(make.Settings, settings, f"settings of {network}"))
+    return module
 
 
 def save(path: Path, module: nn.Module, card: Card, *, half: bool = False) -> Path:
@@ -183,9 +160,10 @@ def save(path: Path, module: nn.Module, card: Card, *, half: bool = False) -> Pa
         sha256=hashlib.sha256(content).hexdigest(),
         parameters=sum(one.numel() for one in module.parameters()),
     )
-    _write(weights_path(path), content)
     text = json.dumps(asdict(card), indent=2, ensure_ascii=False, allow_nan=False)
-    _write(card_path(path), (text + "\n").encode())
+    for file, written in ((weights_path(path), content), (card_path(path), f"{text}\n".encode())):
+        with whole_file(file) as work:
+            work.write_bytes(written)
     return weights_path(path)
 
 
@@ -208,10 +186,8 @@ def read_card(path: Path) -> Card:
         raise InputError(f"is no card ({error})", path=file, hint=_MAKE_AGAIN) from error
     if not isinstance(content, dict):
         raise InputError("is no card: it holds no JSON object", path=file, hint=_MAKE_AGAIN)
-    try:
-        card: Card = _validated(Card, content, "a card")
-    except InputError as error:
-        raise InputError(error.problem, path=file, hint=error.hint) from error
+    with _about(file):
+        card: Card = validated(Card, content, "a card")
     return card
 
 
@@ -259,30 +235,31 @@ def load(path: Path) -> tuple[nn.Module, Card]:
         raise InputError(
             f"is no safetensors file ({error})", path=file, hint=_MAKE_AGAIN
         ) from error
-    try:
+    with _about(card_path(path)):
         module = build(card.network, card.settings)
-    except InputError as error:
-        raise InputError(error.problem, path=card_path(path), hint=error.hint) from error
     _require_same(tensors, module.state_dict(), file)
     module.load_state_dict(tensors)  # into float32, whatever the file has
     module.requires_grad_(requires_grad=False)
     return module.eval(), card
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    if path.suffix in (WEIGHTS_SUFFIX, CARD_SUFFIX):
-        return path.with_suffix(suffix)
-    # Not with_suffix: a name such as run-1.5 keeps what stands behind its point.
-    return path.with_name(path.name + suffix)
+@contextmanager
+def _about(file: Path) -> Iterator[None]:
+    """Say of which file an error is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.problem, path=file, hint=error.hint) from error
 
 
-def _unknown_network(name: str) -> InputError:
-    return InputError(
-        f"no network is called {name!r}", hint=f"choose from {', '.join(get_args(Network))}"
-    )
+def validated(kind: Any, content: Mapping[str, Any], what: str) -> Any:
+    """Return a dataclass of exactly these attributes, each of its kind.
 
-
-def _validated(kind: Any, content: Mapping[str, Any], what: str) -> Any:
+    Raises
+    ------
+    InputError
+        If a key is unknown or missing, or a value of a wrong kind; `what` stands first.
+    """
     known = {one.name for one in fields(kind)}
     for said, names in (("unknown", set(content) - known), ("missing", known - set(content))):
         if names:
@@ -322,18 +299,3 @@ def _require_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], p
                 path=path,
                 hint="use the card that was written with it",
             )
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

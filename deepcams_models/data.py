@@ -6,21 +6,23 @@ component first. Samples are drawn from a `numpy.random.Generator` that is passe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 from warnings import warn
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from torch import Tensor
 
 from deepcams_eval.bench.plan import fitted_to
 from deepcams_eval.core.field import Stamp, make_field, spans_globe, stamp_of
+from deepcams_eval.core.folder import whole_file
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
 from deepcams_eval.demo.climate import Climate
@@ -33,10 +35,13 @@ from deepcams_eval.downscale.spatial import BackProjection, Bicubic
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.read.product import open_product
-from deepcams_models.settings import TrainSettings
+
+MULTIPLE = 12
+"""Crops are multiples of it, so that they divide into coarse cells and into halves of halves."""
 
 Map = npt.NDArray[np.float32]
 Flow = npt.NDArray[np.float32]
+_Change = Callable[[Map], Map]
 Hours = npt.NDArray[np.int64]
 
 TEST_YEAR = 2020
@@ -53,6 +58,52 @@ _TRUTH = "geoscf"
 _FLOW_BYTES_PER_VALUE = 3  # two flows of two components in half precision, per float32 map
 _GROWTH_NODES = 1.5, 15.0  # shortest and longest scale of growth, grid steps
 _NATURE_SEED = 7_000_000  # apart from any seed that an archive is likely to have
+
+
+class DataSettings(BaseModel):
+    """What a network learns from; unknown keys are refused.
+
+    Attributes
+    ----------
+    data : str
+        ``demo``, ``nature``, ``demo+nature`` (held-out days are the demo's), or a folder in the
+        standard layout.
+    train_years, valid_years : tuple of int, optional
+        Years of a folder or of the demo. Without `train_years` all but the last year and those
+        that are held out; without `valid_years` every fifth block of days of the training years is
+        held out.
+    crop : int
+        Edge of a sample in fine grid steps, a multiple of 12.
+    seed : int
+    degrade : str
+        Operator that makes coarse maps. Only of a network in space.
+    amplitude : float
+        Maps are multiplied by exp(u), u uniform within ±amplitude.
+    growth : float
+        Highest standard deviation of the growth and decay in place, e-folds in an interval, that
+        half of the samples get; see `Interval.grown`. Only of a network in time.
+    memory_gb : float
+        Truth and what belongs to it is kept in memory up to this size; more is sampled.
+    nature_blocks : int
+        Blocks of three days of ``nature``, each in a climate of its own; see `Climate`. One a month
+        from 2001 on, so that 192 end before the archive begins.
+    nature_noise : bool
+        Whether they have unresolved noise.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str
+    train_years: tuple[int, ...] | None = None
+    valid_years: tuple[int, ...] | None = None
+    crop: int = Field(default=96, ge=24, multiple_of=MULTIPLE)
+    seed: int = Field(default=0, ge=0)
+    degrade: str = "imresize"
+    amplitude: float = Field(default=0.5, ge=0)
+    growth: float = Field(default=0.0, ge=0)
+    memory_gb: float = Field(default=4.0, gt=0)
+    nature_blocks: int = Field(default=24, ge=2, le=192)
+    nature_noise: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +209,7 @@ def joined(earlier: Truth, later: Truth) -> Truth:
     )
 
 
-def load_truth(settings: TrainSettings) -> tuple[Truth, Truth]:
+def load_truth(settings: DataSettings) -> tuple[Truth, Truth]:
     """Return the truth to learn from and the truth that is held out.
 
     Raises
@@ -219,7 +270,7 @@ def _years_of(hours: Hours) -> npt.NDArray[np.int64]:
 
 
 def _chosen_years(
-    settings: TrainSettings, available: tuple[int, ...], synthetic: bool, root: Path
+    settings: DataSettings, available: tuple[int, ...], synthetic: bool, root: Path
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     valid = settings.valid_years or ()
     usual = [year for year in available if year != TEST_YEAR] if synthetic else available[:-1]
@@ -251,7 +302,7 @@ def _read(
     field: xr.DataArray,
     hours: Hours,
     chosen: npt.NDArray[np.bool_],
-    settings: TrainSettings,
+    settings: DataSettings,
     years: tuple[int, ...],
     source: str,
     synthetic: bool,
@@ -282,7 +333,7 @@ def _read(
 
 
 def _within_memory(
-    hours: Hours, field: xr.DataArray, settings: TrainSettings
+    hours: Hours, field: xr.DataArray, settings: DataSettings
 ) -> npt.NDArray[np.bool_]:
     """Return which hours are kept: whole blocks of days, drawn, as many as memory takes."""
     size = field.shape[1] * field.shape[2] * 4 * (1 + _FLOW_BYTES_PER_VALUE)
@@ -303,7 +354,7 @@ def _within_memory(
     return kept
 
 
-def nature_truth(settings: TrainSettings) -> Truth:
+def nature_truth(settings: DataSettings) -> Truth:
     """Return blocks of the nature run, each with a climate of its own, made once and kept.
 
     None is a block of the synthetic archive: seeds differ.
@@ -341,15 +392,57 @@ def _nature_block(number: int, block: Block, noise: bool) -> Map:
         with np.load(path) as stored:
             return np.asarray(stored["mean"])
     made = NatureRun(settings, block, climate).run().mean
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}-{np.random.default_rng().integers(2**32):08x}.npz")
-    np.savez_compressed(part, mean=made)
-    part.replace(path)
+    with whole_file(path) as work:
+        np.savez_compressed(work, mean=made)
     return made
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
+class _Sample:
+    """What can be done to a sample of either kind; interpolation commutes with it."""
+
+    _maps: ClassVar[tuple[str, ...]]
+    _flows: ClassVar[tuple[str, ...]] = ()
+    _suns: ClassVar[tuple[str, ...]] = ()
+
+    def _with(self, of_map: _Change, of_flow: _Change, of_sun: _Change | None = None) -> Self:
+        changes = (self._maps, of_map), (self._flows, of_flow), (self._suns, of_sun or of_map)
+        changed = {name: change(getattr(self, name)) for names, change in changes for name in names}
+        return replace(self, **changed)
+
+    def mirrored(self, axis: int) -> Self:
+        """Return the sample with its rows (0) or columns (1) in reverse."""
+        sign = np.array([1, -1] if axis == 0 else [-1, 1], dtype=np.float32)
+        return self._with(lambda one: np.flip(one, axis), lambda flow: np.flip(flow, axis) * sign)
+
+    def transposed(self) -> Self:
+        """Return the sample with rows and columns exchanged."""
+        return self._with(
+            lambda one: one.swapaxes(0, 1), lambda flow: flow.swapaxes(0, 1)[..., ::-1]
+        )
+
+    def scaled(self, factor: float) -> Self:
+        """Return the sample with every value times `factor`; motion stays."""
+        return self._with(lambda one: one * np.float32(factor), _unchanged, _unchanged)
+
+    def varied(self, rng: np.random.Generator, amplitude: float) -> Self:
+        """Return the sample in any orientation and of any amplitude within exp(±`amplitude`)."""
+        sample = self
+        for axis in (0, 1):
+            if rng.random() < 0.5:
+                sample = sample.mirrored(axis)
+        rows, columns = getattr(sample, self._maps[0]).shape
+        if rng.random() < 0.5 and rows == columns:
+            sample = sample.transposed()
+        return sample.scaled(float(np.exp(rng.uniform(-1, 1) * amplitude)))
+
+
+def _unchanged(one: Map) -> Map:
+    return one
+
+
+@dataclass(frozen=True, eq=False)
+class Interval(_Sample):
     """Two maps, the flows between them, and the map at t.
 
     Attributes
@@ -358,7 +451,7 @@ class Interval:
     forward, backward : ndarray, shape (row, column, 2)
         F01 and F10.
     sun : ndarray, shape (row, column, 2)
-        Cosine of the sun's angle from the zenith at both ends.
+        Cosine of the solar zenith angle at both ends.
     t : float
     """
 
@@ -370,26 +463,15 @@ class Interval:
     sun: Map
     t: float
 
+    _maps = ("first", "last", "truth")
+    _flows = ("forward", "backward")
+    _suns = ("sun",)
+
     def reversed_in_time(self) -> Interval:
         """Return the interval as it looks backwards."""
         sun = self.sun[..., ::-1]
         flows = self.backward, self.forward
         return Interval(self.last, self.first, self.truth, *flows, sun, 1 - self.t)
-
-    def mirrored(self, axis: int) -> Interval:
-        """Return the interval with its rows (0) or columns (1) in reverse."""
-        sign = np.array([1, -1] if axis == 0 else [-1, 1], dtype=np.float32)
-        return self._with(lambda one: np.flip(one, axis), lambda flow: np.flip(flow, axis) * sign)
-
-    def transposed(self) -> Interval:
-        """Return the interval with rows and columns exchanged."""
-        turned = self._with(np.transpose, lambda flow: flow.transpose(1, 0, 2)[..., ::-1])
-        return replace(turned, sun=self.sun.transpose(1, 0, 2))
-
-    def scaled(self, factor: float) -> Interval:
-        """Return the interval with every value times `factor`; motion stays."""
-        scale = np.float32(factor)
-        return replace(self._with(lambda one: one * scale, lambda flow: flow), sun=self.sun)
 
     def cut(self, window: tuple[slice, slice]) -> Interval:
         """Return a part; flows may lead out of it."""
@@ -418,17 +500,6 @@ class Interval:
         )
         flows = dis_flows(self.first, last, cyclic=cyclic)
         return Interval(self.first, last, truth, *flows, self.sun, self.t)
-
-    def _with(self, of_map: Any, of_flow: Any) -> Interval:
-        return Interval(
-            of_map(self.first),
-            of_map(self.last),
-            of_map(self.truth),
-            of_flow(self.forward),
-            of_flow(self.backward),
-            of_map(self.sun),
-            self.t,
-        )
 
 
 class Intervals:
@@ -474,41 +545,35 @@ class Intervals:
         return self.truth.values[start], self.truth.values[start + STEP_H]
 
     def sun(self, start: int) -> Map:
-        """Return the cosine of the sun's angle from the zenith at both ends, (row, column, 2)."""
+        """Return the cosine of the solar zenith angle at both ends, (row, column, 2)."""
         truth = self.truth
         ends = truth.instants[[start, start + STEP_H]]
         sun = cosine_of_zenith(ends, truth.latitude, truth.longitude)
         return np.moveaxis(sun, 0, -1).astype(np.float32)
 
-    def draw(self, rng: np.random.Generator, settings: TrainSettings) -> Interval:
+    def whole(self, start: int, hour: int) -> Interval:
+        """Return the sample of whole maps at so many hours after `start`."""
+        truth = self.truth.values[start + hour]
+        flows, sun = self.flows(start), self.sun(start)
+        return Interval(*self.ends(start), truth, *flows, sun, hour / STEP_H)
+
+    def draw(self, rng: np.random.Generator, settings: DataSettings) -> Interval:
         """Return one sample: any interval, hour, window, orientation, direction and amplitude.
 
         Half of them with growth, if the settings have it.
         """
         start = self.starts[int(rng.integers(len(self.starts)))]
-        hour = int(rng.integers(1, STEP_H))
-        whole = Interval(
-            *self.ends(start),
-            self.truth.values[start + hour],
-            *self.flows(start),
-            self.sun(start),
-            hour / STEP_H,
-        )
+        whole = self.whole(start, int(rng.integers(1, STEP_H)))
         if settings.growth and rng.random() < 0.5:
             whole = whole.grown(rng, settings.growth, cyclic=self.truth.cyclic)
         sample = whole.cut(_window(rng, whole.first.shape, settings.crop))
         if rng.random() < 0.5 and self.reverse:
             sample = sample.reversed_in_time()
-        for axis in (0, 1):
-            if rng.random() < 0.5:
-                sample = sample.mirrored(axis)
-        if rng.random() < 0.5 and sample.first.shape[0] == sample.first.shape[1]:
-            sample = sample.transposed()
-        return sample.scaled(float(np.exp(rng.uniform(-1, 1) * settings.amplitude)))
+        return sample.varied(rng, settings.amplitude)
 
 
 @dataclass(frozen=True, eq=False)
-class Enlargement:
+class Enlargement(_Sample):
     """A coarse map, the enlargement to improve, the plain one, and the truth.
 
     Attributes
@@ -523,17 +588,7 @@ class Enlargement:
     plain: Map
     truth: Map
 
-    def mirrored(self, axis: int) -> Enlargement:
-        """Return the sample with its rows (0) or columns (1) in reverse."""
-        return self._with(lambda one: np.flip(one, axis))
-
-    def transposed(self) -> Enlargement:
-        """Return the sample with rows and columns exchanged."""
-        return self._with(np.transpose)
-
-    def scaled(self, factor: float) -> Enlargement:
-        """Return the sample with every value times `factor`."""
-        return self._with(lambda one: one * np.float32(factor))
+    _maps = ("coarse", "start", "plain", "truth")
 
     def cut(self, window: tuple[slice, slice]) -> Enlargement:
         """Return the part in a window of coarse rows and columns."""
@@ -541,9 +596,6 @@ class Enlargement:
         return Enlargement(
             self.coarse[window], self.start[fine], self.plain[fine], self.truth[fine]
         )
-
-    def _with(self, of: Any) -> Enlargement:
-        return Enlargement(of(self.coarse), of(self.start), of(self.plain), of(self.truth))
 
 
 class Enlargements:
@@ -590,7 +642,7 @@ class Enlargements:
 
     def _make(self, index: int) -> tuple[Map, Map, Map]:
         grid, target = self._grid, self.truth.target(index)
-        values = grid.degrade(self.truth.values[index : index + 1])
+        values = grid.each(self.truth.values[index : index + 1])
         field = Target(target.time, grid.latitude, grid.longitude, "point").field(values)
         start, plain = (
             self.on_blocks(method(Coarse(field, self.operator), target).values[0])
@@ -612,16 +664,11 @@ class Enlargements:
             fine = np.take(fine, index, axis=axis)
         return fine
 
-    def draw(self, rng: np.random.Generator, settings: TrainSettings) -> Enlargement:
+    def draw(self, rng: np.random.Generator, settings: DataSettings) -> Enlargement:
         """Return one sample: any hour, window, orientation and amplitude."""
         whole = self.whole(int(rng.integers(len(self))))
         sample = whole.cut(_window(rng, whole.coarse.shape, settings.crop // FACTOR))
-        for axis in (0, 1):
-            if rng.random() < 0.5:
-                sample = sample.mirrored(axis)
-        if rng.random() < 0.5 and sample.coarse.shape[0] == sample.coarse.shape[1]:
-            sample = sample.transposed()
-        return sample.scaled(float(np.exp(rng.uniform(-1, 1) * settings.amplitude)))
+        return sample.varied(rng, settings.amplitude)
 
 
 def _window(rng: np.random.Generator, shape: tuple[int, ...], edge: int) -> tuple[slice, slice]:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,11 +23,13 @@ from deepcams_eval.core.field import FloatArray, spans_globe, stamp_of
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.downscale import registry
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, degradation
+from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
-from deepcams_eval.downscale.protocol import Coarse, Target, Task
+from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Task
 from deepcams_eval.downscale.spatial import BackProjection, enlarger, require_same_times
-from deepcams_eval.downscale.temporal import Interval, IntervalMethod, linear
+from deepcams_eval.downscale.temporal import Interval, IntervalMethod
 from deepcams_eval.errors import DeepcamsWarning, InputError
+from deepcams_models.networks import NETWORKS, find_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,7 +63,7 @@ class _Trained:
         self.path = registry.checkpoint_path(path).absolute()
         self._network = network
         self.recent: OrderedDict[bytes, _Maps] = OrderedDict()
-        if not self.path.with_name(f"{self.path.name}.json").exists():
+        if not registry.card_path(self.path).exists():
             raise InputError(
                 f"there are no weights of {network}",
                 path=path,
@@ -128,12 +131,36 @@ class _Trained:
         return result
 
 
-class _Described:
-    """What both methods say of themselves."""
+class _Method:
+    """What networks of both tasks have in common as methods.
+
+    Attributes
+    ----------
+    networks : collection of str
+        Those whose checkpoints `from_checkpoint` takes, of either task.
+    """
 
     name: str
+    title: str
     trained: _Trained
+    networks = NETWORKS
     _told: bool = False
+
+    @classmethod
+    def from_checkpoint(cls, name: str, path: Path) -> Downscaler:
+        """Return the method called `name` with the weights of a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If there is none, or its network is none of this package.
+        """
+        network = registry.read_card(path)["network"]
+        method = METHODS[find_network(network).task](path, network=network)
+        what = method.title if network == method.name else f"the network {network}"
+        method.title = f"{what}; checkpoint {method.trained.path.name}"
+        method.name = name
+        return method
 
     def notes(self, field: xr.DataArray) -> list[str]:
         """Return what a reader of results on `field` must know of the network, a sentence each."""
@@ -142,28 +169,23 @@ class _Described:
         if card.synthetic:
             found.append(f"{self.name}: trained on synthetic data only ({card.data}).")
         if card.stamp != stamp_of(field):
-            found.append(
-                f"{self.name}: trained on {_STAMPS[card.stamp]} and applied to"
-                f" {_STAMPS[stamp_of(field)]}."
-            )
+            found.append(f"{self.name}: trained on {self._stamps(field, 'and applied to')}.")
         return found
 
     def _tell_stamp(self, field: xr.DataArray) -> None:
         """Warn, once, if the maps are another kind of value than those it learned from."""
-        card = self.trained.card
-        if self._told or card.stamp == stamp_of(field):
+        if self._told or self.trained.card.stamp == stamp_of(field):
             return
         self._told = True
-        warnings.warn(
-            f"{self.name} was trained on {_STAMPS[card.stamp]} and is applied to"
-            f" {_STAMPS[stamp_of(field)]}",
-            DeepcamsWarning,
-            stacklevel=3,
-        )
+        said = f"{self.name} was trained on {self._stamps(field, 'and is applied to')}"
+        warnings.warn(said, DeepcamsWarning, stacklevel=3)
+
+    def _stamps(self, field: xr.DataArray, between: str) -> str:
+        return f"{_STAMPS[self.trained.card.stamp]} {between} {_STAMPS[stamp_of(field)]}"
 
 
-class Xvfi(_Described, IntervalMethod):
-    """The hours between two maps by XVFI (`deepcams_models.xvfi`).
+class Xvfi(_Method, IntervalMethod):
+    """The hours between two maps by XVFI (`deepcams_models.xvfi`), or another network in time.
 
     Both maps are filled where they are NaN, with the value of the other map or the nearest one.
     The result is NaN where linear interpolation is, and linear where the flow leads beside a
@@ -174,6 +196,8 @@ class Xvfi(_Described, IntervalMethod):
     checkpoint : Path, optional
         As `deepcams_models.checkpoint.load` takes it; the weights that come with the package
         where absent.
+    network : str, optional
+        Of the checkpoint.
 
     Raises
     ------
@@ -185,16 +209,8 @@ class Xvfi(_Described, IntervalMethod):
     task: Task = "temporal"
     title = "XVFI, flow corrected by a network"
 
-    def __init__(self, checkpoint: Path | None = None) -> None:
-        self.trained = _Trained("xvfi", SHIPPED / "xvfi" if checkpoint is None else checkpoint)
-
-    @classmethod
-    def from_checkpoint(cls, name: str, path: Path) -> Self:
-        """Return the method called `name` with other weights."""
-        method = cls(path)
-        method.name = name
-        method.title = f"{cls.title}; checkpoint {method.trained.path.name}"
-        return method
+    def __init__(self, checkpoint: Path | None = None, *, network: str = "xvfi") -> None:
+        self.trained = _Trained(network, SHIPPED / network if checkpoint is None else checkpoint)
 
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
         """Return a Field at the times of `target`; see `IntervalMethod`."""
@@ -239,8 +255,8 @@ class Xvfi(_Described, IntervalMethod):
         return result
 
 
-class Abpn(_Described):
-    """Maps enlarged three times by ABPN (`deepcams_models.abpn`).
+class Abpn(_Method):
+    """Maps enlarged three times by ABPN (`deepcams_models.abpn`), or another network in space.
 
     What the network improves is bicubic with ten back-projections. Coarse maps are filled with
     their nearest value where they are NaN; the result is NaN where that method is, and equals it
@@ -254,6 +270,8 @@ class Abpn(_Described):
     allow_registration : str, optional
         Operator that the network may be trained with although the maps are made by ``node``: a
         node is then taken for the middle of a cell of that operator.
+    network : str, optional
+        Of the checkpoint.
 
     Raises
     ------
@@ -266,10 +284,14 @@ class Abpn(_Described):
     title = "ABPN, back-projection corrected by a network"
 
     def __init__(
-        self, checkpoint: Path | None = None, *, allow_registration: str | None = None
+        self,
+        checkpoint: Path | None = None,
+        *,
+        allow_registration: str | None = None,
+        network: str = "abpn",
     ) -> None:
-        paths = [checkpoint] if checkpoint is not None else _shipped("abpn")
-        self._choices = tuple(_Trained("abpn", path) for path in paths)
+        paths = [checkpoint] if checkpoint is not None else _shipped(network)
+        self._choices = tuple(_Trained(network, path) for path in paths)
         self.trained = self._choices[0]
         self.allow_registration = allow_registration
 
@@ -279,14 +301,6 @@ class Abpn(_Described):
         own = [trained.card.degradation or "" for trained in self._choices]
         also = ["node"] if self.allow_registration in own and "node" not in own else []
         return (*own, *also)
-
-    @classmethod
-    def from_checkpoint(cls, name: str, path: Path) -> Self:
-        """Return the method called `name` with other weights."""
-        method = cls(path)
-        method.name = name
-        method.title = f"{cls.title}; checkpoint {method.trained.path.name}"
-        return method
 
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
         """Return the frames of `coarse` on the grid of `target`.
@@ -298,7 +312,7 @@ class Abpn(_Described):
             network was trained with, or does not give the coordinates of the frames.
         """
         require_same_times(coarse.field, target)
-        trained = self.trained_for(coarse.degradation)
+        trained = self.trained_for(coarse.operator)
         operator = degradation(trained.card.degradation or "")
         self._tell_stamp(coarse.field)
         start = BackProjection()(coarse, target).values
@@ -313,7 +327,7 @@ class Abpn(_Described):
         result[np.isnan(start)] = np.nan
         return target.field(result)
 
-    def trained_for(self, made_by: Degradation | None) -> _Trained:
+    def trained_for(self, made_by: Degradation) -> _Trained:
         """Return the network that suits maps of `made_by`.
 
         Raises
@@ -321,11 +335,6 @@ class Abpn(_Described):
         InputError
             If none does; the message names the operators.
         """
-        if made_by is None:
-            raise InputError(
-                "the coarse field names no degradation operator, so its registration is unknown",
-                hint="give the operator that made it: imresize, mean or node",
-            )
         by_operator = {one.card.degradation or "": one for one in reversed(self._choices)}
         wanted = made_by.name
         if wanted == "node" and self.allow_registration is not None:
@@ -338,6 +347,10 @@ class Abpn(_Described):
                 hint=f"use a checkpoint trained with {made_by.name!r}, or another spatial method",
             )
         return by_operator[wanted]
+
+
+METHODS: Mapping[Task, Callable[..., Xvfi | Abpn]] = {"temporal": Xvfi, "spatial": Abpn}
+"""What applies the networks of a task."""
 
 
 def _enlarged(trained: _Trained, frame: _Maps, start: _Maps, cyclic: bool) -> _Maps:
@@ -380,11 +393,7 @@ class _Canvas:
     @classmethod
     def of(cls, coarse: Coarse, target: Target) -> Self:
         """Return the canvas of a coarse field, whose operator must be known."""
-        if coarse.degradation is None:
-            raise InputError("the coarse field names no degradation operator")
-        rows, columns = coarse.degradation.positions(
-            coarse.field, target.latitude, target.longitude
-        )
+        rows, columns = coarse.operator.positions(coarse.field, target.latitude, target.longitude)
         _, height, width = coarse.field.shape
         return cls(
             _first_node(rows),

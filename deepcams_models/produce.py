@@ -182,16 +182,6 @@ class Timeline:
             wanted = np.concatenate([_hours_of(year) for year in self.years])
         return _runs(np.setdiff1d(wanted, self.hours[~self.absent()]))
 
-    def around(self, before: int, halo: int) -> slice:
-        """Return the two maps of an interval and up to `halo` more each way, none beyond a gap."""
-        steps = np.append(np.diff(self.maps) == _STEP, [False])
-        first, last = before, before + int(steps[before])
-        while first > 0 and before - first < halo and steps[first - 1]:
-            first -= 1
-        while last - before - 1 < halo and steps[last]:
-            last += 1
-        return slice(first, last + 1)
-
 
 @dataclass(frozen=True, eq=False)
 class Maker:
@@ -230,14 +220,12 @@ class Maker:
         starts = np.unique(before[before >= 0])
         if not len(starts):
             return result
-        spans = [self.timeline.around(int(start), self.method.halo) for start in starts]
-        base, stop = min(span.start for span in spans), max(span.stop for span in spans)
+        base, stop = max(starts[0] - self.method.halo, 0), starts[-1] + 2 + self.method.halo
         held = self.maps.isel(time=slice(base, stop)).compute(scheduler="synchronous")
-        for start, span in zip(starts, spans, strict=True):
+        coarse = Coarse(held, degradation(_OPERATOR))
+        for start in starts:  # not all at once: an interval takes much less memory than a day
             chosen = np.flatnonzero(before == start)
-            near = held.isel(time=slice(span.start - base, span.stop - base))
-            coarse = Coarse(near, degradation(_OPERATOR))
-            wanted = self.target.at((places.start + chosen).tolist())
+            wanted = self.target.at(places.start + chosen)
             result[chosen] = self.method(coarse, wanted).values
         return result
 

@@ -8,7 +8,6 @@ each its own blocks.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import warnings
@@ -17,13 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import dask.array as da
 import netCDF4
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec
 
 from deepcams_eval.core.field import FIELD_DIMS, FIELD_NAME
+from deepcams_eval.core.folder import whole_file
 from deepcams_eval.core.species import UG_M3
 from deepcams_eval.downscale import Target
 from deepcams_eval.errors import InputError
@@ -42,6 +44,7 @@ NETCDF_SUFFIXES = (".nc", ".nc4")
 SETTINGS = "deepcams_settings"
 """Attribute: what must be the same to go on (JSON)."""
 
+_ELSEWHERE = "name another place with --out"
 _INCOMPLETE = "incomplete: hours that are not made yet are missing"
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
 _SECOND = np.timedelta64(1_000_000, "us")
@@ -82,28 +85,26 @@ class Writer(Protocol):
 class _ZarrStore:
     def __init__(self, path: Path, target: Target) -> None:
         self.path, self.target = path, target
-        group = zarr.open_group(path, mode="r+")
-        # The file of a block is what says that it is done, whatever it holds.
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            array = group[FIELD_NAME]
-        if not isinstance(array, zarr.Array):
-            raise InputError(f"its {FIELD_NAME} is no array", path=path, hint=_elsewhere())
-        self._group, self._array = group, array
+        if not isinstance(zarr.open_group(path, mode="r").get(FIELD_NAME), zarr.Array):
+            raise InputError(f"its {FIELD_NAME} is no array", path=path, hint=_ELSEWHERE)
 
     def has(self, number: int) -> bool:
         return self._file(number).exists()
 
     def write(self, number: int, maps: Maps) -> None:
-        folder = self._file(number).parent
         # What a run that was cut off has left of this block; other blocks may be in the making.
-        for rest in folder.glob("*.partial"):
+        for rest in self._file(number).parent.glob("*.partial"):
             rest.unlink(missing_ok=True)
-        self._array[hours_of_block(number, self.target)] = maps
+        region = {FIELD_DIMS[0]: hours_of_block(number, self.target)}
+        block = xr.Dataset({FIELD_NAME: (FIELD_DIMS, maps)})
+        # The file of a block is what says that it is done, whatever it holds.
+        block.to_zarr(self.path, region=region, write_empty_chunks=True)
 
     def finish(self) -> bool:
         complete = all(self.has(number) for number in range(block_count(self.target)))
-        if complete and self._group.attrs[STATUS] != COMPLETE:
-            self._group.attrs[STATUS] = COMPLETE
+        group = zarr.open_group(self.path, mode="r+")
+        if complete and group.attrs[STATUS] != COMPLETE:
+            group.attrs[STATUS] = COMPLETE
         return complete
 
     def _file(self, number: int) -> Path:
@@ -148,45 +149,30 @@ def open_writer(
         If a store is there that was made with other settings, or of something else.
     """
     path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
 
-    def everything() -> dict[str, str]:
+    def empty() -> xr.Dataset:
         said = {STATUS: _INCOMPLETE, SETTINGS: json.dumps(settings, sort_keys=True)}
-        return {**attributes(), **said}
+        return _empty(target, {**attributes(), **said})
 
     if is_netcdf(path):
-        with _new_file(path) as work, netCDF4.Dataset(work, "w") as dataset:
-            _lay_out_netcdf(dataset, target, everything())
+        with whole_file(path) as work, netCDF4.Dataset(work, "w") as dataset:
+            _lay_out_netcdf(dataset, empty())
             yield _NetcdfFile(dataset, target)
         return
     if not path.exists():
-        _create_zarr(path, target, everything())
+        _create_zarr(path, empty())
     _require_same(path, settings)
     yield _ZarrStore(path, target)
 
 
-@contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    work = Path(name)
-    try:
-        yield work
-        work.chmod(0o644)
-        work.replace(path)
-    except BaseException:
-        work.unlink(missing_ok=True)
-        raise
-
-
-def _lay_out_netcdf(dataset: netCDF4.Dataset, target: Target, said: Mapping[str, str]) -> None:
-    dataset.setncatts(said)
-    coordinates = _coordinates(target)
-    for name, (values, attributes) in coordinates.items():
-        dataset.createDimension(name, len(values))
-        dataset.createVariable(name, values.dtype, (name,))[:] = values
-        dataset[name].setncatts(attributes)
-    shape = [len(values) for values, _ in coordinates.values()]
+def _lay_out_netcdf(dataset: netCDF4.Dataset, empty: xr.Dataset) -> None:
+    dataset.setncatts(empty.attrs)
+    for name in FIELD_DIMS:
+        coordinate = empty[name]
+        dataset.createDimension(name, coordinate.size)
+        dataset.createVariable(name, coordinate.dtype, (name,))[:] = coordinate.values
+        dataset[name].setncatts(coordinate.attrs)
+    field = empty[FIELD_NAME]
     dataset.createVariable(
         FIELD_NAME,
         "f4",
@@ -194,16 +180,34 @@ def _lay_out_netcdf(dataset: netCDF4.Dataset, target: Target, said: Mapping[str,
         compression="zlib",
         complevel=4,
         shuffle=True,
-        chunksizes=[min(pair) for pair in zip(CHUNK, shape, strict=True)],
+        chunksizes=[min(pair) for pair in zip(CHUNK, field.shape, strict=True)],
         fill_value=np.float32(np.nan),
-    ).setncatts(_variable_attributes())
+    ).setncatts(field.attrs)
 
 
-def _create_zarr(path: Path, target: Target, said: Mapping[str, str]) -> None:
-    """Make an empty store; of several runs that do so at once, one is the first."""
+def _create_zarr(path: Path, empty: xr.Dataset) -> None:
+    """Make a store without blocks; of several runs that do so at once, one is the first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    grid = empty[FIELD_NAME].shape[1:]
+    chunks = tuple(min(pair) for pair in zip(CHUNK[1:], grid, strict=True))
+    whole = tuple(-(-size // chunk) * chunk for size, chunk in zip(grid, chunks, strict=True))
+    encoding: dict[str, dict[str, Any]] = {name: {"_FillValue": None} for name in FIELD_DIMS}
+    encoding[FIELD_NAME] = {
+        "chunks": (BLOCK_HOURS, *chunks),
+        "shards": (BLOCK_HOURS, *whole),
+        "compressors": BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=4),
+        "fill_value": np.float32(np.nan),
+    }
     try:
-        _lay_out_zarr(work, target, said)
+        with warnings.catch_warnings():
+            # Version 3 does not specify consolidated metadata yet, but `xarray.open_zarr` asks
+            # for them and warns where they are not.
+            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            # The coordinates, and what describes the maps; their blocks are written one by one.
+            empty.to_zarr(
+                work, mode="w", zarr_format=3, consolidated=True, compute=False, encoding=encoding
+            )
         work.chmod(0o755)
         try:
             work.rename(path)
@@ -212,39 +216,6 @@ def _create_zarr(path: Path, target: Target, said: Mapping[str, str]) -> None:
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _lay_out_zarr(folder: Path, target: Target, said: Mapping[str, str]) -> None:
-    group = zarr.create_group(folder, zarr_format=3, attributes=dict(said), overwrite=True)
-    coordinates = _coordinates(target)
-    for name, (values, attributes) in coordinates.items():
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=values.shape,
-            dimension_names=(name,),
-            attributes=attributes,
-        )
-        array[:] = values
-    shape = tuple(len(values) for values, _ in coordinates.values())
-    chunks = tuple(min(pair) for pair in zip(CHUNK[1:], shape[1:], strict=True))
-    whole = tuple(-(-size // chunk) * chunk for size, chunk in zip(shape[1:], chunks, strict=True))
-    group.create_array(
-        FIELD_NAME,
-        shape=shape,
-        dtype="float32",
-        chunks=(BLOCK_HOURS, *chunks),
-        shards=(BLOCK_HOURS, *whole),
-        compressors=BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=4),
-        fill_value=np.nan,
-        dimension_names=FIELD_DIMS,
-        attributes=_variable_attributes(),
-    )
-    with warnings.catch_warnings():
-        # Version 3 does not specify it yet, but `xarray.open_zarr` asks for it and warns.
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(folder)
 
 
 def check_output(path: Path, *, shared: bool, resume: bool) -> None:
@@ -271,12 +242,12 @@ def check_output(path: Path, *, shared: bool, resume: bool) -> None:
             hint="give a Zarr store, such as --out STORE.zarr, to resume or to share the work",
         )
     if path.exists() and is_netcdf(path):
-        raise InputError("exists, and is not overwritten", path=path, hint=_elsewhere())
+        raise InputError("exists, and is not overwritten", path=path, hint=_ELSEWHERE)
     if path.exists() and not (resume or shared):
         raise InputError(
             "exists, and is not overwritten",
             path=path,
-            hint=f"add --resume to go on with it, or {_elsewhere()}",
+            hint=f"add --resume to go on with it, or {_ELSEWHERE}",
         )
 
 
@@ -287,7 +258,7 @@ def _require_same(path: Path, settings: Mapping[str, Any]) -> None:
         before = json.loads(str(attributes[SETTINGS]))
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
-            "is no store that this command has made", path=path, hint=_elsewhere()
+            "is no store that this command has made", path=path, hint=_ELSEWHERE
         ) from error
     now = json.loads(json.dumps(settings))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
@@ -295,41 +266,29 @@ def _require_same(path: Path, settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"was made with other {', '.join(changed)}",
             path=path,
-            hint=f"repeat its settings, or {_elsewhere()}",
+            hint=f"repeat its settings, or {_ELSEWHERE}",
         )
 
 
-def _elsewhere() -> str:
-    return "name another place with --out"
-
-
-def _variable_attributes() -> dict[str, Any]:
-    return {
+def _empty(target: Target, said: Mapping[str, str]) -> xr.Dataset:
+    """Return what is stored as it is encoded, with maps of NaN that take no memory."""
+    seconds = ((target.time - _EPOCH) // _SECOND).astype(np.int64)
+    since = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "standard"}
+    coordinates: dict[str, Any] = {
+        "time": ("time", seconds, {"standard_name": "time", **since, "axis": "T"})
+    }
+    for name, values, ward, axis in (
+        ("latitude", target.latitude, "north", "Y"),
+        ("longitude", target.longitude, "east", "X"),
+    ):
+        attributes = {"standard_name": name, "units": f"degrees_{ward}", "axis": axis}
+        coordinates[name] = (name, np.asarray(values, dtype=np.float64), attributes)
+    shape = tuple(len(values) for _, values, _ in coordinates.values())
+    maps = da.full(shape, np.nan, dtype=np.float32, chunks=(BLOCK_HOURS, -1, -1))
+    described = {
         "standard_name": "mass_concentration_of_pm2p5_ambient_aerosol_particles_in_air",
         "long_name": "PM2.5",
         "units": UG_M3,
         "cell_methods": "time: point",
     }
-
-
-def _coordinates(target: Target) -> dict[str, tuple[npt.NDArray[Any], dict[str, Any]]]:
-    """Return values and attributes of each coordinate as they are stored."""
-    seconds = ((target.time - _EPOCH) // _SECOND).astype(np.int64)
-    place = {
-        name: (
-            np.asarray(values, dtype=np.float64),
-            {"standard_name": name, "units": f"degrees_{ward}", "axis": axis},
-        )
-        for name, values, ward, axis in (
-            ("latitude", target.latitude, "north", "Y"),
-            ("longitude", target.longitude, "east", "X"),
-        )
-    }
-    since = "seconds since 1970-01-01 00:00:00"
-    time: dict[str, Any] = {
-        "standard_name": "time",
-        "units": since,
-        "calendar": "standard",
-        "axis": "T",
-    }
-    return {"time": (seconds, time), **place}
+    return xr.Dataset({FIELD_NAME: (FIELD_DIMS, maps, described)}, coordinates, said)

@@ -20,24 +20,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
 import torch
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from deepcams_eval import __version__
+from deepcams_eval.core.folder import whole_file
 from deepcams_eval.core.provenance import commit
-from deepcams_eval.downscale.degrade import degradation
+from deepcams_eval.downscale.degrade import DEGRADATIONS, degradation
+from deepcams_eval.downscale.protocol import Task
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
 from deepcams_models import checkpoint
-from deepcams_models.abpn import ABPN, AbpnSettings
 from deepcams_models.data import (
+    DataSettings,
     Enlargement,
     Enlargements,
     Interval,
@@ -46,11 +49,17 @@ from deepcams_models.data import (
     load_truth,
     stacked,
 )
-from deepcams_models.normalise import Normalisation
-from deepcams_models.settings import CHANGEABLE, TrainSettings
-from deepcams_models.validate import EnlargementValidation, IntervalValidation, Validation
+from deepcams_models.networks import find_network
+from deepcams_models.normalise import Normalisation, NormalisationKind
+from deepcams_models.validate import (
+    EnlargementValidation,
+    IntervalValidation,
+    Validation,
+    enlargement_inputs,
+    interval_inputs,
+)
 from deepcams_models.warping import backward_warp, intermediate_flows
-from deepcams_models.xvfi import XVFI, XvfiOutput, XvfiSettings, pyramid
+from deepcams_models.xvfi import XvfiOutput, pyramid
 
 STATE, LOG = "state.safetensors", "log.csv"
 """What is written into the folder of a training, beside the best checkpoint."""
@@ -64,97 +73,231 @@ _LAST_RATE = 0.02  # of the highest
 _STATE_VERSION = 2
 
 
-class Job(Protocol):
-    """What differs between learning in time and in space."""
+CHANGEABLE = ("steps", "minutes", "valid_every", "valid_maps", "threads", "memory_gb")
+"""What may differ when a run is resumed: how long, how often and on what, never what is learned."""
+
+ONLY: Mapping[str, Task] = {"growth": "temporal", "smoothness": "temporal", "degrade": "spatial"}
+"""What has a meaning for networks of one task alone."""
+
+
+class TrainSettings(DataSettings):
+    """Settings of one training; unknown keys are refused.
+
+    Attributes
+    ----------
+    network : str
+        A key of `networks.NETWORKS`.
+    preset : str
+        One of the presets of its settings.
+    changes : dict
+        Attributes of the network that differ from the preset, such as ``{"residual": "gated"}``.
+    steps, minutes : int and float, optional
+        Length of the training; one of them. A run of so many minutes depends on the machine.
+    batch : int
+        Samples in a step.
+    margin : int
+        Fine grid steps at each edge of a crop that the loss leaves out: what moves in from
+        beyond the crop cannot be known.
+    lr, weight_decay, clip : float
+        Highest rate of AdamW, its weight decay, largest norm of the gradient.
+    warmup : int
+        Steps until the rate is reached; it falls by half a cosine after that.
+    normalisation : {"linear", "sqrt", "log"}
+    scale : float
+        Of the normalisation, µg m⁻³.
+    loss : {"relative", "published"}
+        ``relative``: errors divided by those that the same sample has without learning: of the
+        interpolation that an XVFI begins with (along given flows, else linear), or of bicubic
+        enlargement. ``published``: L1 at every scale and smoothness of the flow (in time alone).
+    squared_share : float
+        Share of the relative squared error in the ``relative`` loss.
+    floor : float
+        Least error of the baseline that a sample is divided by, µg m⁻³.
+    smoothness : float
+        Weight of the smoothness in the ``published`` loss.
+    ema : float
+        Decay of the running mean of the weights; 0 for none.
+    amp : bool
+        Whether convolutions run in bfloat16.
+    accumulate : int
+        Parts of a step whose gradients are added up.
+    threads : int
+        Threads of one process; 0 for as many as cores.
+    valid_every, valid_maps : int
+        Steps between validations, and the number of held-out maps (pairs) in each.
+    """
+
+    network: str
+    preset: str
+    changes: dict[str, Any] = Field(default_factory=dict)
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    batch: int = Field(default=4, ge=1)
+    margin: int = Field(default=6, ge=0)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    warmup: int = Field(default=50, ge=0)
+    normalisation: NormalisationKind = "linear"
+    scale: float = Field(default=20.0, gt=0)
+    loss: Literal["relative", "published"] = "relative"
+    squared_share: float = Field(default=0.3, ge=0, le=1)
+    floor: float = Field(default=0.05, gt=0)
+    smoothness: float = Field(default=0.5, ge=0)
+    ema: float = Field(default=0.995, ge=0, lt=1)
+    amp: bool = False
+    accumulate: int = Field(default=1, ge=1)
+    threads: int = Field(default=0, ge=0)
+    valid_every: int = Field(default=200, ge=1)
+    valid_maps: int = Field(default=32, ge=1)
+
+    @property
+    def task(self) -> Task:
+        """That of the network."""
+        return find_network(self.network).task
+
+    @property
+    def network_settings(self) -> Any:
+        """Settings of the network: those of the preset, changed."""
+        if self.changes.get("extra_channels"):
+            raise InputError(
+                "extra_channels: a training has no static maps to show",
+                hint="leave it out; AbpnSettings takes it for networks that are fed by hand",
+            )
+        kind = find_network(self.network).load().Settings
+        values = asdict(kind.preset(self.preset)) | self.changes
+        return checkpoint.validated(kind, values, f"settings of {self.network}")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give either steps or minutes")
+        if self.batch % self.accumulate:
+            raise ValueError(f"a batch of {self.batch} has no {self.accumulate} equal parts")
+        if 2 * self.margin >= self.crop:
+            raise ValueError(f"a margin of {self.margin} leaves nothing of a crop of {self.crop}")
+        if self.degrade not in DEGRADATIONS:
+            raise ValueError(f"no degradation is called {self.degrade!r}")
+        if self.task == "temporal" and self.normalisation != "linear":
+            raise ValueError(
+                f"maps are warped and blended as they are: {self.network} needs the linear"
+                " normalisation"
+            )
+        if self.task == "spatial" and self.loss == "published":
+            raise ValueError("the published loss of smoothness is that of xvfi")
+        return self
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any]) -> Self:
+        """Return settings: those of `values`, else the preset's, else the defaults above.
+
+        Raises
+        ------
+        InputError
+            Naming the first key that is unknown, has no valid value, or no meaning for the network.
+        """
+        name = str(values.get("network"))
+        network = find_network(name)
+        training = network.load().Settings.training
+        base = {**training.get("", {}), **training.get(str(values.get("preset")), {})}
+        if values.get("minutes") is not None:
+            base.pop("steps", None)
+        for key, task in ONLY.items():
+            if key in values and network.task != task:
+                raise InputError(f"{key} has no meaning for {name}", hint="leave it out")
+        try:
+            return cls.model_validate(base | dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the settings"
+            raise InputError(
+                f"{place}: {first['msg'].removeprefix('Value error, ')}",
+                hint=f"the settings of a training are {', '.join(cls.model_fields)}",
+            ) from error
+
+
+class Job:
+    """What a network of one task learns from, and how it is judged.
+
+    Attributes
+    ----------
+    samples : Intervals or Enlargements
+    validation : callable
+        Returns the `Validation` of a network.
+    """
+
+    samples: Intervals | Enlargements
+    validation: IntervalValidation | EnlargementValidation
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.settings = settings
+        self.normalisation = Normalisation(settings.normalisation, settings.scale)
 
     def draw(self, rng: np.random.Generator) -> Any:
         """Return one sample."""
-        ...
+        return self.samples.draw(rng, self.settings)
 
-    def loss(self, network: Any, samples: list[Any], device: torch.device) -> Tensor:
+    def loss(self, network: nn.Module, samples: list[Any], device: torch.device) -> Tensor:
         """Return the mean loss of samples."""
-        ...
+        raise NotImplementedError
 
-    def validate(self, network: Any, device: torch.device) -> Validation:
+    def validate(self, network: nn.Module, device: torch.device) -> Validation:
         """Return the scores on held-out maps."""
-        ...
+        return self.validation(network, self.normalisation, device)
 
 
-class IntervalJob:
+class IntervalJob(Job):
     """Learning in time."""
 
     def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
-        self.settings = settings
-        self.normalisation = Normalisation(settings.normalisation, settings.scale)
-        sees_sun = bool(_network_settings(settings)["sun"])
-        self.intervals = Intervals(train, kept_only=False, reverse=not sees_sun)
+        super().__init__(settings)
+        reverse = not settings.network_settings.sun
+        self.samples = Intervals(train, kept_only=False, reverse=reverse)
         self.validation = IntervalValidation(Intervals(valid, kept_only=True), settings.valid_maps)
 
-    def draw(self, rng: np.random.Generator) -> Interval:
-        """Return one sample."""
-        return self.intervals.draw(rng, self.settings)
-
-    def loss(self, network: XVFI, samples: list[Interval], device: torch.device) -> Tensor:
+    def loss(self, network: Any, samples: list[Interval], device: torch.device) -> Tensor:
         """Return the mean loss of samples."""
-        first, last, truth = (
-            self.normalisation.forward(stacked([getattr(one, name) for one in samples], device))
-            for name in ("first", "last", "truth")
-        )  # 3 × (B, 1, H, W)
+        first, last, given = interval_inputs(network, samples, self.normalisation, device)
+        truth = self.normalisation.forward(stacked([one.truth for one in samples], device))
         t = torch.tensor([one.t for one in samples], dtype=torch.float32, device=device)
-        flows = None
-        if network.settings.initial_flow == "dis":
-            flows = (
-                stacked([one.forward for one in samples], device),
-                stacked([one.backward for one in samples], device),
-            )
-        sun = stacked([one.sun for one in samples], device) if network.settings.sun else None
         published = self.settings.loss == "published"
-        made = network(first, last, t, flows=flows, sun=sun, every_scale=published)
+        made = network(first, last, t, **given, every_scale=published)
         if published:
             return published_loss(made, truth, self.settings.smoothness)
         weight = t.view(-1, 1, 1, 1)
         from_first, from_last = first, last
-        if flows is not None:  # as the network begins, so that fast motion counts no less
-            flow_t0, flow_t1 = intermediate_flows(*flows, weight)  # 2 × (B, 2, H, W)
+        if given["flows"] is not None:  # as the network begins, so that fast motion counts no less
+            forward, backward = given["flows"]
+            flow_t0, flow_t1 = intermediate_flows(forward, backward, weight)  # 2 × (B, 2, H, W)
             kernel = network.settings.kernel
             from_first = backward_warp(first, flow_t0, kernel=kernel)  # (B, 1, H, W)
             from_last = backward_warp(last, flow_t1, kernel=kernel)  # (B, 1, H, W)
         plain = (1 - weight) * from_first + weight * from_last  # (B, 1, H, W)
         return relative_loss(made.frame, plain, truth, self.settings, self.normalisation.scale)
 
-    def validate(self, network: XVFI, device: torch.device) -> Validation:
-        """Return the scores on held-out maps."""
-        return self.validation(network, self.normalisation, device)
 
-
-class EnlargementJob:
+class EnlargementJob(Job):
     """Learning in space."""
 
     def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
-        self.settings = settings
-        self.normalisation = Normalisation(settings.normalisation, settings.scale)
+        super().__init__(settings)
         operator = degradation(settings.degrade)
-        self.enlargements = Enlargements(train, operator)
+        self.samples = Enlargements(train, operator)
         self.validation = EnlargementValidation(Enlargements(valid, operator), settings.valid_maps)
 
-    def draw(self, rng: np.random.Generator) -> Enlargement:
-        """Return one sample."""
-        return self.enlargements.draw(rng, self.settings)
-
-    def loss(self, network: ABPN, samples: list[Enlargement], device: torch.device) -> Tensor:
+    def loss(self, network: nn.Module, samples: list[Enlargement], device: torch.device) -> Tensor:
         """Return the mean loss of samples, in µg m⁻³ whatever the normalisation."""
-        coarse, start, plain, truth = (
-            stacked([getattr(one, name) for one in samples], device)
-            for name in ("coarse", "start", "plain", "truth")
+        plain, truth = (
+            stacked([getattr(one, name) for one in samples], device) for name in ("plain", "truth")
         )
-        seen = self.normalisation.forward(coarse)
-        given = network.settings.start == "given"
-        made = network(seen, self.normalisation.forward(start) if given else None)
+        made = network(*enlargement_inputs(network, samples, self.normalisation, device))
         return relative_loss(self.normalisation.inverse(made), plain, truth, self.settings, 1.0)
 
-    def validate(self, network: ABPN, device: torch.device) -> Validation:
-        """Return the scores on held-out maps."""
-        return self.validation(network, self.normalisation, device)
+
+JOBS: Mapping[Task, Callable[[TrainSettings, Truth, Truth], Job]] = {
+    "temporal": IntervalJob,
+    "spatial": EnlargementJob,
+}
 
 
 def relative_loss(
@@ -203,16 +346,7 @@ def published_loss(made: XvfiOutput, truth: Tensor, weight: float) -> Tensor:
 
 @dataclass
 class Progress:
-    """Where a training stands.
-
-    Attributes
-    ----------
-    step : int
-    seconds : float
-        Spent in all runs of it.
-    best : float or None
-        Least `Validation.relative` so far.
-    """
+    """Where a training stands: steps and seconds of all its runs, least `Validation.relative`."""
 
     step: int = 0
     seconds: float = 0.0
@@ -277,7 +411,8 @@ class Trainer:
             )
         self.device = _device()
         torch.manual_seed(settings.seed)
-        self.network = _build(settings).to(self.device)
+        kind = find_network(settings.network).load()
+        self.network: nn.Module = kind(settings.network_settings).to(self.device)
         self.running = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
         self.rng = np.random.default_rng(settings.seed)
         self.optimiser = torch.optim.AdamW(
@@ -287,8 +422,7 @@ class Trainer:
         self.train, self.valid = load_truth(settings) if truth is None else truth
         for one in (self.train, self.valid):
             _require_room(one, settings)
-        job = IntervalJob if settings.network == "xvfi" else EnlargementJob
-        self.job: Job = job(settings, self.train, self.valid)
+        self.job = JOBS[settings.task](settings, self.train, self.valid)
 
     @property
     def share(self) -> float:
@@ -325,16 +459,8 @@ class Trainer:
                 if result is not None:
                     self._log(loss, rate, result)
                     self.save()
-                tell(
-                    Report(
-                        self.progress.step,
-                        min(self.share, 1.0),
-                        loss,
-                        rate,
-                        self.progress.seconds,
-                        result,
-                    )
-                )
+                step, seconds = self.progress.step, self.progress.seconds
+                tell(Report(step, min(self.share, 1.0), loss, rate, seconds, result))
                 if self._any(interrupted()):
                     self.save()
                     raise KeyboardInterrupt
@@ -425,13 +551,12 @@ class Trainer:
 
     def _card(self, result: Validation) -> checkpoint.Card:
         settings = self.settings
-        temporal = settings.network == "xvfi"
         return checkpoint.Card(
             network=settings.network,
             preset=settings.preset,
-            settings=asdict(self.network.settings),
+            settings=asdict(settings.network_settings),
             normalisation=Normalisation(settings.normalisation, settings.scale).to_dict(),
-            degradation=None if temporal else settings.degrade,
+            degradation=settings.degrade if settings.task == "spatial" else None,
             stamp=self.train.stamp,
             data=self.train.source,
             years=self.train.years,
@@ -476,18 +601,13 @@ class Trainer:
         rest = {
             "version": _STATE_VERSION,
             "settings": self.settings.model_dump(mode="json"),
-            "network": asdict(self.network.settings),
+            "network": asdict(self.settings.network_settings),
             "progress": asdict(self.progress),
             "random": self.rng.bit_generator.state,
         }
-        path = self.out / STATE
-        part = path.with_name(f".{path.name}-{os.getpid()}")
-        save_file(
-            {name: one.detach().cpu().contiguous() for name, one in tensors.items()},
-            part,
-            metadata={"state": json.dumps(rest)},
-        )
-        part.replace(path)
+        stored = {name: one.detach().cpu().contiguous() for name, one in tensors.items()}
+        with whole_file(self.out / STATE) as work:
+            save_file(stored, work, metadata={"state": json.dumps(rest)})
 
     def resume(self) -> None:
         """Go on from the state in the folder.
@@ -519,7 +639,7 @@ class Trainer:
         given = self.settings.model_dump(mode="json")
         _require_same(_without(rest["settings"]), _without(given), path)
         # The same preset may mean another network in another version of this package.
-        _require_same(rest["network"], asdict(self.network.settings), path)
+        _require_same(rest["network"], asdict(self.settings.network_settings), path)
         for name, module in (("network.", self.network), ("running.", self.running)):
             module.load_state_dict(_with_prefix(tensors, name))
         self._restore_optimiser(_with_prefix(tensors, "optimiser."))
@@ -544,9 +664,8 @@ class Trainer:
             return
         head, *rows = path.read_text(encoding="utf-8").splitlines()
         kept = [row for row in rows if int(row.split(",")[0]) <= self.progress.step]
-        part = path.with_name(f".{path.name}-{os.getpid()}")
-        part.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as work:
+            work.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
 
 
 def _require_room(truth: Truth, settings: TrainSettings) -> None:
@@ -572,22 +691,6 @@ def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path)
                 path=path,
                 hint="give the settings it was begun with, or another --out",
             )
-
-
-def _build(settings: TrainSettings) -> XVFI | ABPN:
-    network = checkpoint.build(settings.network, _network_settings(settings))
-    assert isinstance(network, XVFI | ABPN)
-    return network
-
-
-def _network_settings(settings: TrainSettings) -> dict[str, Any]:
-    kind = XvfiSettings if settings.network == "xvfi" else AbpnSettings
-    if settings.changes.get("extra_channels"):
-        raise InputError(
-            "extra_channels: a training has no static maps to show",
-            hint="leave it out; AbpnSettings takes it for networks that are fed by hand",
-        )
-    return asdict(kind.preset(settings.preset)) | settings.changes
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

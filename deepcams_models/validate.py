@@ -16,10 +16,16 @@ from deepcams_eval.downscale import temporal
 from deepcams_eval.downscale.flow import OpticalFlow
 from deepcams_eval.downscale.temporal import IntervalMethod, Linear, LinearAsPrinted
 from deepcams_eval.errors import DeepcamsWarning
-from deepcams_models.abpn import ABPN
-from deepcams_models.data import STEP_H, Enlargements, Intervals, Map, stacked
+from deepcams_models.data import (
+    STEP_H,
+    Enlargement,
+    Enlargements,
+    Interval,
+    Intervals,
+    Map,
+    stacked,
+)
 from deepcams_models.normalise import Normalisation
-from deepcams_models.xvfi import XVFI
 
 PEAK = 255.0
 """µg m⁻³ that PSNR is relative to."""
@@ -29,8 +35,6 @@ COLLAPSE_DB = 0.02
 
 COLLAPSE_STEPS = 0.01
 """Mean length of the flow, grid steps, below which nothing moves."""
-
-_FRACTIONS = np.arange(1, STEP_H) / STEP_H
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,37 @@ class Validation:
         return {"network": asdict(self.network), **scores, "motion": self.motion}
 
 
+def interval_inputs(
+    network: nn.Module, samples: Sequence[Interval], form: Normalisation, device: torch.device
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Return first and last maps, (B, 1, H, W), and what else a network in time wants, by name."""
+    settings: Any = network.settings
+    first, last = (
+        form.forward(stacked([getattr(one, name) for one in samples], device))
+        for name in ("first", "last")
+    )
+    given: dict[str, Any] = {"flows": None, "sun": None}
+    if settings.initial_flow == "dis":
+        given["flows"] = tuple(
+            stacked([getattr(one, name) for one in samples], device)
+            for name in ("forward", "backward")
+        )  # 2 × (B, 2, H, W)
+    if settings.sun:
+        given["sun"] = stacked([one.sun for one in samples], device)  # (B, 2, H, W)
+    return first, last, given
+
+
+def enlargement_inputs(
+    network: nn.Module, samples: Sequence[Enlargement], form: Normalisation, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """Return coarse maps, (B, 1, h, w), and the start where a network in space wants it."""
+    settings: Any = network.settings
+    coarse = form.forward(stacked([one.coarse for one in samples], device))
+    if settings.start != "given":
+        return coarse, None
+    return coarse, form.forward(stacked([one.start for one in samples], device))
+
+
 class IntervalValidation:
     """Validation in time, on whole maps of held-out intervals.
 
@@ -133,45 +168,28 @@ class IntervalValidation:
             frames = np.stack(self.intervals.ends(start))
             stamps = truth.instants[[start, start + STEP_H]]
             between = temporal.Interval(frames, stamps, 0, truth.latitude, truth.longitude)
-            errors.extend(method.inserted(between, _FRACTIONS) - self._truth(start))
+            made = method.inserted(between, np.arange(1, STEP_H) / STEP_H)
+            errors.extend(made - truth.values[start + 1 : start + STEP_H])
         return Scores.mean(errors)
-
-    def _truth(self, start: int) -> Map:
-        return self.intervals.truth.values[start + 1 : start + STEP_H]
 
     @torch.no_grad()
     def __call__(
-        self, network: XVFI, normalisation: Normalisation, device: torch.device
+        self, network: nn.Module, normalisation: Normalisation, device: torch.device
     ) -> Validation:
         """Return the scores of a network, which is in evaluation mode during the call."""
         errors: list[Map] = []
         motion: list[float] = []
-        cyclic = self.intervals.truth.cyclic
         with evaluated(network):
             for start in self.starts:
-                first, last = (
-                    normalisation.forward(stacked([one], device))
-                    for one in self.intervals.ends(start)
-                )
-                flows = self._flows(network, start, device)
-                sun = None
-                if network.settings.sun:
-                    sun = stacked([self.intervals.sun(start)], device)
-                for index, t in enumerate(_FRACTIONS):
-                    made = network(first, last, float(t), flows=flows, sun=sun, cyclic=cyclic)
+                for sample in (self.intervals.whole(start, hour) for hour in range(1, STEP_H)):
+                    first, last, given = interval_inputs(network, [sample], normalisation, device)
+                    cyclic = self.intervals.truth.cyclic
+                    made = network(first, last, sample.t, **given, cyclic=cyclic)
                     estimate = normalisation.inverse(made.frame)[0, 0].cpu().numpy()
-                    errors.append(estimate - self._truth(start)[index])
+                    errors.append(estimate - sample.truth)
                     both = torch.cat([made.flow_t0, made.flow_t1])
                     motion.append(float(both.norm(dim=1).mean()))
         return Validation(Scores.mean(errors), self.baselines, float(np.mean(motion)))
-
-    def _flows(
-        self, network: XVFI, start: int, device: torch.device
-    ) -> tuple[Tensor, Tensor] | None:
-        if network.settings.initial_flow == "none":
-            return None
-        forward, backward = self.intervals.flows(start)
-        return stacked([forward], device), stacked([backward], device)
 
 
 class EnlargementValidation:
@@ -195,19 +213,15 @@ class EnlargementValidation:
 
     @torch.no_grad()
     def __call__(
-        self, network: ABPN, normalisation: Normalisation, device: torch.device
+        self, network: nn.Module, normalisation: Normalisation, device: torch.device
     ) -> Validation:
         """Return the scores of a network, which is in evaluation mode during the call."""
         errors: list[Map] = []
         cyclic = self.enlargements.truth.cyclic
         with evaluated(network):
-            for index in self.chosen:
-                sample = self.enlargements.whole(index)
-                coarse = normalisation.forward(stacked([sample.coarse], device))
-                start = None
-                if network.settings.start == "given":
-                    start = normalisation.forward(stacked([sample.start], device))
-                made = normalisation.inverse(network(coarse, start, cyclic=cyclic))
+            for sample in map(self.enlargements.whole, self.chosen):
+                given = enlargement_inputs(network, [sample], normalisation, device)
+                made = normalisation.inverse(network(*given, cyclic=cyclic))
                 errors.append(made[0, 0].cpu().numpy() - sample.truth)
         return Validation(Scores.mean(errors), self.baselines, None)
 

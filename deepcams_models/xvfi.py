@@ -21,9 +21,9 @@ Any size is padded inside to multiples of `XvfiSettings.total_stride`: see `grid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ from deepcams_models.grid import (
     enlarge,
     reduce_bicubic,
 )
+from deepcams_models.networks import NetworkSettings
 from deepcams_models.warping import Kernel, backward_warp, blend, intermediate_flows, reverse_flows
 
 Flows = tuple[Tensor, Tensor]
@@ -65,8 +66,18 @@ _LOGIT_BOUND = 6.0  # no map is left out altogether: alone at its own time, it w
 _GATE_PEAK = 4.0  # 4 t (1 − t) is 1 half way
 
 
+_PUBLISHED = {
+    **{"initial_flow": "none", "kernel": "bilinear", "residual": "free"},
+    **{"sun": False, "in_place": 0},
+}
+_CORRECTING = {
+    **{"initial_flow": "dis", "kernel": "cubic", "residual": "gated"},
+    **{"sun": True, "in_place": 48},
+}
+
+
 @dataclass(frozen=True)
-class XvfiSettings:
+class XvfiSettings(NetworkSettings):
     """What an XVFI is made of.
 
     Attributes
@@ -97,6 +108,19 @@ class XvfiSettings:
     sun: bool
     in_place: int
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"channels": 32, "scales": 5, **_PUBLISHED},
+        "released": {"channels": 64, "scales": 1, **_PUBLISHED},
+        "recommended": {"channels": 24, "scales": 2, **_CORRECTING},
+        "small": {"channels": 12, "scales": 2, **_CORRECTING},
+    }
+    training: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "": {"steps": 2400, "lr": 3e-3, "batch": 4, "crop": 72, "squared_share": 0.5},
+        "small": {"steps": 1200},
+        "paper": {"loss": "published", "lr": 1e-4, "squared_share": 0.0},
+        "released": {"loss": "published", "lr": 1e-4, "squared_share": 0.0},
+    }
+
     def __post_init__(self) -> None:
         if self.channels < 1 or self.scales < 0:
             raise InputError(
@@ -118,41 +142,11 @@ class XvfiSettings:
                 hint="use in_place=0, or a positive number with 'dis'",
             )
 
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Return the settings called `name`, one of `PRESETS`.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
-        if name not in PRESETS:
-            raise InputError(
-                f"XVFI has no preset {name!r}", hint=f"choose from {', '.join(PRESETS)}"
-            )
-        channels, scales, initial_flow, kernel, residual, in_place = PRESETS[name]
-        sun = initial_flow == "dis"
-        return cls(channels, scales, initial_flow, kernel, residual, sun, in_place)
-
     @property
     def total_stride(self) -> int:
         """Rows and columns are padded to multiples of this."""
         finest = _UNET_STRIDE * (FEATURE_STRIDE if self.initial_flow == "none" else 1)
         return finest * int(2**self.scales)
-
-
-PRESETS: dict[
-    str,
-    tuple[int, int, Literal["none", "dis"], Kernel, Literal["free", "gated", "none"], int],
-] = {
-    "paper": (32, 5, "none", "bilinear", "free", 0),
-    "released": (64, 1, "none", "bilinear", "free", 0),
-    "recommended": (24, 2, "dis", "cubic", "gated", 48),
-    "small": (12, 2, "dis", "cubic", "gated", 48),
-}
-"""Channels, scales, initial flow, kernel, residual and channels in place of each preset; those
-that are given flows see the sun."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +222,8 @@ class XVFI(nn.Module):
     -----
     Weights are kept in the channels-last layout, which convolutions on a CPU want.
     """
+
+    Settings = XvfiSettings
 
     def __init__(self, settings: XvfiSettings) -> None:
         super().__init__()

@@ -9,17 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepcams_models.abpn import AbpnSettings
 from deepcams_models.checkpoint import Card, build, save
-from deepcams_models.xvfi import XvfiSettings
-
-SETTINGS = {"xvfi": XvfiSettings, "abpn": AbpnSettings}
+from deepcams_models.networks import NETWORKS
 
 
 def network(kind: str, *, noise: float = 0.0, seed: int = 0, **settings: Any) -> nn.Module:
     """Make a `small` network; with `noise` it is no longer its own start."""
     torch.manual_seed(seed)
-    module = build(kind, {**asdict(SETTINGS[kind].preset("small")), **settings})
+    module = build(kind, {**asdict(NETWORKS[kind].load().Settings.preset("small")), **settings})
     with torch.no_grad():
         for weights in module.parameters():
             weights += noise * torch.randn_like(weights)

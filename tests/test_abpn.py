@@ -14,7 +14,6 @@ from deepcams_eval.errors import InputError  # noqa: E402
 from deepcams_models.abpn import (  # noqa: E402
     ABPN,
     FACTOR,
-    PRESETS,
     AbpnSettings,
     DownProjection,
     UpProjection,
@@ -140,7 +139,7 @@ def test_published_parameters_without_the_dead_ones(name):
     assert sum(one.numel() for one in network.parameters()) == 1_801_089 - 84_294 == 1_716_795
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", AbpnSettings.presets)
 def test_no_parameter_is_dead_but_the_bias_that_cancels(name):
     settings = replace(AbpnSettings.preset(name), features=4)
     network = build(settings)
@@ -200,13 +199,10 @@ def test_window_and_full_agree_within_a_tile_and_differ_beyond():
     with torch.no_grad():
         torch.testing.assert_close(full(small), window(small))
         assert (full(large) - window(large)).abs().max() > 1e-3
-        torch.testing.assert_close(full.tiled(large, tile=8, overlap=2), window(large))
 
 
-@pytest.mark.parametrize("attention", ["window", "full"])
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_tiles_leave_no_seam(attention, cyclic):
-    network = build(replace(TINY, attention=attention, stages=2, tile=24, overlap=12))
+def test_tiles_leave_no_seam(cyclic):
     columns = 72
     place = torch.arange(columns, dtype=torch.float32)
     # A constant and a ramp; where longitude closes on itself, a wave.
@@ -215,8 +211,9 @@ def test_tiles_leave_no_seam(attention, cyclic):
 
     def jumps(tile, overlap):
         """Return the changes from block to block of 3 × 3 fine nodes in the middle row."""
+        tiles = {"attention": "window", "tile": tile, "overlap": overlap}
         with torch.no_grad():
-            made = network.tiled(coarse, tile=tile, overlap=overlap, cyclic=cyclic)
+            made = build(replace(TINY, stages=2, **tiles))(coarse, cyclic=cyclic)
         blocks = torch.nn.functional.avg_pool2d(made, FACTOR)[0, 0, 5]
         change = (blocks - blocks.roll(1)).abs()
         return change if cyclic else change[8:-8]  # the edges of the map are not seams
@@ -227,16 +224,14 @@ def test_tiles_leave_no_seam(attention, cyclic):
 
 
 def test_tiles_of_a_network_that_looks_nowhere_else_change_nothing():
-    settings = replace(TINY, attention="none", start="given")
+    settings = replace(TINY, attention="window", tile=8, overlap=3, start="given")
     network = build(settings)
     coarse, start = inputs(9, 30, settings)
     with torch.no_grad():
-        whole = network(coarse, start)
         network.head.weight.zero_()
         network.head.bias.fill_(0.25)
-        flat = network.tiled(coarse, start, tile=8, overlap=3, cyclic=True)
+        flat = network(coarse, start, cyclic=True)
     torch.testing.assert_close(flat, start + 0.25)
-    assert whole.shape == flat.shape
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
@@ -313,7 +308,6 @@ def test_static_maps_are_seen():
         (lambda: replace(TINY, stages=1), "at least"),
         (lambda: replace(TINY, overlap=5), "half a tile"),
         (lambda: replace(TINY, relative=True), "set start"),
-        (lambda: ABPN(TINY).tiled(random(1, 1, 9, 9), tile=4, overlap=3), "half a tile"),
         (lambda: ABPN(TINY)(random(1, 2, 9, 9)), "batch, 1"),
         (lambda: ABPN(TINY)(random(1, 1, 9, 9), random(1, 1, 27, 27)), "give None"),
         (lambda: ABPN(replace(TINY, start="given"))(random(1, 1, 9, 9)), "27, 27"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,17 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from deepcams_eval.cli.openaq import summary
 from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.evidence.added_value import answer
 from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.references import make_references
-from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.evidence.run import InsituRun
+from deepcams_eval.options import InsituOptions
 from deepcams_eval.read.layout import find_data
-from deepcams_eval.read.product import ProductSpec
-from deepcams_eval.saved import SavedPairs, frames_of, read_pairs, write_files
-from deepcams_eval.validation import InsituResult, InsituSettings, insitu
+from deepcams_eval.saved import SavedPairs, read_pairs
+from deepcams_eval.validation import insitu
 
 BICUBIC = "linear+bicubic:cams"
 FRAMES = {"added_value", "within_cell", "diurnal", "diurnal_cycle", "spectra", "verdicts"}
@@ -37,42 +37,41 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
-def settings_of(root: Path, *more: str, added_value: bool = True) -> InsituSettings:
+def options_of(root: Path, *more: str, added_value: bool = True) -> InsituOptions:
     """Cams and the product with real detail, and what else is named."""
     found = find_data(root)
     chosen = [spec for spec in found.products if spec.name in ("cams", "deepcams")]
-    return InsituSettings(
-        observations=(found.observations,),
+    return InsituOptions(
+        2019,
+        observations=found.observations,
         stations=found.stations,
-        products=(*chosen, *(ProductSpec.parse(text) for text in more)),
-        qc=QcSettings(years=(2019,)),
+        products=(*chosen, *more),
         added_value=added_value,
         resamples=300,
     )
 
 
 @pytest.fixture(scope="module")
-def result(root: Path) -> InsituResult:
-    return insitu(settings_of(root, f"flat={root / 'deepcams_without'}"))
+def result(root: Path) -> InsituRun:
+    return insitu(options_of(root, f"flat={root / 'deepcams_without'}"))
 
 
 @pytest.fixture(scope="module")
-def run(root: Path, result: InsituResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(result: InsituRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of that run, whole."""
     folder = tmp_path_factory.mktemp("run")
-    settings = settings_of(root, f"flat={root / 'deepcams_without'}")
-    write_files(folder, result, settings, command="", clock_start=0.0, synthetic=True)
+    replace(result, synthetic=True).write(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def plain(root: Path) -> InsituResult:
+def plain(root: Path) -> InsituRun:
     """The same without the references."""
-    return insitu(settings_of(root, f"flat={root / 'deepcams_without'}", added_value=False))
+    return insitu(options_of(root, f"flat={root / 'deepcams_without'}", added_value=False))
 
 
-def test_real_detail_is_told_from_detail_of_elsewhere(result: InsituResult) -> None:
-    frames = result.evidence[0].frames
+def test_real_detail_is_told_from_detail_of_elsewhere(result: InsituRun) -> None:
+    frames = result.answers[0].frames
     table = frames["verdicts"].set_index(["product", "question", "reference"]).sort_index()
     for question in ("all hours", "interpolated hours"):
         assert table.loc[("deepcams", question, BICUBIC), "verdict"] == "better"
@@ -101,27 +100,25 @@ def test_the_page_shows_verdicts_tables_and_figures(run: Path) -> None:
     assert "95 % by itself" in section
 
 
-def test_references_change_no_score_and_no_pair(result: InsituResult, plain: InsituResult) -> None:
+def test_references_change_no_score_and_no_pair(result: InsituRun, plain: InsituRun) -> None:
     for name in ("scores", "differences"):
-        pd.testing.assert_frame_equal(getattr(result.tables, name), getattr(plain.tables, name))
+        pd.testing.assert_frame_equal(getattr(result, name), getattr(plain, name))
     pd.testing.assert_frame_equal(result.lags, plain.lags)
-    pd.testing.assert_frame_equal(result.colocation.coverage, plain.colocation.coverage)
-    assert result.colocation.unpaired == plain.colocation.unpaired
-    assert result.colocation.outside == plain.colocation.outside
-    assert result.colocation.pairs.products == ("cams", "deepcams", "flat")
-    ours, theirs = (one.colocation.pairs.table for one in (result, plain))
+    pd.testing.assert_frame_equal(result.coverage, plain.coverage)
+    assert result.run["counts"] == plain.run["counts"]
+    assert result.run["products"] == plain.run["products"]
+    assert result.hourly.products == ("cams", "deepcams", "flat")
+    ours, theirs = result.pairs, plain.pairs
     assert set(ours.columns) - set(theirs.columns) == {"linear:cams", BICUBIC}
     pd.testing.assert_frame_equal(ours[list(theirs.columns)], theirs)
-    assert "added_value" not in {one.name for one in plain.evidence}
+    assert "added_value" not in plain.evidence
 
 
-def test_references_interpolate_the_parent(root: Path, result: InsituResult) -> None:
-    named = insitu(settings_of(root, "hourly=linear:cams"))
+def test_references_interpolate_the_parent(root: Path, result: InsituRun) -> None:
+    named = insitu(options_of(root, "hourly=linear:cams"))
     assert named.references == {"linear:cams": "hourly", BICUBIC: BICUBIC}
     keys = ["station_id", "time_start", "time_end", "observed"]
-    ours, theirs = (
-        one.colocation.pairs.table.astype({"station_id": "str"}) for one in (result, named)
-    )
+    ours, theirs = (one.pairs.astype({"station_id": "str"}) for one in (result, named))
     both = ours.merge(theirs.drop_duplicates(keys), on=keys)
     assert len(both) > 10_000
     np.testing.assert_array_equal(both["linear:cams"], both["hourly"])
@@ -143,10 +140,10 @@ def evidence_of(saved: SavedPairs) -> dict[str, pd.DataFrame]:
     return dict(answer(given) or {})
 
 
-def test_the_evidence_can_be_made_again_from_the_pairs(run: Path, result: InsituResult) -> None:
+def test_the_evidence_can_be_made_again_from_the_pairs(run: Path, result: InsituRun) -> None:
     again = evidence_of(read_pairs([run / "pairs.parquet"]))
     assert set(again) == FRAMES
-    for name, frame in frames_of(result.evidence[:1]).items():
+    for name, frame in result.answers[0].frames.items():
         pd.testing.assert_frame_equal(again[name], frame)
         assert (run / f"{name}.csv").is_file()
 
@@ -281,18 +278,17 @@ def test_real_files_are_too_small_a_sample(
     paths = [real_data / "openaq" / name for name in files]
     products = (f"cams={real_data / 'cams' / cams}", "fine=linear+bicubic:cams")
     result = insitu(
-        InsituSettings(
-            observations=(paths[0],),
+        InsituOptions(
+            year,
+            observations=paths[0],
             stations=paths[1] if len(paths) > 1 else None,
-            products=tuple(ProductSpec.parse(text) for text in products),
-            qc=QcSettings(years=(year,)),
+            products=products,
         )
     )
-    rows = result.evidence[0].frames["verdicts"]
+    rows = result.answers[0].frames["verdicts"]
     assert set(rows["verdict"]) == {"too small"}
     kept = rows.loc[rows["question"] == "analysis hours", "sentence"].iloc[0]
     assert kept.startswith("On analysis hours too small a sample for a verdict on fine against")
     assert lacks in kept
     # The command prints these sentences.
-    settings = InsituSettings(observations=(), products=(), qc=QcSettings(years=(year,)))
-    assert kept in summary(result, settings, synthetic=False)
+    assert kept in result.lines()

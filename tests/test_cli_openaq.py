@@ -20,8 +20,7 @@ import xarray as xr
 from distributed import LocalCluster
 
 from deepcams_eval.cli.evaluate import main
-from deepcams_eval.pair.qc import QcSettings
-from deepcams_eval.validation import InsituSettings
+from deepcams_eval.options import InsituOptions
 from tests.commands import call
 from tests.openaq_files import archive_row, write_archive
 
@@ -140,22 +139,21 @@ def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("given", "rules", "restricted"),
+    ("given", "restricted"),
     [
-        ({}, {}, False),
-        ({}, {"years": (2018,), "limit_ug_m3": 500.0}, False),
-        ({}, {"months": tuple(range(1, 13))}, False),
-        ({}, {"months": (6, 7, 8)}, True),
-        ({}, {"reference_only": True}, True),
-        ({"bbox": (0.0, 40.0, 20.0, 60.0)}, {}, True),
-        ({"countries": ("BE",)}, {}, True),
+        ({}, False),
+        ({"qc": {"limit_ug_m3": 500.0}}, False),
+        ({"months": "1-12"}, False),
+        ({"months": (6, 7, 8)}, True),
+        ({"reference_only": True}, True),
+        ({"bbox": (0.0, 40.0, 20.0, 60.0)}, True),
+        ({"countries": "be"}, True),
     ],
 )
 def test_what_leaves_out_months_or_stations_restricts_a_run(
-    given: dict[str, object], rules: dict[str, object], restricted: bool
+    given: dict[str, object], restricted: bool
 ) -> None:
-    settings = InsituSettings((), (), QcSettings(**rules), **given)
-    assert settings.restricted is restricted
+    assert InsituOptions(2018, **given).restricted is restricted
 
 
 def test_a_restricted_run_neither_agrees_nor_disagrees_with_what_was_published(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import dask
@@ -18,13 +17,11 @@ from scipy.io import loadmat
 from deepcams_eval.core.field import make_field, validate_field
 from deepcams_eval.downscale.degrade import (
     DEGRADATIONS,
-    LEFT_OUT,
     Degradation,
-    average_three_hourly,
     degradation,
-    keep_three_hourly,
+    hours_of,
 )
-from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+from deepcams_eval.errors import InputError
 
 HOUR = np.timedelta64(1, "h")
 LATITUDE = np.linspace(-90, 90, 721)
@@ -68,15 +65,6 @@ def field_of(
 def size(operator: Degradation, coarse: int, *, cyclic: bool = False) -> int:
     """Fine nodes that make `coarse` values."""
     return 3 * coarse if cyclic or operator.name != "node" else 3 * (coarse - 1) + 1
-
-
-def series(steps: int, **options: object) -> xr.DataArray:
-    """Frames whose value is their hour since the first of February."""
-    since = (
-        np.datetime64(options.get("start", "2020-02-28T00:00")) - np.datetime64("2020-02-01")
-    ) / HOUR
-    hours = options.get("hours", np.arange(steps))
-    return field_of((since + hours)[:, None, None] * np.ones((1, 1, 2)), **options)
 
 
 # An independent reading of the algorithm that MathWorks publishes for imresize: every output
@@ -264,7 +252,7 @@ class TestRegistration:
         for weights in (grid.rows, grid.columns):
             np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-12)
         constant = np.full((1, 721, 1440), 17.25, np.float32)
-        np.testing.assert_allclose(grid.degrade(constant), 17.25, rtol=1e-6)
+        np.testing.assert_allclose(grid.each(constant), 17.25, rtol=1e-6)
 
     @pytest.mark.parametrize("made_by, used", [("node", "imresize"), ("mean", "node")])
     def test_another_operator_refuses_the_field(self, made_by: str, used: str) -> None:
@@ -448,7 +436,7 @@ class TestRealFrames:
         grid = operator.on(LATITUDE[-rows:], LONGITUDE)
         scores = []
         for truth in frames[:, -rows:]:
-            coarse = grid.degrade(truth[np.newaxis])[0].astype(float)
+            coarse = grid.each(truth[np.newaxis])[0].astype(float)
             fine = enlarge_frame(coarse, grid.row_positions + step, grid.column_positions - step)
             error = fine - truth
             r = np.corrcoef(truth.ravel(), fine.ravel())[0, 1]
@@ -483,90 +471,10 @@ class TestRealFrames:
         assert found == pytest.approx((0.969, 5.041, 0.980), abs=5e-3)
 
 
-class TestKeepThreeHourly:
-    @pytest.mark.parametrize("stamp, minute", [("mean", 30), ("point", 0)])
-    def test_hours_are_those_of_the_clock(self, stamp: str, minute: int) -> None:
-        kept = keep_three_hourly(series(12, start="2020-02-28T01:00", stamp=stamp))
-        clock = kept.time.dt
-        assert clock.hour.values.tolist() == [3, 6, 9, 12]
-        assert set(clock.minute.values.tolist()) == {minute}
-        np.testing.assert_array_equal(
-            kept.values[:, 0, 0], 24 * (clock.day.values - 1) + clock.hour.values
-        )
-        validate_field(kept)
-        assert dask.is_dask_collection(kept.data)
-
-    def test_means_stay_hourly(self) -> None:
-        kept = keep_three_hourly(series(6))
-        assert ((kept.time_end - kept.time_start) == HOUR).all()
-
-    def test_leap_day(self) -> None:
-        kept = keep_three_hourly(series(72, start="2020-02-28T00:00"))
-        assert kept.sizes["time"] == 24
-        assert kept.sel(time="2020-02-29").sizes["time"] == 8
-        assert len(keep_three_hourly(field_of(np.ones((8784, 1, 1)), start="2020-01-01"))) == 2928
-
-    def test_a_gap_stays_a_gap(self) -> None:
-        hours = np.array([0, 1, 2, 4, 5, 6, 10, 12])
-        kept = keep_three_hourly(series(8, hours=hours))
-        assert kept.time_start.dt.hour.values.tolist() == [0, 6, 12]
-
-    def test_nothing_to_keep(self) -> None:
-        with pytest.raises(NoDataError, match="none of 2 frames from 2020-02-28T01:30 on"):
-            keep_three_hourly(series(2, start="2020-02-28T01:00"))
-        with pytest.raises(NoDataError):
-            keep_three_hourly(series(24, start="2020-02-28T00:30", stamp="point"))
-
-    def test_other_intervals_are_refused(self) -> None:
-        three_hourly = average_three_hourly(series(6))
-        with pytest.raises(InputError, match=r"2020-02-28T01:30 covers 180 min, not 60"):
-            keep_three_hourly(three_hourly)
-
-
-class TestAverageThreeHourly:
-    @pytest.mark.parametrize("chunk", [1, 2, 3, 5, 24])
-    def test_means_of_three(self, chunk: int, rng: np.random.Generator) -> None:
-        values = rng.gamma(2.0, 8.0, (24, 2, 3)).astype(np.float32)
-        field = field_of(values, chunk=chunk)
-        mean = average_three_hourly(field)
-        expected = np.stack([(a.astype(float) + b + c) / 3 for a, b, c in _threes(values)])
-        np.testing.assert_allclose(mean.values, expected, rtol=1e-6)
-        assert dask.is_dask_collection(mean.data)
-        assert mean.attrs[LEFT_OUT] == 0
-        start = np.datetime64("2020-02-28T00:00") + 3 * HOUR * np.arange(8)
-        np.testing.assert_array_equal(mean.time_start, start)
-        np.testing.assert_array_equal(mean.time_end, start + 3 * HOUR)
-        np.testing.assert_array_equal(mean.time, start + np.timedelta64(90, "m"))
-        validate_field(mean)
-
-    def test_an_incomplete_interval_is_absent_and_counted(self) -> None:
-        # 01 and 02 lack their 00; 07 is missing; 12 stands alone.
-        hours = np.array([1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12])
-        with pytest.warns(DeepcamsWarning, match="5 of 11 hours"):
-            mean = average_three_hourly(series(11, hours=hours))
-        assert mean.attrs[LEFT_OUT] == 5
-        assert mean.time_start.dt.hour.values.tolist() == [3, 9]
-        np.testing.assert_allclose(mean.values[:, 0, 0], np.array([4, 10]) + 27 * 24)
-
-    def test_across_midnight_of_the_leap_day(self) -> None:
-        mean = average_three_hourly(series(48, start="2020-02-28T12:00"))
-        assert all(b - a == 3 * HOUR for a, b in pairwise(mean.time.values))
-        assert mean.sel(time="2020-02-29").sizes["time"] == 8
-
-    def test_nan_stays(self) -> None:
-        values = np.ones((6, 2, 2))
-        values[4, 1, 0] = np.nan
-        missing = np.isnan(average_three_hourly(field_of(values)).values)
-        assert missing.sum() == 1
-        assert missing[1, 1, 0]
-
-    def test_points_and_too_few_hours_are_refused(self) -> None:
-        with pytest.raises(InputError, match="keep every third hour"):
-            average_three_hourly(series(6, stamp="point"))
-        with pytest.raises(NoDataError, match="no three-hour interval is complete in 4"):
-            average_three_hourly(series(4, start="2020-02-28T01:00"))
-
-
-def _threes(values: np.ndarray) -> Iterator[np.ndarray]:
-    for first in range(0, len(values), 3):
-        yield values[first : first + 3]
+def test_means_over_other_intervals_have_no_hours() -> None:
+    start = np.datetime64("2020-02-28T00:00") + 3 * HOUR * np.arange(2)
+    three_hourly = field_of(np.ones((2, 1, 2)), hours=3 * np.arange(2)).assign_coords(
+        time_end=("time", start + 3 * HOUR)
+    )
+    with pytest.raises(InputError, match=r"2020-02-28T00:30 covers 180 min, not 60"):
+        hours_of(three_hourly)

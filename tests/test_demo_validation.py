@@ -10,11 +10,13 @@ import pytest
 
 from deepcams_eval.cli.evaluate import main
 from deepcams_eval.demo import DemoSettings, demo_archive
-from deepcams_eval.pair.qc import RULES, QcSettings
+from deepcams_eval.evidence.run import InsituRun
+from deepcams_eval.options import InsituOptions
+from deepcams_eval.pair.qc import RULES
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
-from deepcams_eval.validation import InsituResult, InsituSettings, insitu
+from deepcams_eval.validation import insitu
 from tests.commands import call
 
 RULE_OF = {
@@ -41,14 +43,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(root: Path) -> InsituResult:
+def result(root: Path) -> InsituRun:
     found = find_data(root)
     return insitu(
-        InsituSettings(
-            observations=(found.observations,),
+        InsituOptions(
+            (2019, 2020),
+            observations=found.observations,
             stations=found.stations,
             products=found.products,
-            qc=QcSettings(years=(2019, 2020)),
             resamples=100,
         )
     )
@@ -60,7 +62,7 @@ def planted(root: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def judged(result: InsituResult) -> pd.DataFrame:
+def judged(result: InsituRun) -> pd.DataFrame:
     """Rows with their flags, keyed as the tables of the truth are."""
     table = result.observations.table
     return pd.DataFrame(
@@ -86,7 +88,7 @@ def test_every_planted_fault_is_found(
 
 
 def test_the_cut_file_is_reported_and_none_of_its_rows_used(
-    result: InsituResult, judged: pd.DataFrame, planted: pd.DataFrame
+    result: InsituRun, judged: pd.DataFrame, planted: pd.DataFrame
 ) -> None:
     cut = planted[planted["fault"] == "cut_file"]
     assert len(cut) > 0
@@ -104,11 +106,11 @@ def test_clean_rows_and_true_small_negatives_are_left_in(root: Path, judged: pd.
     assert (negatives.merge(judged, on=["sensor_id", "time_end", "value"])["flags"] == 0).all()
 
 
-def test_scores_equal_those_of_the_truth(root: Path, result: InsituResult) -> None:
+def test_scores_equal_those_of_the_truth(root: Path, result: InsituRun) -> None:
     """The hourly means are the truth, so pairing them must give back what the stations saw."""
     stations = pd.read_parquet(root / "truth" / "stations.parquet")
     on_time = stations[(stations["fault"] == "") & (stations["averaging_hours"] == 1)]
-    pairs = result.colocation.pairs.table.dropna(subset=["geoscf"])
+    pairs = result.pairs.dropna(subset=["geoscf"])
     pairs = pairs.assign(
         station_id=pairs["station_id"].astype(str),
         time_end=pairs["time_end"].astype("datetime64[ms]"),
@@ -138,14 +140,14 @@ def test_a_part_of_the_archive_is_known_to_be_synthetic(root: Path, tmp_path: Pa
         assert "SYNTHETIC" in path.read_text(), path.name
 
 
-def test_products_rank_as_they_were_made(result: InsituResult) -> None:
-    shown = result.tables.scores.query("stratum == 'all' and sample == 'common'")
+def test_products_rank_as_they_were_made(result: InsituRun) -> None:
+    shown = result.scores.query("stratum == 'all' and sample == 'common'")
     r = shown.set_index("product")["r"]
     assert r["geoscf"] > r["deepcams"] > r["cams"] > 0.2
 
 
-def test_shuffled_observations_score_nothing(result: InsituResult) -> None:
-    pairs = result.colocation.pairs.table.dropna(subset=["geoscf"])
+def test_shuffled_observations_score_nothing(result: InsituRun) -> None:
+    pairs = result.pairs.dropna(subset=["geoscf"])
     shuffled = np.random.default_rng(0).permutation(pairs["observed"])
     assert abs(np.corrcoef(shuffled, pairs["geoscf"])[0, 1]) < 0.05
     assert np.corrcoef(pairs["observed"], pairs["geoscf"])[0, 1] > 0.5

@@ -45,12 +45,11 @@ from deepcams_eval.fetch.openaq_catalogue import (
     find_stations,
 )
 from deepcams_eval.fetch.openaq_compact import check_table
-from deepcams_eval.pair.qc import QcSettings
+from deepcams_eval.options import InsituOptions
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.read.openaq import read_observations
-from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.read.stations import read_stations
-from deepcams_eval.validation import InsituSettings, insitu
+from deepcams_eval.validation import insitu
 from tests.fetch_services import AtmosphereStore, Fault, served
 from tests.openaq_files import ARCHIVE_HEADER, archive_path, archive_row, csv_text, write_archive
 from tests.openaq_service import (
@@ -837,16 +836,16 @@ def test_from_nothing_to_the_scores_of_the_files_read_directly(
 
     def scores(observations: Iterable[Path], stations: Path, cams: Path) -> str:
         found = insitu(
-            InsituSettings(
-                observations=tuple(observations),
+            InsituOptions(
+                2019,
+                observations=list(observations),
                 stations=stations,
-                products=(ProductSpec("cams", str(cams), kind="cams"),),
-                qc=QcSettings(years=(2019,)),
+                products={"cams": f"{cams},kind=cams"},
                 sensitivity=False,
                 resamples=50,
             )
         )
-        return found.tables.scores.to_csv()
+        return found.scores.to_csv()
 
     # The demo folder holds records of the realtime archive as well, which is not fetched.
     archived = (demo / "openaq").glob("locationid=*")
@@ -861,7 +860,7 @@ def test_from_nothing_to_the_scores_of_the_files_read_directly(
     [
         (["--years", "2018", "--countries", "Belgium"], "two-letter code"),
         (["--years", "2018", "--bbox", "1,2,3"], "W,S,E,N"),
-        (["--years", "then"], "write --years"),
+        (["--years", "then"], "--years has 'then'"),
     ],
 )
 def test_wrong_usage_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:

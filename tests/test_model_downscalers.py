@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.choice import choose
-from deepcams_eval.bench.parts import Parts
 from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.demo import DemoSettings
@@ -40,12 +39,7 @@ HOUR = np.timedelta64(1, "h")
 SQRT = {"kind": "sqrt", "scale": 20.0}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def smooth(shape: tuple[int, ...], *, cyclic: bool, seed: int = 0) -> np.ndarray:
@@ -371,7 +365,7 @@ class TestAbpn:
         assert down.max() < 3 * np.median(down)
 
 
-def _truth(path: Path) -> None:
+def write_truth(path: Path) -> None:
     """Write 31 hourly means of a small region."""
     hours = 31
     start = np.datetime64("2020-01-01T00:00") + np.arange(hours) * HOUR
@@ -389,7 +383,7 @@ def _truth(path: Path) -> None:
 
 class TestBenchmark:
     def test_checkpoint_from_the_command_line(self, tmp_path: Path) -> None:
-        _truth(tmp_path / "truth.nc")
+        write_truth(tmp_path / "truth.nc")
         path = checkpoint(tmp_path, "xvfi", stamp="point", synthetic=True)
         command = [*BENCH, "--truth", f"{tmp_path / 'truth.nc'},kind=generic", "--task", "temporal"]
         command += ["--methods", "dis", "--checkpoint", f"mine={path}", "--resamples", "100"]
@@ -405,7 +399,7 @@ class TestBenchmark:
         assert "mine was trained on instantaneous maps" in run.stderr
 
     def test_joint_pairs_and_the_place_of_a_registered_name(self, tmp_path: Path) -> None:
-        _truth(tmp_path / "truth.nc")
+        write_truth(tmp_path / "truth.nc")
         settings = SimulationSettings(
             year=2020,
             truth=ProductSpec("truth", str(tmp_path / "truth.nc"), kind="generic"),
@@ -419,7 +413,7 @@ class TestBenchmark:
             ),
             resamples=100,
         )
-        result = simulate(settings, Parts(tmp_path / "parts"))
+        result = simulate(settings, MonthStore(tmp_path / "months"))
         plain = result.samples[result.samples["weights"] == "none"]
         mean = plain.groupby(["task", "method"])["rmse"].mean()
         assert mean["spatial", "abpn"] == pytest.approx(mean["spatial", "bicubic-ibp"], rel=1e-4)

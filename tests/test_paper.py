@@ -12,7 +12,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepcams_eval.bench.boxes import box_cells
+from deepcams_eval.bench.frame_scores import box_cells
 from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import NoDataError

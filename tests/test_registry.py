@@ -24,7 +24,6 @@ from deepcams_eval.downscale.registry import (
     assign,
     checkpoint,
     checkpoint_files,
-    joint_pairs,
     listing,
     load,
 )
@@ -392,7 +391,6 @@ class TestCheckpoint:
 
 class TestPairs:
     def test_default_pairs(self):
-        assert names(joint_pairs()) == list(DEFAULT_PAIRS)
         assert names(load("joint")) == list(DEFAULT_PAIRS)
 
     @pytest.mark.parametrize(
@@ -407,26 +405,26 @@ class TestPairs:
         ],
     )
     def test_order_is_that_of_the_name(self, name: str, order: tuple[Task, Task]):
-        (method,) = joint_pairs([name]).methods
+        (method,) = load("joint", [name]).methods
         assert (method.name, method.call.name, method.task) == (name, name, "joint")
         assert (method.call.first.task, method.call.second.task) == order
 
     @pytest.mark.parametrize("name", ["linear+dis", "bicubic+bicubic", "linear+", "a+b+c", "a+b"])
     def test_what_is_no_pair(self, name: str):
         with pytest.raises(InputError, match=r"not a temporal and a spatial|no .* is named"):
-            joint_pairs([name])
+            load("joint", [name])
 
     def test_parts_that_are_loaded_are_used(self):
         parts = (*load("temporal").methods, *load("spatial").methods)
         calls = {id(method.call) for method in parts}
-        for method in joint_pairs(["linear+pattern", "nearest+nearest"], reuse=parts).methods:
+        for method in load("joint", ["linear+pattern", "nearest+nearest"], reuse=parts).methods:
             assert {id(method.call.first), id(method.call.second)} <= calls
-        assert joint_pairs(["linear+pattern"]).methods[0].learns
-        assert not joint_pairs(["linear+bicubic"]).methods[0].learns
+        assert load("joint", ["linear+pattern"]).methods[0].learns
+        assert not load("joint", ["linear+bicubic"]).methods[0].learns
 
     def test_halo_of_a_pair_is_that_of_its_temporal_part(self):
-        assert joint_pairs(["pchip+bicubic"]).methods[0].halo == 1
-        assert joint_pairs(["bicubic+pchip"]).methods[0].halo == 1
+        assert load("joint", ["pchip+bicubic"]).methods[0].halo == 1
+        assert load("joint", ["bicubic+pchip"]).methods[0].halo == 1
 
     @pytest.mark.parametrize("extra", ["", " [models]"], ids=["installed", "without the extra"])
     def test_networks_join_if_both_can_run(self, distribution: WriteDistribution, extra: str):
@@ -438,7 +436,7 @@ class TestPairs:
             {"nets.py": modules},
             ["no-such-thing; extra == 'models'"],
         )
-        loaded = joint_pairs()
+        loaded = load("joint")
         networks = ["xvfi+abpn"]
         if extra:
             assert names(loaded) == list(DEFAULT_PAIRS)
@@ -450,7 +448,7 @@ class TestPairs:
 
     def test_method_made_for_both_steps(self, distribution: WriteDistribution):
         distribution({"good": "good:Good"}, {"good.py": GOOD.replace('"temporal"', '"joint"')})
-        assert names(joint_pairs()) == [*DEFAULT_PAIRS, "good"]
+        assert names(load("joint")) == [*DEFAULT_PAIRS, "good"]
         assert names(load("joint", ["good", "dis+bicubic"])) == ["good", "dis+bicubic"]
         assert names(load("temporal")) == TEMPORAL
 

@@ -163,7 +163,7 @@ def make_inputs(
     return {
         "scores": pd.concat([scores, other], ignore_index=True),
         "differences": differences,
-        "pairs": pairs,
+        "scored_pairs": pairs,
         "rows": {name: np.ones(n, dtype=bool) for name in products},
         "stations": stations,
         "qc": qc,
@@ -216,7 +216,7 @@ def texts(figure: Figure) -> str:
 def shown(inputs: dict[str, Any], stratum: str) -> pd.DataFrame:
     table = inputs["scores"]
     table = table[(table["sample"] == inputs["sample"]) & (table["stratum"] == stratum)]
-    order = {name: place for place, name in enumerate(inputs["pairs"].products)}
+    order = {name: place for place, name in enumerate(inputs["scored_pairs"].products)}
     return (
         table.assign(order=table["product"].map(order))
         .sort_values(["value", "order"])
@@ -404,7 +404,7 @@ def test_numbers_in_a_scatter_come_from_the_scores() -> None:
         3.21,
     ]
     scores.loc[shown_rows & (scores["value"] == "2017-03"), "mae"] = 55.55
-    year, months = scatter.draw_scatters(Content(**inputs), "source")
+    year, months = scatter.draw_scatters(Content(**inputs))
     assert "R = 0.123 [0.099," in texts(year.figure)
     assert "RMSE = 77.77 [" in texts(year.figure)
     assert "fit: 3.21·O" in texts(year.figure)
@@ -423,7 +423,7 @@ def test_a_sample_that_differs_from_the_scores_is_refused() -> None:
     inputs = make_inputs(300, ("cams",))
     inputs["rows"]["cams"][5] = False
     with pytest.raises(ValueError, match="selects 299 pairs in 2017, scores say 300"):
-        list(scatter.draw_scatters(Content(**inputs), "source"))
+        list(scatter.draw_scatters(Content(**inputs)))
 
 
 class Checker(HTMLParser):
@@ -524,7 +524,7 @@ def test_undefined_scores_are_dashes_with_a_reason(tmp_path: Path) -> None:
 
 def test_pairs_that_do_not_vary_are_drawn_without_a_fit() -> None:
     content = Content(**make_inputs(40, ("cams",), constant=True))
-    year, _ = scatter.draw_scatters(content, "source")
+    year, _ = scatter.draw_scatters(content)
     assert "R = — [—]" in texts(year.figure)
     assert "RMSE = 0.00 [—]" in texts(year.figure)
     assert "fit" not in texts(year.figure)
@@ -535,8 +535,8 @@ def test_files_are_the_same_every_time(tmp_path: Path) -> None:
     for number in (1, 2):
         folder = tmp_path / str(number)
         folder.mkdir()
-        drawing = next(scatter.draw_scatters(content, "source"))
-        style.save(drawing.figure, folder, drawing.name)
+        drawing = next(scatter.draw_scatters(content))
+        style.save(drawing, folder)
     first = sorted((tmp_path / "1").iterdir())
     assert len(first) == 2
     for path in first:
@@ -622,12 +622,15 @@ def test_waterfall_ends_at_the_rows_that_are_left(inputs: dict[str, Any]) -> Non
 
 def test_month_panels_are_left_out_first(tmp_path: Path) -> None:
     pictures = []
-    for place, kind in enumerate(("stations", "scatter_months", "scatter")):
-        path = tmp_path / f"{place}.png"
-        path.write_bytes(bytes(100))
-        pictures.append(page.Picture(kind, kind, "", "", path))
-    assert set(page.embed(pictures, room=250)) == {"stations", "scatter"}
-    assert set(page.embed(pictures, room=300)) == {"stations", "scatter", "scatter_months"}
+    for kind in ("stations", "scatter_months", "scatter"):
+        (tmp_path / f"{kind}.png").write_bytes(bytes(100))
+        pictures.append(style.Picture(kind, kind, "", ""))
+    assert set(page.embed(pictures, tmp_path, room=250)) == {"stations", "scatter"}
+    assert set(page.embed(pictures, tmp_path, room=300)) == {
+        "stations",
+        "scatter",
+        "scatter_months",
+    }
 
 
 @pytest.mark.parametrize(
@@ -645,7 +648,7 @@ def test_credit_goes_to_the_owners_of_the_data(
     content = Content(**make_inputs(60, ("cams",)))
     run = {"products": {f"p{i}": {"kind": kind} for i, kind in enumerate(kinds)}}
     content = replace(content, run=run)
-    for text in (credit.source_line(content), " ".join(credit.attributions(content))):
+    for text in (credit.line(content).source, " ".join(credit.attributions(content))):
         assert "OpenAQ" in text
         assert all(name in text for name in wanted)
         assert not any(name in text for name in absent)

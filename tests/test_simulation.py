@@ -16,14 +16,14 @@ import pytest
 import xarray as xr
 
 from deepcams_eval.bench import calling
-from deepcams_eval.bench.boxes import Box, box_cells, largest_box
 from deepcams_eval.bench.calling import call
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.choice import Chosen
 from deepcams_eval.bench.files import describe
-from deepcams_eval.bench.month import Part, Work, score_month
-from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.frame_scores import Box, box_cells, largest_box
+from deepcams_eval.bench.month import MonthResult, Work, score_month
 from deepcams_eval.bench.plan import Plan, fitted_to
-from deepcams_eval.bench.run import PredictionSpec, SimulationResult, SimulationSettings, simulate
+from deepcams_eval.bench.run import PredictionSpec, SimulationRun, SimulationSettings, simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
 from deepcams_eval.downscale.degrade import degradation
@@ -164,7 +164,7 @@ def settings(path: Path, **changes: object) -> SimulationSettings:
     return SimulationSettings(**{**base, **changes})  # type: ignore[arg-type]
 
 
-def averages(result: SimulationResult, task: str, metric: str = "rmse") -> dict[str, float]:
+def averages(result: SimulationRun, task: str, metric: str = "rmse") -> dict[str, float]:
     table = result.summary
     rows = table[(table["task"] == task) & (table["weights"] == "none")]
     rows = rows[(rows["aggregate"] == "months") & rows["hours"].isin(["all", "inserted"])]
@@ -173,19 +173,19 @@ def averages(result: SimulationResult, task: str, metric: str = "rmse") -> dict[
 
 
 @pytest.fixture(scope="module")
-def plain(truth_file: Path, tmp_path_factory: pytest.TempPathFactory) -> SimulationResult:
-    return simulate(settings(truth_file), Parts(tmp_path_factory.mktemp("plain") / "months"))
+def plain(truth_file: Path, tmp_path_factory: pytest.TempPathFactory) -> SimulationRun:
+    return simulate(settings(truth_file), MonthStore(tmp_path_factory.mktemp("plain") / "months"))
 
 
 class TestControls:
     """What must make scores worse, does."""
 
-    def test_order_of_the_honest_baselines(self, plain: SimulationResult) -> None:
+    def test_order_of_the_honest_baselines(self, plain: SimulationRun) -> None:
         temporal, spatial = averages(plain, "temporal"), averages(plain, "spatial")
         assert temporal["dis"] < temporal["linear"] < temporal["linear-eq9"]
         assert spatial["bicubic-ibp"] < spatial["bicubic"]
 
-    def test_linear_is_what_numpy_says(self, plain: SimulationResult, truth_file: Path) -> None:
+    def test_linear_is_what_numpy_says(self, plain: SimulationRun, truth_file: Path) -> None:
         frames = xr.open_dataset(truth_file)["pm25"].values.astype(float)
         errors = [
             np.sqrt(np.mean(((1 - t) * frames[k] + t * frames[k + 3] - frames[k + step]) ** 2))
@@ -194,13 +194,13 @@ class TestControls:
         ]
         assert averages(plain, "temporal")["linear"] == pytest.approx(np.mean(errors), rel=1e-5)
 
-    def test_shuffled_frames(self, plain: SimulationResult, tmp_path: Path) -> None:
+    def test_shuffled_frames(self, plain: SimulationRun, tmp_path: Path) -> None:
         field = moving()
         order = np.random.default_rng(1).permutation(field.sizes["time"])
         write(field.copy(data=field.data[order]), tmp_path / "shuffled.nc")
         result = simulate(
             settings(tmp_path / "shuffled.nc", tasks=("temporal",), methods=("linear", "dis")),
-            Parts(tmp_path / "months"),
+            MonthStore(tmp_path / "months"),
         )
         shuffled, sound = averages(result, "temporal"), averages(plain, "temporal")
         assert shuffled["linear"] > 2 * sound["linear"]
@@ -231,7 +231,7 @@ class TestControls:
         mean = samples.groupby("method")["rmse"].mean()
         assert mean["swapped"] > 1.2 * mean["linear"]
 
-    def test_both_weights_stand_in_the_samples(self, plain: SimulationResult) -> None:
+    def test_both_weights_stand_in_the_samples(self, plain: SimulationRun) -> None:
         keys = ["task", "method", "time", "weights"]
         assert not plain.samples.duplicated(keys).any()
         assert set(plain.samples.groupby(keys[:3]).size()) == {2}
@@ -239,7 +239,7 @@ class TestControls:
     def test_order_of_linear_steps_does_not_matter(self, truth_file: Path, tmp_path: Path) -> None:
         result = simulate(
             settings(truth_file, tasks=("joint",), methods=("linear+bicubic", "bicubic+linear")),
-            Parts(tmp_path / "months"),
+            MonthStore(tmp_path / "months"),
         )
         found = averages(result, "joint")
         assert found["linear+bicubic"] == pytest.approx(found["bicubic+linear"], rel=1e-5)
@@ -247,7 +247,7 @@ class TestControls:
         assert set(table["hours"]) == {"all", "kept", "inserted"}
         assert len(table) == 39
 
-    def test_the_case_is_where_the_methods_differ_most(self, plain: SimulationResult) -> None:
+    def test_the_case_is_where_the_methods_differ_most(self, plain: SimulationRun) -> None:
         (case,) = (one for one in plain.cases if one.task == "temporal")
         baseline, challenger = (case.estimates[name] for name in case.methods)
         west, south, east, north = case.box
@@ -280,7 +280,7 @@ class TestSameCells:
     """No method gains by leaving out what is hard."""
 
     @staticmethod
-    def part(truth: xr.DataArray, *methods: Downscaler) -> Part:
+    def part(truth: xr.DataArray, *methods: Downscaler) -> MonthResult:
         shown = {"temporal": ("linear", "gapped")}
         work = Work(degradation("mean"), {"temporal": methods}, shown)
         return score_month(truth, Plan(truth, 2020), "2020-03", work)
@@ -338,7 +338,7 @@ class TestSameCells:
         chosen = settings(
             truth_file, tasks=("temporal",), methods=("linear",), predictions=(given,)
         )
-        result = simulate(chosen, Parts(tmp_path / "months"))
+        result = simulate(chosen, MonthStore(tmp_path / "months"))
         assert (
             "25 % of the cells of the temporal task have no value of mine; all methods are scored"
             " without them." in result.notes
@@ -346,7 +346,7 @@ class TestSameCells:
         assert any(
             note.startswith("mine has no value in 1 hour of the temporal") for note in result.notes
         )
-        inputs = describe(result, chosen, command="", synthetic=False)["inputs"]
+        inputs = describe(result)["inputs"]
         assert [Path(one["path"]).name for one in inputs] == ["truth.nc", "mine.nc"]
 
 
@@ -361,7 +361,7 @@ class TestHours:
                 settings(
                     tmp_path / f"{name}.nc", tasks=("spatial",), methods=("bicubic", "nearest")
                 ),
-                Parts(tmp_path / name),
+                MonthStore(tmp_path / name),
             )
             for name in ("end", "middle")
         ]
@@ -380,19 +380,19 @@ class TestHours:
 
     def test_a_task_without_an_hour_is_left_out_and_said(self, tmp_path: Path) -> None:
         write(moving(2), tmp_path / "two.nc")
-        result = simulate(settings(tmp_path / "two.nc"), Parts(tmp_path / "months"))
+        result = simulate(settings(tmp_path / "two.nc"), MonthStore(tmp_path / "months"))
         assert set(result.months) == set(result.methods) == {"spatial"}
         assert any(note.startswith("temporal: not run, no interval") for note in result.notes)
         alone = settings(tmp_path / "two.nc", tasks=("temporal",), methods=("linear",))
         with pytest.raises(NoDataError, match="no hour of 2020 can be scored"):
-            simulate(alone, Parts(tmp_path / "more"))
+            simulate(alone, MonthStore(tmp_path / "more"))
 
     def test_in_time_alone_nothing_is_cropped(self, tmp_path: Path) -> None:
         write(moving(7).isel(latitude=slice(0, 29), longitude=slice(0, 35)), tmp_path / "odd.nc")
         for task, cells in (("temporal", 29 * 35), ("spatial", 27 * 33)):
             result = simulate(
                 settings(tmp_path / "odd.nc", tasks=(task,), methods=("nearest",)),
-                Parts(tmp_path / task),
+                MonthStore(tmp_path / task),
             )
             assert set(result.samples["n"]) == {cells}
             assert any("left out: imresize" in note for note in result.notes) == (
@@ -414,7 +414,7 @@ def test_too_few_columns_are_told_as_given(
     write(small, tmp_path / "small.nc")
     asked = settings(tmp_path / "small.nc", tasks=(task,), methods=(method,))
     with pytest.raises(InputError, match=rf"small\.nc: truth: {message}"):
-        simulate(asked, Parts(tmp_path / "months"))
+        simulate(asked, MonthStore(tmp_path / "months"))
 
 
 class TestDateLine:
@@ -430,14 +430,14 @@ class TestDateLine:
         write(torn, tmp_path / "torn.nc")
         asked = settings(tmp_path / "torn.nc", tasks=(task,), methods=(method,))
         with pytest.raises(InputError, match=r"torn\.nc: truth: longitude is not evenly.*crop"):
-            simulate(asked, Parts(tmp_path / "months"))
+            simulate(asked, MonthStore(tmp_path / "months"))
         assert not (tmp_path / "months").exists()
 
     def test_a_region_beside_it_is_not(self, tmp_path: Path) -> None:
         beside = moving(7).assign_coords(longitude=171 + 0.25 * np.arange(36))
         write(beside, tmp_path / "beside.nc")
         asked = settings(tmp_path / "beside.nc", tasks=("temporal",), methods=("linear", "dis"))
-        assert len(simulate(asked, Parts(tmp_path / "months")).samples)
+        assert len(simulate(asked, MonthStore(tmp_path / "months")).samples)
 
 
 class TestTrainingYears:
@@ -454,7 +454,7 @@ class TestTrainingYears:
             chosen = settings(
                 folder, tasks=("spatial",), methods=("bicubic", "pattern"), train_years=asked
             )
-            result = simulate(chosen, Parts(tmp_path / str(len(asked))))
+            result = simulate(chosen, MonthStore(tmp_path / str(len(asked))))
             said[asked] = "\n".join(result.notes)
             assert ("pattern" in result.methods["spatial"]) == (2019 in asked)
         absent = "--train-years asks for 2010, but the truth has only 2019, 2020"
@@ -468,7 +468,7 @@ class TestGapsInValues:
         field.values[7] = np.nan
         field.values[12, :, 5] = np.nan
         write(field, tmp_path / "truth.nc")
-        result = simulate(settings(tmp_path / "truth.nc"), Parts(tmp_path / "months"))
+        result = simulate(settings(tmp_path / "truth.nc"), MonthStore(tmp_path / "months"))
         times = result.samples.loc[result.samples["n"] > 0, "time"]
         assert field["time"].values[7] not in set(times)
         assert not any("has no value in" in note for note in result.notes)
@@ -496,7 +496,7 @@ class TestGapsInValues:
         chosen = settings(
             truth_file, tasks=("temporal",), methods=("linear",), predictions=(given,)
         )
-        result = simulate(chosen, Parts(tmp_path / "months"))
+        result = simulate(chosen, MonthStore(tmp_path / "months"))
         said = [note for note in result.notes if "b.nc is damaged" in note]
         assert len(said) == 1
         assert said[0].startswith("mine: ")
@@ -511,7 +511,7 @@ class TestGapsInValues:
             truth_file, methods=("linear",), tasks=("temporal",), predictions=(given,)
         )
         with pytest.raises(NoDataError, match="'elsewhere' has 0"):
-            simulate(chosen, Parts(tmp_path / "months"))
+            simulate(chosen, MonthStore(tmp_path / "months"))
 
 
 class _StopError(Exception):
@@ -522,20 +522,20 @@ class TestResume:
     def test_an_interrupted_run_goes_on_to_the_same_tables(self, tmp_path: Path) -> None:
         path = tmp_path / "truth.nc"
         write(xr.concat([moving(49), later(moving(49, seed=9), 31)], "time"), path)
-        whole = simulate(settings(path), Parts(tmp_path / "whole"))
-        parts = Parts(tmp_path / "months")
+        whole = simulate(settings(path), MonthStore(tmp_path / "whole"))
+        store = MonthStore(tmp_path / "months")
 
         def stop(step: str, done: int, total: int) -> None:
             if (step, done, total) == ("days", 4, 6):
                 raise _StopError
 
         with pytest.raises(_StopError):
-            simulate(settings(path), parts, progress=stop)
-        assert parts.has("2020-03")
-        assert not parts.has("2020-04")
-        stamp = (parts.folder / "2020-03.parquet").stat().st_mtime_ns
-        resumed = simulate(settings(path), parts, resume=True)
-        assert (parts.folder / "2020-03.parquet").stat().st_mtime_ns == stamp
+            simulate(settings(path), store, progress=stop)
+        assert store.has("2020-03")
+        assert not store.has("2020-04")
+        stamp = (store.folder / "2020-03.parquet").stat().st_mtime_ns
+        resumed = simulate(settings(path), store, resume=True)
+        assert (store.folder / "2020-03.parquet").stat().st_mtime_ns == stamp
         for name in ("samples", "summary", "skill", "spectra"):
             pd.testing.assert_frame_equal(
                 getattr(resumed, name), getattr(whole, name), check_exact=True
@@ -548,11 +548,11 @@ class TestResume:
     def test_other_settings_are_refused(
         self, change: dict[str, object], truth_file: Path, tmp_path: Path
     ) -> None:
-        parts = Parts(tmp_path / "months")
+        store = MonthStore(tmp_path / "months")
         before: dict[str, object] = {"tasks": ("temporal",), "methods": ("linear", "dis")}
-        simulate(settings(truth_file, **before), parts)
+        simulate(settings(truth_file, **before), store)
         with pytest.raises(InputError, match="differs in"):
-            simulate(settings(truth_file, **{**before, **change}), parts, resume=True)
+            simulate(settings(truth_file, **{**before, **change}), store, resume=True)
 
     @pytest.mark.parametrize("form", ["prediction", "zarr"])
     def test_files_that_changed_are_noticed(
@@ -576,9 +576,9 @@ class TestResume:
             methods=("linear",),
             predictions=() if form == "zarr" else (given,),
         )
-        parts = Parts(tmp_path / "months")
-        simulate(chosen, parts)
-        simulate(chosen, parts, resume=True)
+        store = MonthStore(tmp_path / "months")
+        simulate(chosen, store)
+        simulate(chosen, store, resume=True)
         if form == "zarr":
             # The folder itself stays as it was; one of its files does not.
             chunk = next(one for one in (path / "pm25" / "c").rglob("*") if one.is_file())
@@ -587,37 +587,37 @@ class TestResume:
             put()
         of = "the truth" if form == "zarr" else "predictions"
         with pytest.raises(InputError, match=f"differs in files of {of}"):
-            simulate(chosen, parts, resume=True)
+            simulate(chosen, store, resume=True)
 
     @pytest.mark.parametrize("ending", ["json", "npz", "parquet"])
     def test_a_month_that_was_cut_off_is_scored_again(
         self, ending: str, truth_file: Path, tmp_path: Path
     ) -> None:
-        parts = Parts(tmp_path / "months")
+        store = MonthStore(tmp_path / "months")
         chosen = settings(truth_file, tasks=("temporal",), methods=("linear", "dis"))
-        whole = simulate(chosen, parts)
-        file = parts.folder / f"2020-03.{ending}"
+        whole = simulate(chosen, store)
+        file = store.folder / f"2020-03.{ending}"
         file.write_bytes(file.read_bytes()[:100])
         with pytest.warns(DeepcamsWarning, match="2020-03 is damaged .* scored again"):
-            resumed = simulate(chosen, parts, resume=True)
+            resumed = simulate(chosen, store, resume=True)
         pd.testing.assert_frame_equal(resumed.samples, whole.samples, check_exact=True)
 
     @pytest.mark.parametrize("resume", [True, False])
     def test_a_folder_that_is_not_ours_stays(self, resume: bool, tmp_path: Path) -> None:
-        parts = Parts.beside(tmp_path / "mine")
-        parts.folder.mkdir()
-        (parts.folder / "diary.txt").write_text("mine", encoding="utf-8")
+        store = MonthStore.beside(tmp_path / "mine")
+        store.folder.mkdir()
+        (store.folder / "diary.txt").write_text("mine", encoding="utf-8")
         with pytest.raises(InputError, match=r"\.mine\.months: is in the way"):
-            parts.start({}, resume=resume)
-        parts.discard()
-        assert (parts.folder / "diary.txt").exists()
+            store.start({}, resume=resume)
+        store.discard()
+        assert (store.folder / "diary.txt").exists()
 
     def test_without_resume_nothing_old_is_used(self, truth_file: Path, tmp_path: Path) -> None:
-        parts = Parts(tmp_path / "months")
+        store = MonthStore(tmp_path / "months")
         chosen = settings(truth_file, tasks=("temporal",), methods=("linear",))
-        simulate(chosen, parts)
-        (parts.folder / "2020-03.parquet").write_bytes(b"damaged")
-        assert len(simulate(chosen, parts).samples)
+        simulate(chosen, store)
+        (store.folder / "2020-03.parquet").write_bytes(b"damaged")
+        assert len(simulate(chosen, store).samples)
 
 
 class TestStrangers:
@@ -838,7 +838,7 @@ def test_four_real_hours(
         methods=("nearest", "linear", "linear-eq9", "dis", "bicubic", "bicubic-ibp"),
         degrade=operator,
     )
-    result = simulate(chosen, Parts(tmp_path / "months"))
+    result = simulate(chosen, MonthStore(tmp_path / "months"))
     found = {
         method: (score, averages(result, task, "mae")[method])
         for task in ("temporal", "spatial")

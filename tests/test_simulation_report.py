@@ -18,9 +18,13 @@ from matplotlib.text import Text
 
 from deepcams_eval.bench import figures, sections
 from deepcams_eval.bench import page as pages
-from deepcams_eval.bench.content import Case, SimulationContent
-from deepcams_eval.bench.report import write_simulation_report
-from deepcams_eval.report import published
+from deepcams_eval.bench.files import write_report
+from deepcams_eval.bench.month import Case
+from deepcams_eval.bench.run import SimulationRun, SimulationSettings
+from deepcams_eval.core.field import Product, make_field
+from deepcams_eval.downscale.plugins import Listed
+from deepcams_eval.read.product import ProductSpec
+from deepcams_eval.report import published, tables
 
 METHODS = {
     "temporal": (
@@ -167,6 +171,15 @@ def make_plume(latitude: np.ndarray, longitude: np.ndarray, shift: float) -> np.
     return values.astype(np.float32)
 
 
+SAID = {
+    "versions": {"deepcams": "0.1.0"},
+    "inputs": [{"path": "truth.nc", "bytes": 123456, "sha256": "ab" * 32}],
+    "wall_time_s": 83.2,
+    "peak_rss_bytes": 1_234_567_890,
+}
+"""What run.json says."""
+
+
 def make_content(
     grid: str = "regional",
     tasks: Sequence[str] = ("temporal", "spatial", "joint"),
@@ -175,11 +188,15 @@ def make_content(
     synthetic: bool = False,
     days: int = 36,
     absent: str = "2020-09",
-) -> SimulationContent:
+) -> SimulationRun:
     latitude, longitude = make_grid(grid)
     chosen = {task: (methods or METHODS)[task] for task in tasks}
     months = {task: make_months(task, names, absent=absent) for task, names in chosen.items()}
     truth = make_plume(latitude, longitude, 0.0)
+    hourly = make_field(
+        truth[None], time=["2020-03-08T01:30"], latitude=latitude, longitude=longitude,
+        stamp="point",
+    )  # fmt: skip
     maps, cases = {}, []
     for task, names in chosen.items():
         for method in names:
@@ -208,12 +225,13 @@ def make_content(
         ],
         columns=["task", "month", "expected", "scored", "truth_absent", "interval_incomplete"],
     )
-    return SimulationContent(
-        year=2020,
-        degradation="imresize: antialiased bicubic (half-pixel geometry)",
-        weights="none",
+    return SimulationRun(
+        settings=SimulationSettings(2020, ProductSpec("geoscf", "truth.nc")),
+        product=Product("geoscf", hourly, "geoscf"),
+        truth=hourly,
+        samples=pd.DataFrame(),
         months=months,
-        methods_of=chosen,
+        methods=chosen,
         summary=pd.concat([make_summary(*item) for item in chosen.items()], ignore_index=True),
         skill=pd.concat(
             [make_skill(task, months[task], names, days) for task, names in chosen.items()],
@@ -227,42 +245,31 @@ def make_content(
             ignore_index=True,
         ),
         counts=counts,
-        available=pd.DataFrame(
-            [
-                ("linear", "temporal", "Linear in time", "deepcams", "ready"),
-                ("abpn", "spatial", "ABPN <script>alert(1)</script>", "deepcams", "needs torch"),
-            ],
-            columns=["name", "task", "title", "source", "status"],
+        available=(
+            Listed("linear", "temporal", "Linear in time", "deepcams", True, "ready"),
+            Listed("abpn", "spatial", "<script>alert(1)</script>", "deepcams", False, "torch"),
         ),
-        latitude=latitude,
-        longitude=longitude,
         error_maps=maps,
-        cases=cases,
+        cases=tuple(cases),
+        inputs=(),
         notes=["The first map of 2021 is absent: 2 samples less."],
-        run={
-            "command": ["deepcams-bench", "simulation", "--year", "2020"],
-            "versions": {"deepcams": "0.1.0"},
-            "truth": {"kind": "geoscf"},
-            "inputs": [{"path": "truth.nc", "bytes": 123456, "sha256": "ab" * 32}],
-            "wall_time_s": 83.2,
-            "peak_rss_bytes": 1_234_567_890,
-        },
         synthetic=synthetic,
+        command="deepcams-bench simulation --year 2020",
     )
 
 
 @pytest.fixture(scope="module")
-def content() -> SimulationContent:
+def content() -> SimulationRun:
     return make_content()
 
 
 @pytest.fixture(scope="module")
-def report(content: SimulationContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(content: SimulationRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     steps: list[tuple[int, int]] = []
     # One task: drawing takes most of the time.
     partial = replace(content, months={"temporal": content.months["temporal"]})
-    written = write_simulation_report(folder, partial, progress=lambda *step: steps.append(step))
+    written = write_report(folder, partial, SAID, progress=lambda *step: steps.append(step))
     assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
     assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
     assert {total for _, total in steps} == {len(steps)}
@@ -272,7 +279,7 @@ def report(content: SimulationContent, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def synthetic_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    write_simulation_report(folder, make_content("global", ("spatial",), synthetic=True))
+    write_report(folder, make_content("global", ("spatial",), synthetic=True), SAID)
     return folder
 
 
@@ -280,12 +287,12 @@ def texts(figure: Figure) -> str:
     return "\n".join(item.get_text() for item in figure.findobj(Text))
 
 
-def page_of(content: SimulationContent) -> str:
-    return pages.render_page(content, [])
+def page_of(content: SimulationRun) -> str:
+    return pages.render_page(content, [], Path(), SAID)
 
 
 @pytest.fixture(scope="module")
-def page(content: SimulationContent) -> str:
+def page(content: SimulationRun) -> str:
     return page_of(content)
 
 
@@ -300,9 +307,10 @@ def test_every_file_is_there(report: Path) -> None:
 
 @pytest.mark.parametrize("task", list(METHODS))
 def test_csv_holds_every_digit_and_the_published_columns(
-    content: SimulationContent, tmp_path: Path, task: str
+    content: SimulationRun, tmp_path: Path, task: str
 ) -> None:
-    path = sections.write_month_tables(tmp_path, content, task)[0]
+    blocks = sections.month_tables(content, task)
+    path = tables.write_table(tmp_path, task, blocks, content.months[task])[0]
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
     theirs = [key for key in read if key.startswith("published_")]
@@ -320,7 +328,7 @@ def html_rows(text: str, name: str) -> list[list[tuple[str, str]]]:
 @pytest.mark.parametrize("metric", ["r", "rmse", "mae"])
 @pytest.mark.parametrize("task", list(METHODS))
 def test_bold_is_the_best_of_ours_and_never_a_published_value(
-    page: str, content: SimulationContent, task: str, metric: str
+    page: str, content: SimulationRun, task: str, metric: str
 ) -> None:
     frame = content.months[task].copy()
     rows = html_rows(page, f"{task}_{metric}")
@@ -365,13 +373,13 @@ def test_a_published_value_better_than_all_of_ours_is_not_bold() -> None:
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_equal_as_printed_is_no_difference(content: SimulationContent, values: list[float]) -> None:
+def test_equal_as_printed_is_no_difference(content: SimulationRun, values: list[float]) -> None:
     names = tuple(f"m{place}" for place in range(len(values)))
     row = {"month": "average", "n": 1}
     for metric in ("r", "rmse", "mae"):
         row |= {f"{metric}_{name}": value for name, value in zip(names, values, strict=True)}
     content = replace(
-        content, months={"temporal": pd.DataFrame([row])}, methods_of={"temporal": names}
+        content, months={"temporal": pd.DataFrame([row])}, methods={"temporal": names}
     )
     bold = sections.month_tables(content, "temporal")[1].bold
     printed = {name: f"{x:.3f}" for name, x in zip(names, values, strict=True) if x == x}
@@ -382,7 +390,7 @@ def test_equal_as_printed_is_no_difference(content: SimulationContent, values: l
         assert {key for _, key in bold} == {f"rmse_{n}" for n, x in printed.items() if x == best}
 
 
-def test_numbers_on_the_page_come_from_the_content(content: SimulationContent) -> None:
+def test_numbers_on_the_page_come_from_the_content(content: SimulationRun) -> None:
     table = content.months["spatial"].copy()
     average = table["month"] == "average"
     table.loc[average, ["rmse_lanczos", "mae_lanczos", "r_lanczos"]] = [0.7654, 0.1987, 0.98765]
@@ -402,7 +410,7 @@ def test_numbers_on_the_page_come_from_the_content(content: SimulationContent) -
 
 
 def test_the_linear_interpolation_as_printed_is_compared_with_the_correct_one(
-    content: SimulationContent,
+    content: SimulationRun,
 ) -> None:
     table = content.months["temporal"].copy()
     average = table["month"] == "average"
@@ -410,11 +418,11 @@ def test_the_linear_interpolation_as_printed_is_compared_with_the_correct_one(
     changed = replace(content, months={**content.months, "temporal": table})
     found = list(pages.sentences(changed))
     assert "has 1.91 times the MAE of the correct one (linear): 0.649 against 0.339" in found[-1]
-    fewer = replace(changed, methods_of={**changed.methods_of, "temporal": ("linear", "dis")})
+    fewer = replace(changed, methods={**changed.methods, "temporal": ("linear", "dis")})
     assert not [line for line in pages.sentences(fewer) if "Eq. 9" in line]
 
 
-def test_a_skill_whose_interval_includes_zero_does_not_differ(content: SimulationContent) -> None:
+def test_a_skill_whose_interval_includes_zero_does_not_differ(content: SimulationRun) -> None:
     skill = content.skill.assign(skill_lo=-0.1, skill_hi=0.2)
     line = next(iter(pages.sentences(replace(content, skill=skill))))
     assert "(does not differ from linear: the interval includes zero)" in line
@@ -423,10 +431,12 @@ def test_a_skill_whose_interval_includes_zero_does_not_differ(content: Simulatio
     assert "against linear (worse)" in line
 
 
-def test_the_other_weighting_is_not_shown_as_skill(content: SimulationContent) -> None:
+def test_the_other_weighting_is_not_shown_as_skill(content: SimulationRun) -> None:
     table = sections.skill_table(content, "temporal")
     assert set(table.frame["weights"]) == {"none"}
-    area = sections.skill_table(replace(content, weights="area"), "temporal")
+    area = sections.skill_table(
+        replace(content, settings=replace(content.settings, weights="area")), "temporal"
+    )
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
 
 
@@ -493,7 +503,7 @@ def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
         assert "published" not in texts(drawing.figure)
 
 
-def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationContent) -> None:
+def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationRun) -> None:
     for path in (*(report / "tables").iterdir(), report / "report.html"):
         assert "synthetic" not in path.read_text(encoding="utf-8").lower()
     few = replace(content, months={"temporal": content.months["temporal"]})
@@ -537,7 +547,7 @@ def test_tasks_that_were_not_run_are_left_out(tmp_path: Path) -> None:
     few = make_content(tasks=("temporal",), methods={"temporal": ("linear",)})
     few = replace(few, error_maps={}, cases=[], spectra=few.spectra.iloc[:0])
     few = replace(few, skill=make_content(tasks=("temporal",)).skill.iloc[:0])
-    written = write_simulation_report(tmp_path, few)
+    written = write_report(tmp_path, few, SAID)
     names = {path.name for path in written}
     assert "temporal.csv" in names
     assert not any("spatial" in name or "joint" in name for name in names)
@@ -638,7 +648,7 @@ def test_shading_ends_at_twice_the_coarse_spacing() -> None:
 )
 def test_credit_goes_to_the_owner_of_the_truth(kind: str, wanted: str) -> None:
     content = make_content(tasks=("temporal",))
-    content = replace(content, run={**content.run, "truth": {"kind": kind}})
+    content = replace(content, product=replace(content.product, kind=kind))
     attributions = page_of(content).split("Attribution</h3>")[1].split("</section>")[0]
     assert wanted in attributions.split("Published values")[0]
     assert ("GEOS-CF" in attributions) == (kind == "geoscf")

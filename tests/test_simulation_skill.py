@@ -9,11 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from deepcams_eval.bench.frame_scores import FrameScorer
-from deepcams_eval.bench.parts import Parts
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.frame_scores import FrameScorer, Tiles, TileSums
 from deepcams_eval.bench.run import SimulationSettings, simulate
 from deepcams_eval.bench.skill import skill
-from deepcams_eval.bench.tiles import Tiles, TileSums
 from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.score.intervals import draw_clusters
 
@@ -179,7 +178,7 @@ def test_four_real_hours_have_an_interval(real_data: Path, tmp_path: Path) -> No
         tasks=("temporal",),
         methods=("linear", "linear-eq9", "dis"),
     )
-    result = simulate(chosen, Parts(tmp_path / "months"))
+    result = simulate(chosen, MonthStore(tmp_path / "months"))
     table = result.skill.query("weights == 'none' and baseline == 'linear'")
     table = table.set_index(["method", "metric"])
     assert set(table["tiles"]) == {288}

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,17 @@ from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_models import checkpoint
 from deepcams_models.data import split
 from deepcams_models.normalise import Normalisation
-from deepcams_models.settings import TrainSettings
-from deepcams_models.train import LOG, STATE, Report, Trainer, published_loss, relative_loss
+from deepcams_models.train import (
+    LOG,
+    STATE,
+    Report,
+    Trainer,
+    TrainSettings,
+    published_loss,
+    relative_loss,
+)
 from deepcams_models.validate import Scores, Validation
-from deepcams_models.xvfi import PRESETS, XVFI, XvfiSettings
+from deepcams_models.xvfi import XVFI, XvfiSettings
 from tests.training_truth import moving_blob
 
 TRUTH = split(moving_blob())
@@ -55,8 +61,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {root!r})
 from tests.test_train import BASE, TRUTH
-from deepcams_models.settings import TrainSettings
-from deepcams_models.train import Trainer, processes
+from deepcams_models.train import Trainer, TrainSettings, processes
 settings = TrainSettings.make({{**BASE, "steps": int(sys.argv[2])}})
 with processes():
     trainer = Trainer(settings, Path(sys.argv[1]), TRUTH)
@@ -64,12 +69,7 @@ with processes():
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 PUBLISHED: dict[str, object] = {
@@ -355,8 +355,8 @@ def test_a_state_is_not_taken_up_with_other_settings_or_damaged(
     longer.resume()
     assert longer.progress.step == 1
     with monkeypatch.context() as later:  # a version in which the preset means another network
-        channels, scales, flow, _, *rest = PRESETS["small"]
-        later.setitem(PRESETS, "small", (channels, scales, flow, "bilinear", *rest))
+        changed = {**XvfiSettings.presets["small"], "kernel": "bilinear"}
+        later.setitem(XvfiSettings.presets, "small", changed)
         other = Trainer(settings, tmp_path, TRUTH)
         with pytest.raises(InputError, match="with kernel 'cubic', not 'bilinear'"):
             other.resume()

@@ -21,7 +21,7 @@ from deepcams_models.data import (
     split,
     stacked,
 )
-from deepcams_models.settings import TrainSettings
+from deepcams_models.train import TrainSettings
 from tests.training_truth import blob, moving_blob
 from tests.travelling import moving, write
 

@@ -14,7 +14,7 @@ from deepcams_eval.downscale import flow  # noqa: E402
 from deepcams_eval.errors import InputError  # noqa: E402
 from deepcams_models.grid import Padding  # noqa: E402
 from deepcams_models.warping import backward_warp, blend  # noqa: E402
-from deepcams_models.xvfi import PRESETS, XVFI, InPlace, XvfiSettings, pyramid  # noqa: E402
+from deepcams_models.xvfi import XVFI, InPlace, XvfiSettings, pyramid  # noqa: E402
 
 TINY = {
     "none": XvfiSettings(8, 1, "none", "bilinear", "free", sun=False, in_place=0),
@@ -59,7 +59,7 @@ def test_released_has_the_published_parameters_without_the_dead_ones():
     assert sum(one.numel() for one in network.parameters()) == 5_601_554 - 73_856 == 5_527_698
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", XvfiSettings.presets)
 def test_no_parameter_is_dead(name):
     settings = XvfiSettings.preset(name)
     settings = replace(settings, scales=min(settings.scales, 2), channels=8)

@@ -1,4 +1,4 @@
-"""Which methods a run consists of."""
+"""Which methods a run consists of, and what they learn from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from deepcams_eval.bench import calling
 from deepcams_eval.downscale import Downscaler, Task, Training, registry
+from deepcams_eval.downscale.degrade import Degradation, hours_of
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.downscale.plugins import AVAILABLE, Listed
 from deepcams_eval.downscale.registry import Loaded, Method
@@ -51,28 +53,20 @@ class Chosen:
     available: tuple[Listed, ...]
     notes: tuple[str, ...] = field(default=())
 
-    @property
-    def learners(self) -> list[Any]:
-        """The methods, and the steps of joint ones, that have ``fit``; each once."""
+    def having(self, attribute: str) -> list[Any]:
+        """Return the methods, and the steps of joint ones, that have an attribute; each once."""
         found = {
             id(step): step
             for methods in self.methods.values()
             for method in methods
             for step in _steps(method)
-            if _fit_of(step) is not None
+            if getattr(step, attribute, None) is not None
         }
         return list(found.values())
 
     def said(self, truth: xr.DataArray) -> list[str]:
         """Return what the methods, and the steps of joint ones, say of themselves (``notes``)."""
-        found = {
-            id(step): step
-            for methods in self.methods.values()
-            for method in methods
-            for step in _steps(method)
-            if getattr(step, "notes", None) is not None
-        }
-        return [note for step in found.values() for note in calling.notes(step, truth)]
+        return [note for step in self.having("notes") for note in calling.notes(step, truth)]
 
     def only(self, tasks: Sequence[Task], reason: str) -> Chosen:
         """Return the choice for some of its tasks."""
@@ -88,16 +82,19 @@ class Chosen:
         InputError
             If one of them was asked for by name.
         """
-        steps = [s for methods in self.methods.values() for m in methods for s in _steps(m)]
-        found = {id(s): s for s in steps if operator not in (_operators_of(s) or (operator,))}
-        for step in found.values():
-            takes = " or ".join(_operators_of(step) or ())
+        unsuited = [
+            step
+            for step in self.having("operators")
+            if operator not in (step.operators or (operator,))
+        ]
+        for step in unsuited:
             if step.name in named:
+                takes = " or ".join(step.operators)
                 raise InputError(
                     f"{step.name!r} takes maps that {takes} made, not those of {operator}",
                     hint="choose another --degrade, or leave it out",
                 )
-        return self.without(list(found.values()), f"it does not take maps of {operator}")
+        return self.without(unsuited, f"it does not take maps of {operator}")
 
     def without(self, steps: Sequence[Any], reason: str) -> Chosen:
         """Return the choice without `steps` and the joint methods that have one of them."""
@@ -163,7 +160,7 @@ def choose(
     if "joint" in tasks and (wanted is None or wanted["joint"]):
         reuse = [method for one in steps.values() for method in one.methods]
         joint = None if wanted is None else wanted["joint"]
-        loaded["joint"] = registry.joint_pairs(joint, reuse=reuse, added=checkpoints)
+        loaded["joint"] = registry.load("joint", joint, reuse=reuse, added=checkpoints)
     methods: dict[Task, tuple[Downscaler, ...]] = {}
     sources: dict[tuple[str, str], str] = {}
     for task in tasks:
@@ -267,11 +264,81 @@ def _steps(method: Downscaler) -> Iterator[Any]:
         yield method
 
 
-def _operators_of(step: Any) -> tuple[str, ...] | None:
-    """Return the operators whose maps a method takes; None if it takes any."""
-    return getattr(step, "operators", None)
+def train(
+    chosen: Chosen,
+    truth: xr.DataArray,
+    degradation: Degradation,
+    *,
+    year: int,
+    asked: Sequence[int] | None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Chosen:
+    """Let the methods that learn do so; without a training year in the truth they are left out.
+
+    Parameters
+    ----------
+    chosen : Chosen
+        The methods of a run.
+    truth : xarray.DataArray
+        Hourly truth, a lazy Field. An hour belongs to the year in which it begins.
+    degradation : Degradation
+        The operator of the run.
+    year : int
+        The year scored.
+    asked : sequence of int or None
+        Training years asked for; those that the truth does not have are named in the notes. None
+        for all that the truth has before `year`.
+    progress : callable, optional
+        Called with "training days", the days read and the days in all, once for each method.
+
+    Returns
+    -------
+    Chosen
+        With notes on what was learned from.
+
+    Raises
+    ------
+    InputError
+        If `year` is among the training years, or a method fails to learn.
+    """
+    learners = chosen.having("fit")
+    if not learners:
+        return chosen
+    starts = hours_of(truth)
+    years = starts.astype("datetime64[Y]").astype(int) + 1970
+    if asked is None:
+        asked = sorted({int(one) for one in years if one < year})
+    if year in asked:
+        raise InputError(f"{year} is the year that is scored", hint="learn from other years")
+    found = tuple(one for one in asked if one in years)
+    absent = _absent(asked, sorted({int(one) for one in years}))
+    if not found:
+        return chosen.without(learners, absent or "no training year: add --train-years")
+    places = np.flatnonzero(np.isin(years, found))
+    cuts = np.flatnonzero(np.diff(starts[places].astype("datetime64[D]")).astype(bool)) + 1
+
+    def blocks() -> Iterator[xr.DataArray]:
+        groups = np.split(places, cuts)
+        for done, group in enumerate(groups, start=1):
+            yield truth.isel(time=group).compute(scheduler="synchronous")
+            if progress is not None:
+                progress("training days", done, len(groups))
+
+    training = Training(found, degradation, blocks)
+    for learner in learners:
+        calling.fit(learner, training)
+    names = ", ".join(sorted({one.name for one in learners}))
+    note = f"{names}: learned on {_years(found)}, never on {year}"
+    note += f"; {absent}." if absent else "."
+    return replace(chosen, notes=(*chosen.notes, note))
 
 
-def _fit_of(step: Any) -> Callable[[Training], None] | None:
-    found: Callable[[Training], None] | None = getattr(step, "fit", None)
-    return found
+def _absent(asked: Sequence[int], there: Sequence[int]) -> str:
+    missing = [one for one in asked if one not in there]
+    if not missing:
+        return ""
+    return f"--train-years asks for {_years(missing)}, but the truth has only {_years(there)}"
+
+
+def _years(years: Sequence[int]) -> str:
+    return ", ".join(map(str, years))

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from deepcams_eval.bench.content import SimulationContent
-from deepcams_eval.bench.report import write_simulation_report
-from deepcams_eval.bench.run import SimulationResult, SimulationSettings
+from deepcams_eval.bench import figures, page, sections
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
-from deepcams_eval.downscale.degrade import degradation
+from deepcams_eval.report import style
+from deepcams_eval.report.tables import write_table, write_tables
+
+if TYPE_CHECKING:
+    from deepcams_eval.bench.run import SimulationRun
 
 SAMPLE_COLUMNS = ("task", "method", "time", "weights", "n", "r", "rmse", "mae", "mb", "p99_error")
 """The first columns of ``samples.parquet``; more follow."""
@@ -23,12 +23,7 @@ SAMPLE_COLUMNS = ("task", "method", "time", "weights", "n", "r", "rmse", "mae", 
 
 def write_files(
     folder: Path,
-    result: SimulationResult,
-    settings: SimulationSettings,
-    *,
-    command: str,
-    clock_start: float,
-    synthetic: bool,
+    run: SimulationRun,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write tables, samples, figures, the page and ``run.json`` into `folder`.
@@ -37,113 +32,111 @@ def write_files(
     ----------
     folder : Path
         Exists and is empty; the caller gives it its final name when all is written.
-    result, settings
-        Of `deepcams_eval.bench.run.simulate`.
-    command : str
-        The command line.
-    clock_start : float
-        `time.perf_counter` when the run began.
-    synthetic : bool
-        Whether the truth is made up; it then stands on every table, figure and page.
+    run : SimulationRun
+        What is written.
     progress : callable, optional
         Called with the figures done and the figures in all.
     """
-    tables = {
-        **result.months,
-        "summary": result.summary,
-        "skill": result.skill,
-        "spectra": result.spectra,
-        "counts": result.counts,
-    }
-    for name, table in tables.items():
-        marked = table.assign(data="SYNTHETIC") if synthetic else table
+    named = ("summary", "skill", "spectra", "counts")
+    for name, table in (*run.months.items(), *((name, getattr(run, name)) for name in named)):
+        marked = table.assign(data="SYNTHETIC") if run.synthetic else table
         marked.to_csv(folder / f"{name}.csv", index=False)
-    rest = [name for name in result.samples if name not in SAMPLE_COLUMNS]
-    result.samples[[*SAMPLE_COLUMNS, *rest]].to_parquet(folder / "samples.parquet", index=False)
-    run = describe(result, settings, command=command, synthetic=synthetic)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    content = content_of(result, settings, run=run, synthetic=synthetic)
-    write_simulation_report(folder, content, progress)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
-    write_run(folder, run)
+    rest = [name for name in run.samples if name not in SAMPLE_COLUMNS]
+    run.samples[[*SAMPLE_COLUMNS, *rest]].to_parquet(folder / "samples.parquet", index=False)
+    said = describe(run)
+    said.update(_cost(run))
+    write_report(folder, run, said, progress)
+    said.update(_cost(run))
+    write_run(folder, said)
 
 
-def content_of(
-    result: SimulationResult,
-    settings: SimulationSettings,
-    *,
-    run: Mapping[str, Any],
-    synthetic: bool,
-) -> SimulationContent:
-    """Return what the tables and figures of a simulation are made from.
+def write_report(
+    folder: Path,
+    run: SimulationRun,
+    said: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
+
+    Every score shown is one of `run`; none is computed again. Errors are in µg m⁻³, NaN is
+    undefined and shown as a dash.
 
     Parameters
     ----------
-    result, settings, synthetic
-        As in `write_files`.
-    run : mapping
+    folder : Path
+        A folder that the caller renames when all is done: files are written in place.
+    run : SimulationRun
+        What is shown. Tasks that were not scored are left out.
+    said : mapping
         The content of ``run.json``.
+    progress : callable, optional
+        Called with the number of pieces done and of all pieces.
+
+    Returns
+    -------
+    list of Path
+        Every file that was written.
     """
-    return SimulationContent(
-        year=settings.year,
-        degradation=_degradation(result, settings),
-        weights=settings.weights,
-        months=result.months,
-        methods_of={str(task): names for task, names in result.methods.items()},
-        summary=result.summary,
-        skill=result.skill,
-        spectra=result.spectra,
-        counts=result.counts,
-        available=pd.DataFrame([asdict(one) for one in result.available]),
-        latitude=result.truth["latitude"].values,
-        longitude=result.truth["longitude"].values,
-        error_maps=result.error_maps,
-        cases=result.cases,
-        notes=result.notes,
-        run=run,
-        synthetic=synthetic,
-    )
+    total = figures.count_figures(run) + 2
+    tell = progress or (lambda _done, _total: None)
+    (folder / "tables").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+
+    written: list[Path] = []
+    for task in run.tasks:
+        # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
+        blocks = sections.month_tables(run, task)
+        written += write_table(folder / "tables", task, blocks, run.months[task])
+    written += write_tables(folder / "tables", sections.long_tables(run))
+    tell(1, total)
+
+    pictures: list[style.Picture] = []
+    for done, drawing in enumerate(figures.draw_figures(run), start=2):
+        written += style.save(drawing, folder / "figures")
+        pictures.append(drawing)
+        tell(done, total)
+
+    path = folder / "report.html"
+    path.write_text(page.render_page(run, pictures, folder, said), encoding="utf-8")
+    tell(total, total)
+    return [*written, path]
 
 
-def _degradation(result: SimulationResult, settings: SimulationSettings) -> str:
-    if set(result.methods) == {"temporal"}:
-        return ""
-    operator = degradation(settings.degrade)
-    return f"{operator.name}: {operator.title}"
-
-
-def describe(
-    result: SimulationResult, settings: SimulationSettings, *, command: str, synthetic: bool
-) -> dict[str, Any]:
+def describe(run: SimulationRun) -> dict[str, Any]:
     """Return what ``run.json`` says, but for time and memory."""
-    field = result.product.field
-    counts = result.counts.drop(columns="month").groupby("task").sum()
+    field = run.product.field
+    counts = run.counts.drop(columns="month").groupby("task").sum()
     return {
-        "command": command,
-        "synthetic": synthetic,
+        "command": run.command,
+        "synthetic": run.synthetic,
         "versions": provenance.versions(),
         "commit": provenance.commit(),
         "device": provenance.device(),
-        "seed": settings.seed,
-        "settings": asdict(settings),
-        "methods": {task: list(names) for task, names in result.methods.items()},
-        "truth": {"kind": result.product.kind},
-        "inputs": provenance.hash_inputs(result.inputs),
-        "damaged": [asdict(one) for one in result.product.damaged],
+        "seed": run.settings.seed,
+        "settings": asdict(run.settings),
+        "methods": {task: list(names) for task, names in run.methods.items()},
+        "truth": {"kind": run.product.kind},
+        "inputs": provenance.hash_inputs(run.inputs),
+        "damaged": [asdict(one) for one in run.product.damaged],
         "counts": {
             str(task): {str(name): int(value) for name, value in row.items()}
             for task, row in counts.iterrows()
         },
         "products": {
-            result.product.name: {
-                "kind": result.product.kind,
+            run.product.name: {
+                "kind": run.product.kind,
                 "steps": int(field.sizes["time"]),
                 "first": str(field["time"].values[0])[:16],
                 "last": str(field["time"].values[-1])[:16],
                 "cell_methods": field.attrs["cell_methods"],
             }
         },
-        "notes": list(result.notes),
+        "notes": list(run.notes),
+    }
+
+
+def _cost(run: SimulationRun) -> dict[str, float]:
+    return {
+        "wall_time_s": round(time.perf_counter() - run.clock_start, 2),
+        "peak_rss_bytes": provenance.peak_rss_bytes(),
     }

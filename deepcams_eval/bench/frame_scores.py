@@ -1,4 +1,4 @@
-"""Scores of one estimated map against the true one, unweighted and by cell area."""
+"""What one estimated map says beside the true one: scores, sums by tile, the box of most change."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import uniform_filter
 
-from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.field import FloatArray, spacing_deg
 from deepcams_eval.errors import InputError
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
@@ -18,6 +19,17 @@ WEIGHTS: tuple[Weights, ...] = ("none", "area")
 
 HIGH_PERCENT = 99
 """Cells whose truth exceeds this percentile of the map make `p99_error`."""
+
+BOX_DEG = 15.0
+"""Side of the box in which two methods are compared for a figure; a third of a smaller map."""
+
+_POLAR_DEG = 75.0
+
+TILE_DEG = 15.0
+"""Edge of the tiles of the map that are resampled where there are few days, about."""
+
+SUMS = ("n", "square_error", "absolute_error")
+"""Weight of the cells, and weighted squared and absolute errors."""
 
 Array = npt.NDArray[np.float64]
 Map = npt.NDArray[np.floating[Any]]
@@ -193,3 +205,120 @@ def _percentile(truth: Map, percent: float) -> float:
     if not len(finite):
         return float("nan")
     return float(np.percentile(finite, percent, overwrite_input=True))
+
+
+@dataclass(frozen=True, eq=False)
+class TileSums:
+    """One method at any number of hours.
+
+    Attributes
+    ----------
+    hours : ndarray of datetime64, shape (hours,)
+        Beginning of each.
+    sums : ndarray, shape (hours, weightings, 3, tiles)
+        In the order of `WEIGHTS` and of `SUMS`; 1, (µg m⁻³)² and µg m⁻³ times
+        mean cells of the grid.
+    """
+
+    hours: npt.NDArray[np.datetime64]
+    sums: Array
+
+    def __add__(self, other: TileSums) -> TileSums:
+        """Return the hours of both."""
+        return TileSums(
+            np.concatenate([self.hours, other.hours]), np.concatenate([self.sums, other.sums])
+        )
+
+    def resampled(
+        self, metric: str, weights: str, hours: npt.NDArray[np.datetime64], draws: Array
+    ) -> Array:
+        """Return a score of hours when tiles count any number of times.
+
+        Parameters
+        ----------
+        metric : {"rmse", "mae"}
+        weights : {"none", "area"}
+        hours : ndarray of datetime64, shape (n,)
+        draws : ndarray, shape (draws, tiles)
+            How often each tile counts.
+
+        Returns
+        -------
+        ndarray, shape (draws, n)
+            µg m⁻³; NaN for an hour that is not there, or of which no cell is drawn.
+        """
+        place = {hour: index for index, hour in enumerate(self.hours.tolist())}
+        found = [place.get(hour, -1) for hour in hours.tolist()]
+        # One map without any cell stands for the hours that are not there.
+        sums = np.concatenate([self.sums, np.zeros((1, *self.sums.shape[1:]))])[found]
+        chosen = sums[:, [str(name) for name in WEIGHTS].index(weights)]
+        drawn = {name: draws @ chosen[:, place].T for place, name in enumerate(SUMS)}
+        return metrics.METRICS[metric](Moments.only(**drawn))
+
+
+class Tiles:
+    """The tiles of a grid.
+
+    Parameters
+    ----------
+    latitude, longitude : ndarray
+        Of the grid, degrees, ascending, evenly spaced.
+    """
+
+    def __init__(self, latitude: FloatArray, longitude: FloatArray) -> None:
+        self._rows = _begins(len(latitude), spacing_deg(latitude))
+        self._columns = _begins(len(longitude), spacing_deg(longitude))
+        self._weights = np.stack([np.ones(len(latitude)), row_weights(latitude)])
+
+    def sums(self, hour: np.datetime64, error: Map) -> TileSums:
+        """Return the sums of one map of errors; cells with NaN are left out."""
+        finite = np.isfinite(error)
+        known = np.where(finite, error, 0.0).astype(np.float64)
+        parts = np.stack([finite.astype(np.float64), known**2, np.abs(known)])
+        by_column = np.add.reduceat(parts, self._columns, axis=2)
+        weighted = self._weights[:, None, :, None] * by_column
+        by_tile = np.add.reduceat(weighted, self._rows, axis=2)
+        return TileSums(np.array([hour]), by_tile.reshape(1, len(WEIGHTS), len(SUMS), -1))
+
+
+def _begins(count: int, step_deg: float) -> npt.NDArray[np.intp]:
+    parts = max(1, min(count, round(count * step_deg / TILE_DEG)))
+    return np.asarray(np.arange(parts) * count // parts, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of so many cells, and the rows in which its centre may lie."""
+
+    height: int
+    width: int
+    rows: slice
+
+
+def box_cells(latitude: FloatArray, longitude: FloatArray) -> Box:
+    """Return the box in which methods are compared: `BOX_DEG` wide, or a third of a small map.
+
+    Boxes near the poles are left out, for so many degrees are no distance there, unless the map
+    has hardly anything else.
+    """
+    step = spacing_deg(latitude)
+    side = BOX_DEG / step
+    height = int(min(side, len(latitude) / 3)) | 1
+    width = int(min(side, len(longitude) / 3)) | 1
+    inner = np.flatnonzero(np.abs(latitude) <= _POLAR_DEG)
+    if len(inner) < height:
+        inner = np.arange(len(latitude))
+    first, last = int(inner[0]) + height // 2, int(inner[-1]) - height // 2
+    return Box(height, width, slice(first, last + 1))
+
+
+def largest_box(difference: FloatArray, box: Box) -> tuple[float, int, int]:
+    """Return the largest mean over a box, with the row and column of its centre.
+
+    No box crosses an edge of the map; a NaN counts as no difference.
+    """
+    mean = uniform_filter(np.nan_to_num(difference, nan=0.0), (box.height, box.width))
+    first = box.rows.start, box.width // 2
+    inside = mean[box.rows, first[1] : difference.shape[1] - box.width // 2]
+    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
+    return float(inside[row, column]), int(row) + first[0], int(column) + first[1]

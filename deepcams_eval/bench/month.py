@@ -7,7 +7,7 @@ length of the series.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,12 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from deepcams_eval.bench.boxes import box_cells, largest_box
 from deepcams_eval.bench.calling import call, halo_of
-from deepcams_eval.bench.frame_scores import FrameScorer
+from deepcams_eval.bench.frame_scores import FrameScorer, Tiles, TileSums, box_cells, largest_box
 from deepcams_eval.bench.plan import Day, Interval, Plan
 from deepcams_eval.bench.spectra import SpectralSums, ZonalSpectrum
-from deepcams_eval.bench.tiles import Tiles, TileSums
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, hours_of
@@ -68,8 +66,8 @@ class Largest:
 
 
 @dataclass
-class Part:
-    """What a month gave.
+class MonthResult:
+    """What a month gave, or several months together.
 
     Attributes
     ----------
@@ -97,6 +95,66 @@ class Part:
     largest: dict[str, Largest] = field(default_factory=dict)
     short: Counter[str] = field(default_factory=Counter)
 
+    @classmethod
+    def merged(cls, months: Iterable[MonthResult]) -> MonthResult:
+        """Return months as one: sums add up and the largest difference wins."""
+        total, samples = cls(), []
+        for month in months:
+            samples.append(month.samples)
+            _add(total.power, month.power)
+            _add(total.square_error, month.square_error)
+            _add(total.tiles, month.tiles)
+            total.short += month.short
+            for task, one in month.largest.items():
+                total.consider(task, one)
+        filled = [table for table in samples if len(table)]
+        total.samples = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+        return total
+
+    def consider(self, task: str, found: Largest) -> None:
+        """Keep a difference if it is the largest of its task."""
+        if task not in self.largest or found.difference > self.largest[task].difference:
+            self.largest[task] = found
+
+
+def _add(total: dict[Key, Any], more: Mapping[Key, Any]) -> None:
+    for key, value in more.items():
+        if key in total:
+            total[key] += value
+        else:
+            total[key] = value
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One hour at which two methods differ most, for a figure in the manner of Figs. 3 and 4.
+
+    Attributes
+    ----------
+    task : {"temporal", "spatial", "joint"}
+    time : numpy.datetime64
+        Stamp of the hour.
+    methods : tuple of str
+        Baseline and challenger, in this order.
+    truth : ndarray, shape (latitude, longitude)
+        µg m⁻³.
+    estimates : mapping of str to ndarray, shape (latitude, longitude)
+        By method, both `methods` and any other that is shown; µg m⁻³.
+    box : tuple of float
+        West, south, east, north of the zoom, degrees.
+    difference : float
+        Mean absolute difference of the two methods in the box, µg m⁻³: the largest of all hours
+        scored and of all boxes of that size.
+    """
+
+    task: str
+    time: np.datetime64
+    methods: tuple[str, str]
+    truth: FloatArray
+    estimates: Mapping[str, FloatArray]
+    box: tuple[float, float, float, float]
+    difference: float
+
 
 def score_month(
     truth: xr.DataArray,
@@ -104,7 +162,7 @@ def score_month(
     month: str,
     work: Work,
     progress: Callable[[], None] | None = None,
-) -> Part:
+) -> MonthResult:
     """Run every method on a month and score it.
 
     In each hour all methods of a task are scored on the same cells: those in which the truth and
@@ -135,21 +193,13 @@ def score_month(
         scoring.score(day)
         if progress is not None:
             progress()
-    return scoring.finish()
+    scoring.result.samples = pd.DataFrame(scoring.rows)
+    return scoring.result
 
 
-def replay(
-    truth: xr.DataArray, plan: Plan, work: Work, task: Task, time: np.datetime64
-) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
-    """Run the methods shown once more, for one hour that was scored.
-
-    Returns
-    -------
-    truth : ndarray, shape (latitude, longitude)
-    estimates : dict of str to ndarray
-        By method.
-    """
-    index = int(np.searchsorted(truth["time"].values.astype(TIME_DTYPE), time))
+def replay(truth: xr.DataArray, plan: Plan, work: Work, task: Task, found: Largest) -> Case:
+    """Run the methods shown once more, for the hour at which they differ most."""
+    index = int(np.searchsorted(truth["time"].values.astype(TIME_DTYPE), found.time))
     chosen = tuple(one for one in work.methods[task] if one.name in work.shown[task])
     scoring = _Scoring(truth, plan, replace(work, methods={task: chosen}))
     day = plan.day_of(index)
@@ -157,12 +207,27 @@ def replay(
     frames = [index] if interval is None else plan.around(interval, scoring.halo)
     scoring.frames.hold([index, *frames])
     wanted = scoring.frames.field([index])
-    inputs = scoring.inputs_at(task, interval, wanted)
+    inputs = scoring.inputs(task, wanted, interval)
     estimates = {
         method.name: call(method, coarse, Target.like(wanted))[0]
         for method, coarse in zip(chosen, inputs, strict=True)
     }
-    return wanted.values[0], estimates
+    high, wide = scoring.box.height // 2, scoring.box.width // 2
+    latitude, longitude = truth["latitude"].values, truth["longitude"].values
+    return Case(
+        task=task,
+        time=found.time,
+        methods=work.shown[task],
+        truth=wanted.values[0],
+        estimates=estimates,
+        box=(
+            longitude[found.column - wide],
+            latitude[found.row - high],
+            longitude[found.column + wide],
+            latitude[found.row + high],
+        ),
+        difference=found.difference,
+    )
 
 
 class _Frames:
@@ -187,77 +252,44 @@ class _Frames:
         return self._all.at(list(indices)).field(frames)
 
 
-@dataclass(frozen=True, eq=False)
 class _Cells:
-    """In which cells an hour is scored: the same ones for every method.
+    """In which cells an hour is scored: the same ones for every method that has a value.
 
     Attributes
     ----------
     common : ndarray of bool, shape (latitude, longitude)
-        Where the truth and all methods are finite, but for those in `absent`.
+        Where the truth and all methods are finite, but for those without any value.
     truth : int
         Cells in which the truth is finite.
     missing : dict of str to int
         By method, those of them in which it is not.
-    absent : frozenset of str
-        Methods without any value in them.
+    complete : bool
+        Whether every method has a value.
     """
 
-    common: npt.NDArray[np.bool_]
-    truth: int
-    missing: Mapping[str, int]
-    absent: frozenset[str]
-
-    @classmethod
-    def of(cls, truth: FloatArray, estimates: Mapping[str, FloatArray]) -> _Cells:
+    def __init__(self, truth: FloatArray, estimates: Mapping[str, FloatArray]) -> None:
         finite = np.isfinite(truth)
-        count = int(np.count_nonzero(finite))
-        common, missing, absent = finite.copy(), {}, set()
+        self.truth = int(np.count_nonzero(finite))
+        self.common, self.missing, self.complete = finite.copy(), dict[str, int](), True
         for name, values in estimates.items():
             own = np.isfinite(values) & finite
-            missing[name] = count - int(np.count_nonzero(own))
-            if missing[name] == count:
-                absent.add(name)
+            self.missing[name] = self.truth - int(np.count_nonzero(own))
+            if self.missing[name] == self.truth:
+                self.complete = False
             else:
-                common &= own
-        return cls(common, count, missing, frozenset(absent))
+                self.common &= own
 
     def shared(self, method: str, values: FloatArray) -> FloatArray:
-        """Return the values of a method, NaN where another one that has a value lacks one."""
+        """Return the values of a method, NaN where another one that has a value has none."""
         own = self.truth - self.missing[method]
         if own == np.count_nonzero(self.common):
             return values
         return np.where(self.common, values, np.float32(np.nan))
 
 
-@dataclass(frozen=True, eq=False)
-class _Hour:
-    """One hour of one task: the stamp, the beginning of the hour, the true map."""
-
-    task: Task
-    time: np.datetime64
-    start: np.datetime64
-    truth: FloatArray
-    cells: _Cells
-
-    def about(self, method: str, estimate: FloatArray) -> dict[str, Any]:
-        """Return what a sample says beside its scores."""
-        finite = np.isfinite(estimate)
-        inserted = self.start.astype("datetime64[h]").astype(int) % FACTOR
-        return {
-            "task": self.task,
-            "method": method,
-            "time": self.time,
-            "hour_start": self.start,
-            "hours": "inserted" if inserted else "kept",
-            "cells_truth": self.cells.truth,
-            "cells_missing": self.cells.missing[method],
-            "negative_share": float((estimate < 0).sum() / max(1, finite.sum())),
-            "lowest": float(np.min(estimate, where=finite, initial=np.inf)),
-        }
-
-
 class _Scoring:
+    """The methods of a run at work on one day after the other."""
+
     def __init__(self, truth: xr.DataArray, plan: Plan, work: Work) -> None:
         self.plan, self.work = plan, work
         self.frames = _Frames(truth)
@@ -271,117 +303,97 @@ class _Scoring:
         )
         cells = len(latitude) * len(longitude) * max(1, len(work.methods.get("spatial", ())))
         self.batch = min(_BATCH, max(1, _BATCH_VALUES // cells))
-        self.part = Part()
+        self.result = MonthResult()
         self.rows: list[dict[str, Any]] = []
 
     def score(self, day: Day) -> None:
         """Run and score every method on one day."""
         around = {index for one in day.intervals for index in self.plan.around(one, self.halo)}
         self.frames.hold([*day.frames, *around])
-        methods = self.work.methods
-        if methods.get("spatial"):
-            for first in range(0, len(day.frames), self.batch):
-                self._spatial(day.frames[first : first + self.batch])
+        for first in range(0, len(day.frames), self.batch):
+            self._compare("spatial", day.frames[first : first + self.batch], None)
         for interval in day.intervals:
-            if methods.get("temporal") and interval.inside:
-                self._temporal(interval)
-            if methods.get("joint"):
-                self._joint(interval)
+            self._compare("temporal", interval.inside, interval)
+            self._compare("joint", (interval.before, *interval.inside), interval)
 
-    def finish(self) -> Part:
-        """Return what all days gave."""
-        self.part.samples = pd.DataFrame(self.rows)
-        return self.part
-
-    def _spatial(self, frames: Sequence[int]) -> None:
-        truth = self.frames.field(frames)
-        self._compare("spatial", truth, self._spatial_inputs(truth))
-
-    def _temporal(self, interval: Interval) -> None:
-        truth = self.frames.field(interval.inside)
-        self._compare("temporal", truth, self._inputs("temporal", interval))
-
-    def _joint(self, interval: Interval) -> None:
-        truth = self.frames.field([interval.before, *interval.inside])
-        self._compare("joint", truth, self._inputs("joint", interval))
-
-    def inputs_at(
-        self, task: Task, interval: Interval | None, truth: xr.DataArray
+    def inputs(
+        self, task: Task, truth: xr.DataArray, interval: Interval | None
     ) -> Iterator[Coarse]:
         """Yield what each method of a task is given for the hours of `truth`."""
-        if task == "spatial" or interval is None:
-            return self._spatial_inputs(truth)
-        return self._inputs(task, interval)
-
-    def _spatial_inputs(self, truth: xr.DataArray) -> Iterator[Coarse]:
-        operator = self.work.degradation
-        small = operator.spatial(truth).compute(**_HERE)
-        return (Coarse(small, operator) for _ in self.work.methods.get("spatial", ()))
-
-    def _inputs(self, task: Task, interval: Interval) -> Iterator[Coarse]:
-        degradation = self.work.degradation if task == "joint" else None
+        operator = None if task == "temporal" else self.work.degradation
+        about = None if task == "spatial" else interval
         by_halo: dict[int, xr.DataArray] = {}
-        for method in self.work.methods.get(task, ()):
-            halo = halo_of(method)
+        for method in self.work.methods[task]:
+            halo = 0 if about is None else halo_of(method)
             if halo not in by_halo:
-                field = self.frames.field(self.plan.around(interval, halo))
-                by_halo[halo] = (
-                    field if degradation is None else degradation.spatial(field).compute(**_HERE)
-                )
-            if by_halo[halo].sizes["time"] < 2 + 2 * halo:
-                self.part.short[f"{task} {method.name}"] += 1
-            yield Coarse(by_halo[halo], degradation)
+                field = truth
+                if about is not None:
+                    field = self.frames.field(self.plan.around(about, halo))
+                if operator is not None:
+                    field = operator.spatial(field).compute(**_HERE)
+                by_halo[halo] = field
+            if about is not None and by_halo[halo].sizes["time"] < 2 + 2 * halo:
+                self.result.short[f"{task} {method.name}"] += 1
+            yield Coarse(by_halo[halo], operator)
 
-    def _compare(self, task: Task, truth: xr.DataArray, inputs: Iterator[Coarse]) -> None:
+    def _compare(self, task: Task, frames: Sequence[int], interval: Interval | None) -> None:
+        methods = self.work.methods.get(task)
+        if not methods or not frames:
+            return
+        truth = self.frames.field(frames)
         target = Target.like(truth)
-        methods = self.work.methods.get(task, ())
         results = {
             method.name: call(method, coarse, target)
-            for method, coarse in zip(methods, inputs, strict=True)
+            for method, coarse in zip(methods, self.inputs(task, truth, interval), strict=True)
         }
         for place, start in enumerate(hours_of(truth)):
-            frame = truth.values[place]
             estimates = {name: values[place] for name, values in results.items()}
-            hour = _Hour(task, target.time[place], start, frame, _Cells.of(frame, estimates))
-            self._score_hour(hour, estimates)
+            self._score_hour(task, target.time[place], start, truth.values[place], estimates)
 
-    def _score_hour(self, hour: _Hour, estimates: Mapping[str, FloatArray]) -> None:
-        cells = hour.cells
-        scored = self.scorer.prepare(hour.truth)
+    def _score_hour(
+        self,
+        task: Task,
+        time: np.datetime64,
+        start: np.datetime64,
+        truth: FloatArray,
+        estimates: Mapping[str, FloatArray],
+    ) -> None:
+        cells = _Cells(truth, estimates)
+        inserted = start.astype("datetime64[h]").astype(int) % FACTOR
+        scored = self.scorer.prepare(truth)
         shared = {name: cells.shared(name, values) for name, values in estimates.items()}
         for name, values in shared.items():
-            about = hour.about(name, estimates[name])
+            own = estimates[name]
+            finite = np.isfinite(own)
+            about = {
+                "task": task,
+                "method": name,
+                "time": time,
+                "hour_start": start,
+                "hours": "inserted" if inserted else "kept",
+                "cells_truth": cells.truth,
+                "cells_missing": cells.missing[name],
+                "negative_share": float((own < 0).sum() / max(1, finite.sum())),
+                "lowest": float(np.min(own, where=finite, initial=np.inf)),
+            }
             self.rows += [about | scores for scores in self.scorer.score(scored, values)]
-        # The tables leave out an hour that a method lacks: so do spectra and maps.
-        if cells.absent or not cells.common.any():
+        # The tables leave out an hour in which a method has no value: so do spectra and maps.
+        if not cells.complete or not cells.common.any():
             return
-        power = self.spectrum.by_row(hour.truth)
-        shown = self.work.shown.get(hour.task, ())
+        power = self.spectrum.by_row(truth)
+        shown = self.work.shown.get(task, ())
         for name, values in shared.items():
-            key = (hour.task, name)
+            key, error = (task, name), values - truth
             sums = SpectralSums.of(power, self.spectrum.by_row(values))
-            self.part.power[key] = self.part.power[key] + sums if key in self.part.power else sums
+            _add(self.result.power, {key: sums})
             if name in shown:
-                self._map_error(key, values - hour.truth)
+                finite = np.isfinite(error)
+                squares = np.where(finite, error, 0.0) ** 2
+                _add(self.result.square_error, {key: np.array([squares, finite], np.float64)})
             if self.tiles is not None:
-                tiles = self.tiles.sums(hour.start, values - hour.truth)
-                known = self.part.tiles.get(key)
-                self.part.tiles[key] = tiles if known is None else known + tiles
-        if len(set(shown) & set(shared)) == 2:
-            self._look_for_largest(hour, shared)
-
-    def _map_error(self, key: Key, error: FloatArray) -> None:
-        if key not in self.part.square_error:
-            self.part.square_error[key] = np.zeros((2, *error.shape))
-        total, count = self.part.square_error[key]
-        finite = np.isfinite(error)
-        total += np.where(finite, error, 0.0) ** 2
-        count += finite
-
-    def _look_for_largest(self, hour: _Hour, estimates: Mapping[str, FloatArray]) -> None:
-        baseline, challenger = (estimates[name] for name in self.work.shown[hour.task])
-        apart = np.where(hour.cells.common, np.abs(challenger - baseline), 0.0)
-        difference, row, column = largest_box(apart, self.box)
-        best = self.part.largest.get(hour.task)
-        if best is None or difference > best.difference:
-            self.part.largest[hour.task] = Largest(difference, hour.time, row, column)
+                _add(self.result.tiles, {key: self.tiles.sums(start, error)})
+        if shown and set(shown) <= set(shared):
+            baseline, challenger = (shared[name] for name in shown)
+            apart = np.where(cells.common, np.abs(challenger - baseline), 0.0)
+            difference, row, column = largest_box(apart, self.box)
+            self.result.consider(task, Largest(difference, time, row, column))

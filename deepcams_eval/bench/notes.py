@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from deepcams_eval.bench.choice import Chosen
-from deepcams_eval.bench.month import Part
+from deepcams_eval.bench.month import MonthResult
 from deepcams_eval.core.field import Product
 
 
@@ -15,7 +15,7 @@ def notes_of(
     product: Product,
     predictions: Sequence[Product],
     chosen: Chosen,
-    merged: Part,
+    merged: MonthResult,
     counts: pd.DataFrame,
     *,
     between: int,
@@ -30,7 +30,7 @@ def notes_of(
         Methods that exist as files.
     chosen : Chosen
         The methods.
-    merged : Part
+    merged : MonthResult
         All months.
     counts : pandas.DataFrame
         Of `deepcams_eval.bench.plan.with_empty`.
@@ -82,8 +82,8 @@ def _hours_left_out(task: str, samples: pd.DataFrame) -> Iterator[str]:
             f"No method has a value in {_number(none, 'hour')} of the {task} task: where the"
             " frames that they are given hold none, they have none to give."
         )
-    lacking = whole[some & ~whole["valued"]]
-    for method, rows in lacking.groupby("method", sort=False):
+    without = whole[some & ~whole["valued"]]
+    for method, rows in without.groupby("method", sort=False):
         yield (
             f"{method} has no value in {_number(rows['hour_start'].nunique(), 'hour')} of the"
             f" {task} task; its tables are made of the hours that all methods have."

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deepcams_eval.bench import sections
-from deepcams_eval.bench.content import METRICS, TASK_NAMES, SimulationContent, all_hours
 from deepcams_eval.bench.figures import interval_note
 from deepcams_eval.bench.sections import SHOWN
-from deepcams_eval.report import credit, published, wording
-from deepcams_eval.report.content import SYNTHETIC, records
-from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
-from deepcams_eval.report.rendering import template
+from deepcams_eval.bench.tables import TABLE_SCORES, TASK_NAMES, all_hours
+from deepcams_eval.downscale import Task
+from deepcams_eval.report import credit, wording
+from deepcams_eval.report.content import records
+from deepcams_eval.report.findings import Card
+from deepcams_eval.report.rendering import render
+from deepcams_eval.report.style import Picture
 from deepcams_eval.score.intervals import excludes_zero
+
+if TYPE_CHECKING:
+    from deepcams_eval.bench.run import SimulationRun
 
 _CORRECT, _AS_PRINTED = "linear", "linear-eq9"
 _DEFINITIONS = (
@@ -29,56 +34,56 @@ _DEFINITIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Card:
-    """The best method of a task and its scores, as a reader sees them."""
+_CONTENTS = tuple(
+    (name, f"#{name.lower()}")
+    for name in (
+        *("Asked", "Found", "Tables", "Figures", "Samples", "Methods", "Notes", "Provenance"),
+        "Definitions",
+    )
+)
 
-    title: str
-    scores: tuple[tuple[str, str], ...]
-    note: str
 
-
-def render_page(content: SimulationContent, pictures: Sequence[Picture]) -> str:
+def render_page(
+    content: SimulationRun, pictures: Sequence[Picture], folder: Path, said: Mapping[str, Any]
+) -> str:
     """Return the page as HTML.
 
     Parameters
     ----------
-    content : SimulationContent
+    content : SimulationRun
         What is shown.
     pictures : sequence of Picture
         The figures in order.
+    folder : Path
+        Where the images lie, in ``figures``.
+    said : mapping
+        The content of ``run.json``.
     """
-    images = embed(pictures)
-    inputs, more = input_rows(content.run)
-    return template("simulation.html.j2").render(
+    return render(
+        "simulation.html.j2",
         title=f"Simulation of {content.year}: downscaling against the hourly truth",
-        mark=f"{SYNTHETIC} data" if content.synthetic else "",
+        run=said,
+        contents=_CONTENTS,
         asked=list(_asked(content)),
+        notes=list(content.notes),
+        attributions=credit.truth_attributions(content.product.kind, synthetic=content.synthetic),
+        pictures=pictures,
+        folder=folder,
+        synthetic=content.synthetic,
+        definitions=_DEFINITIONS,
         cards=list(cards(content)),
         sentences=list(sentences(content)),
         months=[(TASK_NAMES[t], sections.month_tables(content, t)) for t in content.tasks],
         others=sections.long_tables(content),
-        sections=[
-            (TASK_NAMES[task], [p for p in pictures if _belongs(p, task) and p.name in images])
-            for task in content.tasks
-        ],
-        images=images,
-        unshown=[item.name for item in pictures if item.name not in images],
+        tasks=[(TASK_NAMES[task], task) for task in content.tasks],
         counts=sections.counts_table(content),
         totals=list(_totals(content)),
         methods=sections.methods_table(content),
-        notes=list(content.notes),
-        provenance=list(provenance_rows(content.run)),
-        inputs=inputs,
-        more_inputs=more,
-        attributions=credit.truth_attributions(content.truth_kind, synthetic=content.synthetic),
-        definitions=_DEFINITIONS,
-        doi=published.DOI,
         undefined=sections.UNDEFINED,
     )
 
 
-def cards(content: SimulationContent) -> Iterator[Card]:
+def cards(content: SimulationRun) -> Iterator[Card]:
     """Yield the best method of each task by average RMSE."""
     for task in content.tasks:
         best = content.best(task)
@@ -86,21 +91,22 @@ def cards(content: SimulationContent) -> Iterator[Card]:
             continue
         row = content.average(task)
         scores = tuple(
-            (SHOWN[metric].label, _score(row[f"{metric}_{best}"], metric)) for metric in METRICS
+            (SHOWN[metric].label, _score(row[f"{metric}_{best}"], metric), "")
+            for metric in TABLE_SCORES
         )
-        count = len(content.methods_of[task])
+        count = len(content.methods[task])
         of = "the only method" if count == 1 else f"lowest average RMSE of {count} methods"
         yield Card(f"{TASK_NAMES[task]}: {best}", scores, of)
 
 
-def sentences(content: SimulationContent) -> Iterator[str]:
+def sentences(content: SimulationRun) -> Iterator[str]:
     """Yield a sentence a task on its best method, and one on the linear baseline as printed."""
     for task in content.tasks:
         yield _best_sentence(content, task)
     yield from _as_printed(content)
 
 
-def _best_sentence(content: SimulationContent, task: str) -> str:
+def _best_sentence(content: SimulationRun, task: Task) -> str:
     best = content.best(task)
     if best is None:
         return f"{TASK_NAMES[task]}: no score is defined."
@@ -134,8 +140,8 @@ def _skill_in_words(row: Mapping[str, Any]) -> str:
     return f"{numbers} against {row['baseline']} ({verdict})"
 
 
-def _as_printed(content: SimulationContent) -> Iterator[str]:
-    if not {_CORRECT, _AS_PRINTED} <= set(content.methods_of.get("temporal", ())):
+def _as_printed(content: SimulationRun) -> Iterator[str]:
+    if not {_CORRECT, _AS_PRINTED} <= set(content.methods.get("temporal", ())):
         return
     row = content.average("temporal")
     correct, printed = row[f"mae_{_CORRECT}"], row[f"mae_{_AS_PRINTED}"]
@@ -153,18 +159,16 @@ def _score(value: float, metric: str) -> str:
     return text + SHOWN[metric].unit_after
 
 
-def _asked(content: SimulationContent) -> Iterator[tuple[str, str]]:
-    command = content.run.get("command", "")
-    yield "Command", command if isinstance(command, str) else " ".join(map(str, command))
+def _asked(content: SimulationRun) -> Iterator[tuple[str, str]]:
     yield "Year", str(content.year)
     if content.degradation:
         yield "Degradation", content.degradation
     yield "Grid cells", sections.weights_in_words(content)
     for task in content.tasks:
-        yield TASK_NAMES[task], ", ".join(content.methods_of[task])
+        yield TASK_NAMES[task], ", ".join(content.methods[task])
 
 
-def _totals(content: SimulationContent) -> Iterator[str]:
+def _totals(content: SimulationRun) -> Iterator[str]:
     """Yield a sentence a task on how many samples there should be and how many were scored."""
     counts = content.counts
     for task in content.tasks:
@@ -177,7 +181,3 @@ def _totals(content: SimulationContent) -> Iterator[str]:
             f"truth, {incomplete:,} in an interval that lacks a frame"
         )
         yield f"{text}, {empty:,} where the truth has no value." if empty else f"{text}."
-
-
-def _belongs(picture: Picture, task: str) -> bool:
-    return picture.name == f"{picture.kind}_{task}"

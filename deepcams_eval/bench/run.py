@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,45 +14,30 @@ import xarray as xr
 from dask.delayed import delayed
 
 from deepcams_eval.bench import tables
-from deepcams_eval.bench.boxes import box_cells
-from deepcams_eval.bench.choice import BASELINES, Chosen, choose, shown_of
-from deepcams_eval.bench.content import Case
-from deepcams_eval.bench.inputs import Inputs, states
-from deepcams_eval.bench.month import Key, Part, Work, replay, score_month
+from deepcams_eval.bench.checkpoints import Inputs, MonthStore, states
+from deepcams_eval.bench.choice import BASELINES, Chosen, choose, shown_of, train
+from deepcams_eval.bench.files import write_files
+from deepcams_eval.bench.month import Case, Key, MonthResult, Work, replay, score_month
 from deepcams_eval.bench.notes import notes_of
-from deepcams_eval.bench.parts import Parts
 from deepcams_eval.bench.plan import Plan, fitted_to, with_empty
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
-from deepcams_eval.bench.training import train
 from deepcams_eval.core.field import FloatArray, Product
+from deepcams_eval.core.folder import write_whole
 from deepcams_eval.downscale import TASKS, Task, registry
-from deepcams_eval.downscale.degrade import degradation, require_even_grid
+from deepcams_eval.downscale.degrade import Degradation, degradation, require_even_grid
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.options import CheckpointSpec, PredictionSpec
 from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.read.product import ProductSpec, open_product
-from deepcams_eval.report import published
+from deepcams_eval.report import notebook, published, wording
+from deepcams_eval.report.content import SYNTHETIC, records
 from deepcams_eval.score.intervals import MIN_CLUSTERS
+from deepcams_eval.score.metrics import METRICS
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class PredictionSpec:
-    """Files of somebody else's model, and the task in whose table they stand."""
-
-    product: ProductSpec
-    task: Task
-
-
-@dataclass(frozen=True)
-class CheckpointSpec:
-    """A trained network, and what to call it."""
-
-    name: str
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -101,45 +87,241 @@ class SimulationSettings:
     workers: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class SimulationResult:
-    """Everything that `simulate` found; the tables are those of the files of the same name.
+@dataclass(frozen=True, eq=False, repr=False)
+class SimulationRun:
+    """A simulation: its tables as data frames, its maps, its files.
 
-    `methods` holds the tasks that were scored; `inputs` the files of the truth, of each
-    prediction and of each checkpoint.
+    Made once, by `simulate`; what writes files, draws figures and makes the page reads it.
+
+    Attributes
+    ----------
+    settings : SimulationSettings
+        What was asked.
+    product : Product
+        The truth as it was read.
+    truth : xarray.DataArray
+        The truth as it was used, a lazy Field: without what the operator in space cannot divide.
+    methods : dict of task to tuple of str
+        The tasks that were scored and their methods, in the order of the tables.
+    available : tuple of Listed
+        Every method known, with what it needs if it could not run.
+    samples, summary, skill, spectra, counts : pandas.DataFrame
+        The rows of ``samples.parquet``, ``summary.csv``, ``skill.csv``, ``spectra.csv`` and
+        ``counts.csv``.
+    months : dict of task to pandas.DataFrame
+        The rows of ``temporal.csv``, ``spatial.csv`` and ``joint.csv``; see `tables.month_table`.
+    error_maps : dict of (task, method) to ndarray, shape (latitude, longitude)
+        Root-mean-square error of each cell over the samples, µg m⁻³; NaN where there is none. Of
+        the methods that figures show.
+    cases : tuple of Case
+        At most one a task.
+    inputs : tuple of tuple of Path
+        The files of the truth, of each prediction and of each checkpoint.
+    notes : list of str
+        What was assumed, left out or absent, one sentence each.
+    synthetic : bool
+        Whether the truth is made up; then every table, figure and page says so.
+    command : str
+        The command line or the call, as ``run.json`` says it.
+    clock_start : float
+        `time.perf_counter` at the beginning.
     """
 
+    settings: SimulationSettings
     product: Product
     truth: xr.DataArray
     methods: dict[Task, tuple[str, ...]]
     available: tuple[Listed, ...]
     samples: pd.DataFrame
-    months: dict[str, pd.DataFrame]
+    months: dict[Task, pd.DataFrame]
     summary: pd.DataFrame
     skill: pd.DataFrame
     spectra: pd.DataFrame
     counts: pd.DataFrame
-    error_maps: dict[tuple[str, str], FloatArray]
+    error_maps: dict[Key, FloatArray]
     cases: tuple[Case, ...]
     inputs: Inputs
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    synthetic: bool = False
+    command: str = "deepcams_eval.simulation"
+    clock_start: float = 0.0
+
+    @property
+    def temporal(self) -> pd.DataFrame:
+        """The rows of ``temporal.csv``: twelve months and the average; NaN where absent."""
+        return self._months("temporal")
+
+    @property
+    def spatial(self) -> pd.DataFrame:
+        """The rows of ``spatial.csv``."""
+        return self._months("spatial")
+
+    @property
+    def joint(self) -> pd.DataFrame:
+        """The rows of ``joint.csv``."""
+        return self._months("joint")
+
+    def _months(self, task: Task) -> pd.DataFrame:
+        if task not in self.months:
+            raise NoDataError(
+                f"the {task} task was not scored", hint=f"there is {', '.join(self.months)}"
+            )
+        return self.months[task]
+
+    @property
+    def year(self) -> int:
+        """The year scored."""
+        return self.settings.year
+
+    @property
+    def weights(self) -> str:
+        """Weights of cells in what tables and figures show."""
+        return self.settings.weights
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that were scored, in the order of the report."""
+        return tuple(task for task in TASKS if task in self.months)
+
+    @property
+    def operator(self) -> Degradation | None:
+        """The operator in space; None where nothing was degraded in space."""
+        only_in_time = set(self.methods) == {"temporal"}
+        return None if only_in_time else degradation(self.settings.degrade)
+
+    @property
+    def degradation(self) -> str:
+        """Name and meaning of the operator in space; "" where there is none."""
+        return f"{self.operator.name}: {self.operator.title}" if self.operator else ""
+
+    @property
+    def latitude(self) -> FloatArray:
+        """Of the maps, degrees, ascending."""
+        return np.asarray(self.truth["latitude"].values)
+
+    @property
+    def longitude(self) -> FloatArray:
+        """Of the maps, degrees, ascending."""
+        return np.asarray(self.truth["longitude"].values)
+
+    def average(self, task: Task) -> Mapping[str, Any]:
+        """Return the row of the average over the months, all hours."""
+        rows = tables.all_hours(self.months[task])
+        return records(rows[rows["month"] == tables.AVERAGE])[0]
+
+    def best(self, task: Task, metric: str = "rmse") -> str | None:
+        """Return the method with the lowest average of an error; None if none is defined."""
+        row = self.average(task)
+        known = {name: float(row[f"{metric}_{name}"]) for name in self.methods[task]}
+        known = {name: value for name, value in known.items() if np.isfinite(value)}
+        return min(known, key=known.__getitem__) if known else None
+
+    def skill_of(self, task: Task) -> pd.DataFrame:
+        """Return the rows of `skill` for a task, weighted as the tables."""
+        rows = self.skill
+        return rows[(rows["task"] == task) & (rows["weights"] == self.weights)]
+
+    def baselines(self, task: Task) -> tuple[str, ...]:
+        """Return what the skill of a task is measured against, in the order of `skill`."""
+        return tuple(dict.fromkeys(self.skill_of(task)["baseline"]))
+
+    def compared(self, task: Task) -> tuple[str, str] | None:
+        """Return the baseline and the challenger that figures show.
+
+        They are those of the task's case; without one, the first baseline and the best other
+        method. None if there are no two methods.
+        """
+        for case in self.cases:
+            if case.task == task:
+                return case.methods
+        methods = self.methods[task]
+        baseline = next(iter(self.baselines(task)), methods[0])
+        best = self.best(task)
+        others = [method for method in methods if method != baseline]
+        if not others:
+            return None
+        return baseline, best if best in others else others[0]
+
+    def save(self, folder: Path | str, progress: Callable[[int, int], None] | None = None) -> Path:
+        """Write what ``deepcams-bench simulation`` writes.
+
+        Parameters
+        ----------
+        folder : path
+            A new one, or that of an earlier report, which is replaced.
+        progress : callable, optional
+            Called with the figures done and the figures in all.
+
+        Returns
+        -------
+        Path
+            The page.
+
+        Raises
+        ------
+        InputError
+            If the folder holds anything but an earlier report, or cannot be made.
+
+        Examples
+        --------
+        >>> import deepcams_eval as dc
+        >>> result = dc.simulation(2020, data="demo", task="temporal", methods="linear")
+        >>> result.save("out/simulation").name
+        'report.html'
+        """
+        return write_whole(Path(folder), lambda work: write_files(work, self, progress))
+
+    def lines(self) -> list[str]:
+        """Return what is printed when a run is done: the averages of each table, then the notes."""
+        lines = [notebook.MARK] if self.synthetic else []
+        weighted = self.summary["weights"] == self.weights
+        shown = self.summary[weighted & (self.summary["aggregate"] == "months")]
+        for task, rows in shown.groupby("task", sort=False):
+            months = tables.all_hours(self.months[cast("Task", task)])
+            scored = (months.loc[months["month"] != tables.AVERAGE, "n"] > 0).sum()
+            lines.append(f"{task}: mean of {scored} months, ug m-3")
+            whole = tables.all_hours(rows)
+            width = max(len(name) for name in whole["method"])
+            lines += [
+                f"  {row['method']:<{width}}  n = {row['n_samples']:,}  R = {row['r']:.4f}  "
+                f"RMSE = {row['rmse']:.3f}  MAE = {row['mae']:.3f}"
+                for row in records(whole)
+            ]
+        return [*lines, *(f"note: {note}" for note in self.notes)]
+
+    def __repr__(self) -> str:
+        methods = "; ".join(f"{task}: {', '.join(names)}" for task, names in self.methods.items())
+        mark = f"; {SYNTHETIC}" if self.synthetic else ""
+        return f"<SimulationRun of {self.year}, {methods}{mark}>"
+
+    def _repr_html_(self) -> str:
+        table = self.summary
+        chosen = (table["weights"] == self.weights) & (table["aggregate"] == "months")
+        columns = ["task", "method", "hours", "n_samples", *tables.TABLE_SCORES]
+        digits = {key: METRICS[key].digits for key in tables.TABLE_SCORES}
+        shown = table.loc[chosen, columns].round(digits)
+        caption = f"Mean of the months of {self.year}; RMSE and MAE in {wording.UNIT}"
+        return notebook.as_html(shown, caption, self.notes, synthetic=self.synthetic)
 
 
 def simulate(
     settings: SimulationSettings,
-    parts: Parts,
+    store: MonthStore,
     *,
     resume: bool = False,
     compute: Compute | None = None,
     progress: Progress | None = None,
-) -> SimulationResult:
+    synthetic: bool = False,
+    command: str = "deepcams_eval.simulation",
+    clock_start: float | None = None,
+) -> SimulationRun:
     """Benchmark methods of downscaling on a year of hourly truth.
 
     Parameters
     ----------
     settings : SimulationSettings
         What is simulated, and how.
-    parts : Parts
+    store : MonthStore
         Where months that are done are kept.
     resume : bool
         Whether the months that are there already are taken as they are.
@@ -147,6 +329,8 @@ def simulate(
         Runs dask tasks, each a month; in this process where absent.
     progress : callable, optional
         Called with the name of the step, the units done and the units in all.
+    synthetic, command, clock_start
+        As in `SimulationRun`; the clock starts now where absent.
 
     Raises
     ------
@@ -155,6 +339,7 @@ def simulate(
     NoDataError
         If there is no hour of the year, no method, or no task of which an hour can be scored.
     """
+    clock_start = time.perf_counter() if clock_start is None else clock_start
     product = open_product(settings.truth, strict=settings.strict)
     # Flow, warping and spectra take columns for neighbours in every task.
     require_even_grid(product)
@@ -168,10 +353,11 @@ def simulate(
     if set(chosen.methods) != {"temporal"}:
         truth, left_out = fitted_to(operator, product.field)
     _require_columns(product, truth)
-    inputs = _inputs(settings, product, predictions)
-    parts.start(_fingerprint(settings, inputs, chosen), resume=resume)
-    parts.check(plan.months)
-    learnt = train(
+    networks = (registry.checkpoint_files(one.path) for one in settings.checkpoints)
+    inputs = (product.files, *(one.files for one in predictions), *networks)
+    store.start(_fingerprint(settings, inputs, chosen), resume=resume)
+    store.check(plan.months)
+    chosen = train(
         chosen,
         truth,
         operator,
@@ -179,48 +365,76 @@ def simulate(
         asked=settings.train_years,
         progress=progress,
     )
-    work = Work(operator, learnt.methods, shown_of(learnt.methods), by_tile=_few_days(plan))
-    _score_all(plan, truth, work, parts, settings.workers, compute, progress)
-    merged = merge(parts.read(month) for month in plan.months)
-    result = _tabulate(merged, plan, truth, product, predictions, learnt, work, settings, inputs)
-    result.notes.extend(learnt.said(truth))
-    if left_out is not None:
-        result.notes.append(f"{left_out}.")
-    return result
-
-
-def merge(parts: Iterator[Part]) -> Part:
-    """Merge months into one; sums add up and the largest difference wins."""
-    total = Part()
-    samples = []
-    for part in parts:
-        samples.append(part.samples)
-        _add(total.power, part.power)
-        _add(total.square_error, part.square_error)
-        _add(total.tiles, part.tiles)
-        total.short += part.short
-        for task, one in part.largest.items():
-            if task not in total.largest or one.difference > total.largest[task].difference:
-                total.largest[task] = one
-    filled = [table for table in samples if len(table)]
-    total.samples = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-    return total
+    work = Work(operator, chosen.methods, shown_of(chosen.methods), by_tile=_few_days(plan))
+    _score_all(plan, truth, work, store, settings.workers, compute, progress)
+    merged = MonthResult.merged(store.read(month) for month in plan.months)
+    names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
+    samples = merged.samples
+    common, _ = tables.common(samples[samples["cells_truth"] > 0])
+    tables.require_common(names, common, samples)
+    counts = with_empty(plan.counts(tuple(names)), samples)
+    notes = list(notes_of(product, predictions, chosen, merged, counts, between=plan.between))
+    notes += chosen.said(truth)
+    notes += [] if left_out is None else [f"{left_out}."]
+    printed = {"temporal": published.table2(), "spatial": published.table3()}
+    scores = skill(
+        common,
+        BASELINES,
+        rng=np.random.default_rng(settings.seed),
+        resamples=settings.resamples,
+        tiles=merged.tiles,
+    )
+    spectra = ZonalSpectrum(truth["longitude"].values).tables(merged.power)
+    return SimulationRun(
+        settings=settings,
+        product=product,
+        truth=truth,
+        methods=names,
+        available=chosen.available,
+        samples=samples,
+        months={
+            task: tables.month_table(
+                common,
+                task,
+                methods,
+                settings.weights,
+                year=settings.year,
+                published=printed.get(task),
+            )
+            for task, methods in names.items()
+        },
+        summary=tables.ordered(tables.summary(common), names),
+        skill=tables.ordered(scores, names),
+        spectra=tables.ordered(spectra, names),
+        counts=counts,
+        error_maps={
+            key: np.sqrt(
+                np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+            ).astype(np.float32)
+            for key, (total, count) in merged.square_error.items()
+        },
+        cases=tuple(
+            replay(truth, plan, work, task, merged.largest[task])
+            for task in TASKS
+            if task in merged.largest
+        ),
+        inputs=inputs,
+        notes=notes,
+        synthetic=synthetic,
+        command=command,
+        clock_start=clock_start,
+    )
 
 
 def _few_days(plan: Plan) -> bool:
     return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_CLUSTERS
 
 
-def _add(total: dict[Key, Any], part: Mapping[Key, Any]) -> None:
-    for key, value in part.items():
-        total[key] = total[key] + value if key in total else value
-
-
 def _score_all(
     plan: Plan,
     truth: xr.DataArray,
     work: Work,
-    parts: Parts,
+    store: MonthStore,
     workers: int,
     compute: Compute | None,
     progress: Progress | None,
@@ -230,7 +444,7 @@ def _score_all(
     total, done = sum(days.values()), 0
     todo = []
     for month in plan.months:
-        if parts.has(month):
+        if store.has(month):
             done += days[month]
         else:
             todo.append(month)
@@ -243,19 +457,19 @@ def _score_all(
                 done += 1
                 tell("days", done, total)
 
-            parts.write(month, score_month(truth, plan, month, work, tick))
+            store.write(month, score_month(truth, plan, month, work, tick))
         return
     for first in range(0, len(todo), max(1, workers)):
         batch = todo[first : first + max(1, workers)]
-        compute([_task(truth, plan, month, work, parts) for month in batch])
+        compute([_task(truth, plan, month, work, store) for month in batch])
         done += sum(days[month] for month in batch)
         tell("days", done, total)
 
 
-def _task(truth: xr.DataArray, plan: Plan, month: str, work: Work, parts: Parts) -> Any:
+def _task(truth: xr.DataArray, plan: Plan, month: str, work: Work, store: MonthStore) -> Any:
     # The truth goes as a constructor: dask would compute the lazy array of an argument.
     def run() -> str:
-        parts.write(month, score_month(truth, plan, month, work))
+        store.write(month, score_month(truth, plan, month, work))
         return month
 
     return delayed(run)()
@@ -299,11 +513,6 @@ def _require_columns(product: Product, truth: xr.DataArray) -> None:
     )
 
 
-def _inputs(settings: SimulationSettings, truth: Product, predictions: Sequence[Product]) -> Inputs:
-    networks = (registry.checkpoint_files(one.path) for one in settings.checkpoints)
-    return (truth.files, *(one.files for one in predictions), *networks)
-
-
 def _fingerprint(settings: SimulationSettings, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
     """Return what must be the same for months of an interrupted run to be of use."""
     kept = {
@@ -323,130 +532,3 @@ def _fingerprint(settings: SimulationSettings, inputs: Inputs, chosen: Chosen) -
         "files of predictions": others[:of_predictions],
         "files of checkpoints": others[of_predictions:],
     }
-
-
-def _tabulate(
-    merged: Part,
-    plan: Plan,
-    truth: xr.DataArray,
-    product: Product,
-    predictions: Sequence[Product],
-    chosen: Chosen,
-    work: Work,
-    settings: SimulationSettings,
-    inputs: Inputs,
-) -> SimulationResult:
-    names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
-    samples = merged.samples
-    common, _ = tables.common(samples[samples["cells_truth"] > 0])
-    _require_common(names, common, samples)
-    printed = {"temporal": published.table2(), "spatial": published.table3()}
-    result = SimulationResult(
-        product=product,
-        truth=truth,
-        methods=names,
-        available=chosen.available,
-        samples=samples,
-        months={
-            task: tables.month_table(
-                common,
-                task,
-                methods,
-                settings.weights,
-                year=settings.year,
-                published=printed.get(task),
-            )
-            for task, methods in names.items()
-        },
-        summary=_ordered(tables.summary(common), names),
-        skill=_ordered(
-            skill(
-                common,
-                BASELINES,
-                rng=np.random.default_rng(settings.seed),
-                resamples=settings.resamples,
-                tiles=merged.tiles,
-            ),
-            names,
-        ),
-        spectra=_ordered(_spectra(merged, truth), names),
-        counts=with_empty(plan.counts(tuple(names)), samples),
-        error_maps={
-            key: np.sqrt(
-                np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-            ).astype(np.float32)
-            for key, (total, count) in merged.square_error.items()
-        },
-        cases=tuple(_cases(merged, plan, truth, work)),
-        inputs=inputs,
-    )
-    result.notes.extend(
-        notes_of(product, predictions, chosen, merged, result.counts, between=plan.between)
-    )
-    return result
-
-
-def _require_common(
-    names: Mapping[Task, tuple[str, ...]], common: pd.DataFrame, samples: pd.DataFrame
-) -> None:
-    """Refuse a task without an hour that all its methods have, naming the one with fewest."""
-    for task in names:
-        if (common["task"] == task).any():
-            continue
-        of_task = samples[samples["task"] == task]
-        if not of_task["cells_truth"].any():
-            raise NoDataError(
-                f"the truth has no value in any hour of the {task} task",
-                hint="check the truth, or leave the task out with --task",
-            )
-        valued = of_task[of_task["cells_missing"] < of_task["cells_truth"]]
-        hours = valued.groupby("method")["hour_start"].nunique()
-        hours = hours.reindex(list(names[task]), fill_value=0)
-        raise NoDataError(
-            f"no cell of any hour has a value of every {task} method; {hours.idxmin()!r} has"
-            f" {hours.min()} hours with a value",
-            hint="check its times and the gaps of the truth, or leave it out",
-        )
-
-
-def _ordered(table: pd.DataFrame, names: Mapping[Task, Sequence[str]]) -> pd.DataFrame:
-    """Put the rows in the order of the tables; rows of one method stay as they are."""
-    place = {(task, name): i for task in names for i, name in enumerate(names[task])}
-    tasks = {task: i for i, task in enumerate(names)}
-    keys = [
-        (tasks[task], place[task, method])
-        for task, method in zip(table["task"], table["method"], strict=True)
-    ]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return table.iloc[order].reset_index(drop=True)
-
-
-def _spectra(merged: Part, truth: xr.DataArray) -> pd.DataFrame:
-    spectrum = ZonalSpectrum(truth["longitude"].values)
-    found = [
-        spectrum.table(sums).assign(task=task, method=method)
-        for (task, method), sums in merged.power.items()
-    ]
-    table = pd.concat(found, ignore_index=True)
-    return table[["task", "method", *(name for name in table if name not in ("task", "method"))]]
-
-
-def _cases(merged: Part, plan: Plan, truth: xr.DataArray, work: Work) -> Iterator[Case]:
-    latitude, longitude = truth["latitude"].values, truth["longitude"].values
-    box = box_cells(latitude, longitude)
-    for task in TASKS:
-        if task not in merged.largest:
-            continue
-        found = merged.largest[task]
-        frame, estimates = replay(truth, plan, work, task, found.time)
-        south, north = found.row - box.height // 2, found.row + box.height // 2
-        west, east = found.column - box.width // 2, found.column + box.width // 2
-        yield Case(
-            task=task,
-            time=found.time,
-            methods=work.shown[task],
-            truth=frame,
-            estimates=estimates,
-            box=(longitude[west], latitude[south], longitude[east], latitude[north]),
-            difference=found.difference,
-        )

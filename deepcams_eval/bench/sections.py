@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from deepcams_eval.bench.content import AVERAGE, TASK_NAMES, TILE_DEG, SimulationContent
+from deepcams_eval.bench.frame_scores import TILE_DEG
+from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES
+from deepcams_eval.downscale import Task
 from deepcams_eval.report import published, wording
 from deepcams_eval.report.content import records
 from deepcams_eval.report.tables import (
     Column,
     Table,
     plain_table,
-    to_csv,
-    to_latex,
-    to_markdown,
 )
 from deepcams_eval.report.wording import UNIT
 from deepcams_eval.score.intervals import excludes_zero
-from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS, Metric
+from deepcams_eval.score.metrics import HEADLINE_METRICS, METRICS, Metric
+
+if TYPE_CHECKING:
+    from deepcams_eval.bench.run import SimulationRun
 
 SHOWN: Mapping[str, Metric] = {
     key: replace(metric, digits=metric.digits + 1)
@@ -50,7 +52,7 @@ _PUBLISHED_SYNTHETIC = "Published (real data; not comparable with synthetic)"
 _WEIGHTS = {"none": "unweighted", "area": "weighted by cell area"}
 
 
-def weights_in_words(content: SimulationContent) -> str:
+def weights_in_words(content: SimulationRun) -> str:
     """Return how grid cells count in what is shown."""
     return _WEIGHTS[content.weights]
 
@@ -60,37 +62,16 @@ def published_name(method: str) -> str:
     return "DeepCAMS" if method == "deepcams" else method
 
 
-def month_tables(content: SimulationContent, task: str) -> tuple[Table, ...]:
+def month_tables(content: SimulationRun, task: Task) -> tuple[Table, ...]:
     """Return the scores of a task by month: a table a metric, a column a method.
 
     The best of our methods in a row is bold. Published columns are never compared with ours:
     they belong to other models, and where the data are synthetic to other data.
     """
-    return tuple(_month_table(content, task, metric) for metric in HEADLINE)
+    return tuple(_month_table(content, task, metric) for metric in TABLE_SCORES)
 
 
-def write_month_tables(folder: Path, content: SimulationContent, task: str) -> list[Path]:
-    """Write ``<task>.csv``, ``.md`` and ``.tex`` into `folder`, which exists.
-
-    Markdown and LaTeX hold a block a metric, so that eight methods fit on a page; the CSV holds
-    every column in one table, laid out as Tables 2 and 3 are.
-    """
-    blocks = month_tables(content, task)
-    whole = replace(blocks[0], frame=content.months[task])
-    texts = {
-        "csv": to_csv(whole),
-        "md": "\n".join(map(to_markdown, blocks)),
-        "tex": "\n".join(map(to_latex, blocks)),
-    }
-    written = []
-    for ending, text in texts.items():
-        path = folder / f"{task}.{ending}"
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
-
-
-def summary_table(content: SimulationContent, task: str) -> Table:
+def summary_table(content: SimulationRun, task: Task) -> Table:
     """Return the scores of the year, both weightings and both ways to aggregate.
 
     Bold is the best of the methods with the same hours, weighting and aggregation.
@@ -110,7 +91,7 @@ def summary_table(content: SimulationContent, task: str) -> Table:
     bold = {
         (int(rows.index[place]), key)
         for _, rows in frame.groupby(["hours", "weights", "aggregate"])
-        for key in (*HEADLINE, "p99_error")
+        for key in (*TABLE_SCORES, "p99_error")
         for place in _best(list(rows[key]), SHOWN[key])
     }
     return Table(
@@ -128,7 +109,7 @@ def summary_table(content: SimulationContent, task: str) -> Table:
     )
 
 
-def skill_table(content: SimulationContent, task: str) -> Table:
+def skill_table(content: SimulationRun, task: Task) -> Table:
     """Return the skill of each method against each baseline; bold excludes zero."""
     frame = content.skill_of(task).reset_index(drop=True)
     frame = frame.assign(metric=frame["metric"].map(lambda key: SHOWN[key].label))
@@ -174,17 +155,18 @@ def resampled_in_words(table: pd.DataFrame) -> str:
     return f"{tiles} tiles of the map, about {TILE_DEG:g}° wide (these hours, no other days)"
 
 
-def counts_table(content: SimulationContent) -> Table:
+def counts_table(content: SimulationRun) -> Table:
     """Return how many samples were expected, scored and missing, by task and month."""
     return plain_table("counts", "Samples by month", content.counts, synthetic=content.synthetic)
 
 
-def methods_table(content: SimulationContent) -> Table:
+def methods_table(content: SimulationRun) -> Table:
     """Return every method known, and what it needs if it could not run."""
-    return plain_table("methods", "Methods known", content.available, synthetic=content.synthetic)
+    known = pd.DataFrame([asdict(one) for one in content.available])
+    return plain_table("methods", "Methods known", known, synthetic=content.synthetic)
 
 
-def long_tables(content: SimulationContent) -> list[Table]:
+def long_tables(content: SimulationRun) -> list[Table]:
     """Return summary and skill of each task, as far as they have rows."""
     made: list[Table] = []
     for task in content.tasks:
@@ -195,10 +177,10 @@ def long_tables(content: SimulationContent) -> list[Table]:
     return made
 
 
-def _month_table(content: SimulationContent, task: str, metric: str) -> Table:
+def _month_table(content: SimulationRun, task: Task, metric: str) -> Table:
     frame = content.months[task].reset_index(drop=True)
     frame = frame.assign(month=frame["month"].replace({AVERAGE: "Average"}))
-    methods = content.methods_of[task]
+    methods = content.methods[task]
     theirs = tuple(_published_columns(content, frame, metric))
     # The unit stands in the title; in a dozen headers it would widen the table for nothing.
     columns = (
@@ -233,7 +215,7 @@ def _month_table(content: SimulationContent, task: str, metric: str) -> Table:
 
 
 def _published_columns(
-    content: SimulationContent, frame: pd.DataFrame, metric: str
+    content: SimulationRun, frame: pd.DataFrame, metric: str
 ) -> Iterator[Column]:
     start = f"published_{metric}_"
     group = _PUBLISHED_SYNTHETIC if content.synthetic else _PUBLISHED

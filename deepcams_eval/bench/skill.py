@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.bench.frame_scores import TileSums
 from deepcams_eval.bench.tables import (
     SPLIT_BY_HOURS,
     by_hour,
@@ -21,10 +22,14 @@ from deepcams_eval.bench.tables import (
     names_in,
     scored_samples,
 )
-from deepcams_eval.bench.tiles import TileSums
 from deepcams_eval.core.arrays import Array, Times, divide
 from deepcams_eval.downscale import Task
-from deepcams_eval.score.intervals import MIN_CLUSTERS, bounds, draw_clusters, percentile_interval
+from deepcams_eval.score.intervals import (
+    MIN_CLUSTERS,
+    bounds,
+    draw_clusters,
+    percentile_interval,
+)
 from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 SKILL_SCORES = tuple(key for key, one in HEADLINE_METRICS.items() if one.better == "low")

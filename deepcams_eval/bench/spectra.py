@@ -7,6 +7,7 @@ much variance as in the truth, 0 none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +171,16 @@ class ZonalSpectrum:
                 "rows": sums.rows,
             }
         )
+
+    def tables(self, power: Mapping[tuple[str, str], SpectralSums]) -> pd.DataFrame:
+        """Return the rows of `table` of each method, behind its ``task`` and ``method``."""
+        found = []
+        for (task, method), sums in power.items():
+            table = self.table(sums)
+            table.insert(0, "task", task)
+            table.insert(1, "method", method)
+            found.append(table)
+        return pd.concat(found, ignore_index=True)
 
     def small_scale_ratio(self, sums: SpectralSums) -> float:
         """Return the power of the estimate to that of the truth below `SMALL_STEPS`.

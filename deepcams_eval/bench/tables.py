@@ -8,13 +8,14 @@ between). It counts where its RMSE is finite.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.downscale import Task
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
@@ -24,8 +25,16 @@ Array = npt.NDArray[np.float64]
 TABLE_SCORES = metrics.HEADLINE
 """Scores of Tables 2 and 3, in their order."""
 
+TASK_NAMES: Mapping[str, str] = {
+    "temporal": "Downscaling in time",
+    "spatial": "Downscaling in space",
+    "joint": "Downscaling in time and space",
+}
+"""Every task in the order of the report, in words."""
+
 SUMMARY_SCORES = (*TABLE_SCORES, "mb", "p99_error")
-HOUR_CLASSES = ("all", "kept", "inserted")
+ALL_HOURS = "all"
+HOUR_CLASSES = (ALL_HOURS, "kept", "inserted")
 AVERAGE = "average"
 
 SPLIT_BY_HOURS = "joint"
@@ -70,6 +79,29 @@ def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], i
                 left_out[task, method] = missing
         keep[rows] = part["hour_start"].isin(finite.index[shared]).to_numpy()
     return samples[keep].reset_index(drop=True), left_out
+
+
+def require_common(
+    names: Mapping[Task, tuple[str, ...]], common: pd.DataFrame, samples: pd.DataFrame
+) -> None:
+    """Refuse a task without an hour that all its methods have, naming the one with fewest."""
+    for task in names:
+        if (common["task"] == task).any():
+            continue
+        of_task = samples[samples["task"] == task]
+        if not of_task["cells_truth"].any():
+            raise NoDataError(
+                f"the truth has no value in any hour of the {task} task",
+                hint="check the truth, or leave the task out with --task",
+            )
+        valued = of_task[of_task["cells_missing"] < of_task["cells_truth"]]
+        hours = valued.groupby("method")["hour_start"].nunique()
+        hours = hours.reindex(list(names[task]), fill_value=0)
+        raise NoDataError(
+            f"no cell of any hour has a value of every {task} method; {hours.idxmin()!r} has"
+            f" {hours.min()} hours with a value",
+            hint="check its times and the gaps of the truth, or leave it out",
+        )
 
 
 def month_table(
@@ -243,16 +275,35 @@ def _frame_moments(samples: pd.DataFrame) -> Moments:
     return means.scaled(stored("weight"))
 
 
+def ordered(table: pd.DataFrame, names: Mapping[Task, Sequence[str]]) -> pd.DataFrame:
+    """Put the rows in the order of the tables; rows of one method stay as they are."""
+    place = {(task, name): i for task in names for i, name in enumerate(names[task])}
+    tasks = {task: i for i, task in enumerate(names)}
+    keys = [
+        (tasks[task], place[task, method])
+        for task, method in zip(table["task"], table["method"], strict=True)
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return table.iloc[order].reset_index(drop=True)
+
+
 def hour_classes(samples: pd.DataFrame, *, always: bool) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the samples of each class of hours; all at once, unless `always` split."""
     present = names_in(samples["hours"])
     if always:
         for name in HOUR_CLASSES:
-            part = samples if name == "all" else samples[samples["hours"] == name]
+            part = samples if name == ALL_HOURS else samples[samples["hours"] == name]
             if len(part):
                 yield name, part
     elif len(present):
-        yield (present[0] if len(present) == 1 else "all"), samples
+        yield (present[0] if len(present) == 1 else ALL_HOURS), samples
+
+
+def all_hours(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows over all hours; all rows if the table does not tell hours apart."""
+    if "hours" not in table or ALL_HOURS not in set(table["hours"]):
+        return table
+    return table[table["hours"] == ALL_HOURS]
 
 
 def by_hour(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -12,18 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import numpy as np
 import typer
 
 from deepcams_eval import __version__
-from deepcams_eval.cli.fetch import INSTALL, data_folder
+from deepcams_eval.cli.running import INSTALL, Data, command, data_folder
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.local import OPENAQ_KEY_VARIABLE, find_ads_key, held_hours
-from deepcams_eval.read.containers import DATA_SUFFIXES, zip_members
-from deepcams_eval.read.coordinates import time_in_name
-from deepcams_eval.read.product import ProductSpec, open_product
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Month = tuple[int, int]
 
@@ -37,14 +35,9 @@ _MONTHLY = re.compile(r"year=(\d{4})/month=(\d{1,2})/")
 _MONTHS = range(1, 13)
 
 
+@command()
 def doctor(
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder in the standard layout; $DEEPCAMS_DATA or ./data if absent."),
-    ] = None,
-    debug: Annotated[  # noqa: ARG001 - read by the runner, so that every command has it
-        bool, typer.Option("--debug", help="Show the traceback of an error.")
-    ] = False,
+    data: Data = None,
 ) -> None:
     """Show what is installed, which keys are set, what the data folder holds and lacks.
 
@@ -75,6 +68,8 @@ def _version(name: str) -> str:
 
 
 def _keys() -> Iterator[str]:
+    from deepcams_eval.fetch.local import OPENAQ_KEY_VARIABLE, find_ads_key
+
     ads = find_ads_key()
     if ads is None:
         yield "CAMS key: not set (CDSAPI_KEY, or a 'key:' line in ~/.cdsapirc)"
@@ -86,6 +81,8 @@ def _keys() -> Iterator[str]:
 
 
 def _data(root: Path) -> Iterator[str]:
+    from deepcams_eval.fetch.local import held_hours
+
     if not root.is_dir():
         yield f"data folder {root}: there is none"
     else:
@@ -132,6 +129,8 @@ def _openaq(folder: Path) -> tuple[Counter[Month], str, list[str]]:
 
 def _steps(folder: Path, kind: str) -> tuple[Counter[Month], list[str]]:
     """Return the steps of each month, file by file, and what cannot be told."""
+    from deepcams_eval.read.containers import DATA_SUFFIXES
+
     counts: Counter[Month] = Counter()
     notes = []
     for path in _files(folder):
@@ -151,6 +150,10 @@ def _steps(folder: Path, kind: str) -> tuple[Counter[Month], list[str]]:
 
 def _times(path: Path, kind: str) -> Sequence[np.datetime64 | None]:
     """Return the times of a file by its reader; of maps without times by their names."""
+    from deepcams_eval.read.containers import zip_members
+    from deepcams_eval.read.coordinates import time_in_name
+    from deepcams_eval.read.product import ProductSpec, open_product
+
     if kind == "deepcams" and path.suffix.lower() == ".mat":
         return [time_in_name(path)]
     if kind == "deepcams" and path.suffix.lower() == ".zip":

@@ -22,38 +22,35 @@ from rich.progress import (
 )
 
 from deepcams_eval.cli.running import (
+    INSTALL,
     STATED_ERROR,
-    ReportProgress,
+    Data,
+    command,
+    data_folder,
     parse_box,
     parse_numbers,
     progress_bar,
 )
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.local import Box, Outcome, find_openaq_key
+from deepcams_eval.fetch.local import Outcome, find_openaq_key
+from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
     from deepcams_eval.fetch.http import Transfer
     from deepcams_eval.fetch.openaq import Estimate
     from deepcams_eval.fetch.openaq_catalogue import Catalogue
 
-INSTALL = 'pip install "deepcams[fetch]"'
-
 API_VARIABLE, ARCHIVE_VARIABLE = "DEEPCAMS_OPENAQ_API", "DEEPCAMS_OPENAQ_ARCHIVE"
 
 _SHOWN = 20
 _ASK_ABOVE_OBJECTS, _ASK_ABOVE_BYTES = 100_000, 10_000_000_000
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Folder in the standard layout; $DEEPCAMS_DATA or ./data if absent."),
-]
 Years = Annotated[str, typer.Option(help="Years, such as 2017-2019 or 2017,2019.")]
 Months = Annotated[str | None, typer.Option(help="Months of each year, such as 6-8.")]
 Bbox = Annotated[str | None, typer.Option(help="The box W,S,E,N in degrees only.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be fetched, and fetch nothing.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,6 +60,7 @@ app = typer.Typer(
 
 
 @app.command()
+@command()
 def openaq(
     years: Years,
     countries: Annotated[
@@ -84,7 +82,6 @@ def openaq(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before a fetch above 10 GB or 100,000 files.")
     ] = False,
-    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
 ) -> None:
     """Fetch PM2.5 of OpenAQ: stations and instruments by its API, data by its public archive.
 
@@ -105,7 +102,7 @@ def openaq(
     wanted = Wanted(
         years=parse_numbers(years, "--years", 2013, 2200),
         countries=_countries(countries),
-        bbox=_box(bbox),
+        bbox=parse_box(bbox),
         reference_only=reference_only,
     )
     folder = data_folder(data)
@@ -114,7 +111,7 @@ def openaq(
     archive = Archive(os.environ.get(ARCHIVE_VARIABLE) or ARCHIVE, check=check_table)
     began = time.monotonic()
     bars = ExitStack()
-    shown: dict[str, ReportProgress] = {}
+    shown: dict[str, Tell] = {}
 
     def confirm(estimate: Estimate, catalogue: Catalogue) -> bool:
         bars.close()  # a question in between would be painted over
@@ -153,6 +150,7 @@ def openaq(
 
 
 @app.command()
+@command()
 def cams(
     years: Years,
     months: Months = None,
@@ -160,7 +158,6 @@ def cams(
     data: Data = None,
     dry_run: DryRun = False,
     workers: Annotated[int, typer.Option(min=1, help="Requests in the queue at a time.")] = 4,
-    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
 ) -> None:
     """Fetch CAMS EAC4 from the Atmosphere Data Store: a request and a file a month.
 
@@ -176,7 +173,7 @@ def cams(
         folder=data_folder(data) / "cams",
         years=parse_numbers(years, "--years", 2003, 2200),
         months=_months(months),
-        bbox=_box(bbox),
+        bbox=parse_box(bbox),
         at_once=workers,
     )
     plan = plan_cams(settings)
@@ -190,6 +187,7 @@ def cams(
 
 
 @app.command()
+@command()
 def geoscf(
     years: Years,
     months: Months = None,
@@ -200,7 +198,6 @@ def geoscf(
     data: Data = None,
     dry_run: DryRun = False,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Files at a time.")] = 4,
-    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
 ) -> None:
     """Fetch GEOS-CF, version 1: a file an hour, PM2.5 alone; with --bbox over OPeNDAP.
 
@@ -227,7 +224,7 @@ def geoscf(
         folder=data_folder(data) / "geoscf",
         years=parse_numbers(years, "--years", 2018, 2200),
         months=_months(months),
-        bbox=_box(bbox),
+        bbox=parse_box(bbox),
         collection=known[collection],
         workers=workers,
         files_url=files_url,
@@ -244,6 +241,7 @@ def geoscf(
 
 
 @app.command()
+@command()
 def deepcams(
     years: Annotated[
         str | None,
@@ -251,7 +249,6 @@ def deepcams(
     ] = None,
     data: Data = None,
     dry_run: DryRun = False,
-    debug: Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
 ) -> None:
     """Fetch DeepCAMS as published on Zenodo (record 6381600), checked by its checksums.
 
@@ -273,11 +270,6 @@ def deepcams(
         _print_plan("deepcams", folder, [one.name for one in wanted], len(there), size)
     else:
         finish(outcome, folder)
-
-
-def data_folder(given: Path | None) -> Path:
-    """Return the data folder: the one given, else $DEEPCAMS_DATA, else ./data."""
-    return given or Path(os.environ.get("DEEPCAMS_DATA") or "data")
 
 
 @contextmanager
@@ -371,10 +363,6 @@ def _print_plan(
         f"{source}: {len(names):,} files to fetch, at most {_size(bytes_at_most)}; "
         f"{there:,} are there, in {folder}"
     )
-
-
-def _box(text: str | None) -> Box | None:
-    return None if text is None else parse_box(text)
 
 
 def _countries(text: str | None) -> tuple[str, ...]:

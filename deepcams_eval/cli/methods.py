@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deepcams_eval.cli.running import command
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.registry import DEFAULT_PAIRS, listing
 
@@ -22,12 +23,10 @@ _JOINT = (
 )
 
 
+@command()
 def methods(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: one object a method.")
-    ] = False,
-    debug: Annotated[  # noqa: ARG001 - read by the runner, so that every command has it
-        bool, typer.Option("--debug", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
     """List the methods that are built in or registered by packages, available or not.

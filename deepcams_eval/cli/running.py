@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import inspect
+import os
+import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar, cast
 
 import typer
 from rich.console import Console
@@ -22,15 +27,43 @@ from rich.progress import (
 )
 
 from deepcams_eval import __version__
-from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError
-from deepcams_eval.pair.colocate import Compute
+from deepcams_eval.core.folder import check_target
+from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError, OptionError
+from deepcams_eval.options import Box, Compute, Option, box, numbers, options_of
+from deepcams_eval.options import Progress as Tell
+
+if TYPE_CHECKING:
+    from deepcams_eval.bench.checkpoints import MonthStore
 
 STATED_ERROR, INTERRUPTED = 1, 130
 
 _WHOLE_OR_NOTHING = ("openaq", "audit", "methods")
 """Commands that leave nothing behind when they are interrupted; others say what they keep."""
 
-ReportProgress = Callable[[str, int, int], None]
+Body = TypeVar("Body", bound=Callable[..., None])
+
+INSTALL = 'pip install "deepcams[fetch]"'
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder in the standard layout; $DEEPCAMS_DATA or ./data if absent."),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler whose workers share this disk, such as tcp://host:8786."
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder of the report; a new one under reports/ if absent.")
+]
+_DEBUG = inspect.Parameter(
+    "debug",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+)
 
 
 def make_app(purpose: str) -> typer.Typer:
@@ -81,6 +114,71 @@ def run_app(app: typer.Typer) -> None:
         raise
 
 
+def command(record: type | None = None, *, only: Sequence[str] = ()) -> Callable[[Body], Body]:
+    """Make a function into a command: with ``--debug``, and refused options as wrong usage.
+
+    Parameters
+    ----------
+    record : type, optional
+        A record of `deepcams_eval.options`: its options stand in the place of the parameter
+        ``asked``, which takes those that were given.
+    only : sequence of str
+        These options alone, each in place of what an earlier run was asked.
+    """
+
+    def decorate(body: Body) -> Body:
+        options = {} if record is None else options_of(record)
+        if only:
+            options = {name: options[name] for name in only}
+        parameters: list[inspect.Parameter] = []
+        for one in inspect.signature(body, eval_str=True).parameters.values():
+            if one.name == "asked":
+                parameters += [_parameter(option, again=bool(only)) for option in options.values()]
+            else:
+                parameters.append(one.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        parameters.append(_DEBUG)
+
+        @wraps(body)
+        def run(*, debug: bool = False, **given: Any) -> None:  # noqa: ARG001 - the runner reads it
+            asked = {name: given.pop(name) for name in options}
+            if options:
+                given["asked"] = {name: one for name, one in asked.items() if one is not None}
+            try:
+                body(**given)
+            except OptionError as error:
+                raise typer.BadParameter(str(error), param_hint=error.flag) from None
+
+        del run.__wrapped__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        return cast("Body", run)
+
+    return decorate
+
+
+def _parameter(option: Option[Any, Any], *, again: bool) -> inspect.Parameter:
+    """Return an option as the command line takes it."""
+    plain = isinstance(option.default, bool | int | str) and not again
+    default: Any = (option.shown or option.default) if plain else None
+    kind: Any = list[str] if option.many else option.of
+    if option.required:
+        default = inspect.Parameter.empty
+    elif default is None:
+        kind = kind | None
+    flag, help = option.flag, option.help
+    if option.of is bool and (again or option.default):
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    if again:
+        help = f"{help.removesuffix('.')}; else the run's."
+    said = typer.Option(flag, help=help, min=option.least, max=option.most)
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, said],
+    )
+
+
 def parse_numbers(text: str, option: str, low: int, high: int) -> tuple[int, ...]:
     """Return the numbers of a list such as ``2017-2019`` or ``1,2,12``, sorted.
 
@@ -89,21 +187,14 @@ def parse_numbers(text: str, option: str, low: int, high: int) -> tuple[int, ...
     typer.BadParameter
         If a part is no number or range within [low, high].
     """
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if match is None or first > last or first < low or last > high:
-            raise typer.BadParameter(
-                f"{part!r} is no number or range from {low} to {high}; write {option} "
-                f"{low + 1}-{low + 3} or {low + 1},{low + 3}"
-            )
-        numbers.update(range(first, last + 1))
-    return tuple(sorted(numbers))
+    try:
+        return numbers(low, high)(text)
+    except OptionError as error:
+        raise typer.BadParameter(f"{option} {error}", param_hint=option) from None
 
 
-def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Return west, south, east, north of ``W,S,E,N`` in degrees.
+def parse_box(text: str | None) -> Box | None:
+    """Return west, south, east, north of ``W,S,E,N`` in degrees, None where there is no text.
 
     Raises
     ------
@@ -111,18 +202,56 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
         If there are not four numbers, or they are no box.
     """
     try:
-        west, south, east, north = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not W,S,E,N in degrees") from None
-    if not (-90 <= south < north <= 90 and -180 <= west <= 360 and -180 <= east <= 360):
-        raise typer.BadParameter(
-            f"{text!r} is no box: south < north within ±90, west and east within -180 to 360"
-        )
-    return west, south, east, north
+        return None if text is None else box(text)
+    except OptionError as error:
+        raise typer.BadParameter(f"--bbox {error}", param_hint="--bbox") from None
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the data folder: the one given, else $DEEPCAMS_DATA, else ./data."""
+    return given or Path(os.environ.get("DEEPCAMS_DATA") or "data")
+
+
+def new_folder(out: Path | None, kind: str) -> Path:
+    """Return the folder of a report, checked: `out`, else a new one under ``reports/``."""
+    target = out or Path("reports") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    check_target(target)
+    return target
+
+
+def months_at_a_time(workers: int, scheduler: str | None) -> int:
+    """Return how many months of a simulation are scored at a time."""
+    # A cluster is given all months at once: how many workers it has is its own affair.
+    return workers if scheduler is None else 12
+
+
+def command_line(program: str) -> str:
+    """Return the command as it was typed."""
+    return shlex.join([program, *sys.argv[1:]])
+
+
+def tell(lines: Iterable[str], page: Path) -> None:
+    """Print what was found, and where the page is."""
+    for line in lines:
+        typer.echo(line)
+    typer.echo(f"report: {page}")
 
 
 @contextmanager
-def progress_bar() -> Iterator[ReportProgress]:
+def kept_for_later(store: MonthStore, *, named: bool) -> Iterator[None]:
+    """Keep the months of a run that breaks off if its report has a name to be resumed under."""
+    try:
+        yield
+    except BaseException as error:
+        if not named:
+            store.discard()
+        elif isinstance(error, KeyboardInterrupt) and store.any():
+            typer.echo("the months that are done are kept: add --resume to go on", err=True)
+        raise
+
+
+@contextmanager
+def progress_bar() -> Iterator[Tell]:
     """Show the progress of named steps on stderr; nothing where that is no terminal."""
     console = Console(stderr=True)
     columns = (

@@ -59,6 +59,16 @@ class Product:
     notes: tuple[str, ...] = ()
     damaged: tuple[DamagedFile, ...] = ()
 
+    def extent(self) -> dict[str, Any]:
+        """Return the number of steps, the first and the last, and what a stamp means."""
+        times = self.field["time"].values
+        return {
+            "steps": len(times),
+            "first": str(times[0])[:16],
+            "last": str(times[-1])[:16],
+            "cell_methods": self.field.attrs["cell_methods"],
+        }
+
 
 def make_field(
     data: Any,
@@ -158,6 +168,14 @@ def middles_of(field: xr.DataArray) -> npt.NDArray[np.datetime64]:
         return field["time"].values.astype(TIME_DTYPE)
     start, end = (field[name].values.astype(TIME_DTYPE) for name in ("time_start", "time_end"))
     return np.asarray(start + (end - start) // 2)
+
+
+def bounds_of(field: xr.DataArray) -> npt.NDArray[np.datetime64] | None:
+    """Return the interval of each mean of a Field, shape (time, 2); None of points."""
+    if stamp_of(field) == "point":
+        return None
+    ends = [field["time_start"].values, field["time_end"].values]
+    return np.stack(ends, axis=1).astype(TIME_DTYPE)
 
 
 def spacing_deg(coordinate: FloatArray) -> float:

@@ -1,11 +1,11 @@
-"""Writing a report folder whole or not at all."""
+"""Writing files and report folders whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,22 +38,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as new,
         tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as past,
     ):
-        work, old = Path(new) / "new", Path(past)
+        work, old = Path(new) / "new", Path(past) / target.name
         work.mkdir()
-        yield from _replacing(target, work, old)
+        try:
+            yield work
+            if target.exists():
+                target.rename(old)
+            work.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
 
 
-def _replacing(target: Path, work: Path, old: Path) -> Iterator[Path]:
-    """Give `work`, and put it in the place of `target` afterwards; `old` takes what was there."""
-    try:
-        yield work
-        if target.exists():
-            target.rename(old / target.name)
-        work.rename(target)
-    except BaseException:
-        if (old / target.name).exists() and not target.exists():
-            (old / target.name).rename(target)
-        raise
+def write_whole(target: Path, write: Callable[[Path], None]) -> Path:
+    """Write a report into `target` by `write`, whole or not at all, and return its page.
+
+    Raises
+    ------
+    InputError
+        As `check_target`.
+    """
+    with whole_folder(target) as work:
+        write(work)
+    return target / "report.html"
 
 
 def check_target(target: Path) -> None:
@@ -79,6 +87,27 @@ def check_target(target: Path) -> None:
         )
     if target == Path.cwd():
         raise InputError("is the folder that the command runs in", path=target, hint=_ELSEWHERE)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` that takes its place when the block succeeds.
+
+    If the block fails or is interrupted, what was written is removed and `target` is as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(f"-{target.name}", ".", target.parent)
+    os.close(handle)
+    work = Path(name)
+    try:
+        yield work
+        work.chmod(0o644)
+        with work.open("rb") as stream:
+            os.fsync(stream.fileno())
+        work.replace(target)
+    except BaseException:
+        work.unlink(missing_ok=True)
+        raise
 
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:

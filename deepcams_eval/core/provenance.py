@@ -8,6 +8,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,24 @@ MAX_LISTED = 200
 """More files than this in one input are hashed all the same, but listed as one entry."""
 
 _PACKAGES = ("numpy", "pandas", "xarray", "dask", "polars", "scipy", "matplotlib", "deepcams")
+
+
+def basis(command: str, *, synthetic: bool | None = None) -> dict[str, Any]:
+    """Return how ``run.json`` begins: the command, versions, commit and device."""
+    said: dict[str, Any] = {} if synthetic is None else {"synthetic": synthetic}
+    return {
+        "command": command,
+        **said,
+        "versions": versions(),
+        "commit": commit(),
+        "device": device(),
+    }
+
+
+def cost(clock_start: float) -> dict[str, Any]:
+    """Return the time since `clock_start`, of `time.perf_counter`, and the memory taken so far."""
+    seconds = round(time.perf_counter() - clock_start, 2)
+    return {"wall_time_s": seconds, "peak_rss_bytes": peak_rss_bytes()}
 
 
 def versions() -> dict[str, str]:

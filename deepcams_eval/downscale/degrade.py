@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
-from warnings import warn
 
 import dask.array as da
 import numpy as np
@@ -31,22 +30,20 @@ from deepcams_eval.core.field import (
     TIME_DTYPE,
     FloatArray,
     Product,
+    bounds_of,
     make_field,
     spans_globe,
     stamp_of,
     validate_field,
 )
-from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+from deepcams_eval.errors import InputError
 
 FACTOR = 3
 """Fine steps in a coarse one, in space and in time."""
 
-LEFT_OUT = "hours_left_out"
-"""Attribute of `average_three_hourly`: hours that stand in no complete interval."""
-
 _HOUR = np.timedelta64(3_600_000_000, "us")
-_THREE_HOURS = FACTOR * _HOUR
 _KEYS_A = -0.5
+_NEEDED = "an even grid is needed; crop a region that crosses the date line to one side of it"
 _OTHER_OPERATOR = "enlarge with the operator that made the field; EAC4 nodes need 'node'"
 _ROUND_DEG = 9
 _TOLERANCE = 1e-3  # of a fine step: coordinates that were stored as float32 still agree
@@ -67,8 +64,56 @@ def keys_cubic(distance: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Registration:
+class Separable:
+    """A linear operator along the rows and along the columns of a frame.
+
+    Attributes
+    ----------
+    rows, columns : scipy.sparse.csr_array, shape (result, frame)
+        Weights, without stored zeros: a result is NaN only where a NaN has a weight in it.
+    """
+
+    rows: sparse.csr_array[np.float64]
+    columns: sparse.csr_array[np.float64]
+
+    def __call__(self, frame: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+        """Return the result for a frame (rows, columns), in float64."""
+        tall = self.rows @ frame.astype(np.float64, copy=False)
+        return np.asarray((self.columns @ tall.T).T)
+
+    def each(self, frames: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
+        """Return the results for frames (time, rows, columns); sums are in float64."""
+        shape = (len(frames), self.rows.shape[0], self.columns.shape[0])
+        result = np.empty(shape, dtype=np.float32)
+        for index, frame in enumerate(frames):
+            result[index] = self(frame)
+        return result
+
+    def after(self, other: Separable) -> Separable:
+        """Return the operator that applies `other` first."""
+        rows, columns = self.rows @ other.rows, self.columns @ other.columns
+        return Separable(sparse.csr_array(rows), sparse.csr_array(columns))
+
+
+def sparse_weights(
+    nodes: IntArray, weights: FloatArray, count: int
+) -> sparse.csr_array[np.float64]:
+    """Return the matrix (len(nodes), count) whose row i adds up weights[i] of nodes[i]."""
+    rows = np.repeat(np.arange(len(nodes)), nodes.shape[1])
+    values = np.broadcast_to(weights, nodes.shape).ravel()
+    matrix: sparse.csr_array[np.float64] = sparse.csr_array(
+        sparse.coo_array((values, (rows, nodes.ravel())), shape=(len(nodes), count))
+    )
+    # A stored zero would carry the NaN of a value that has no weight.
+    matrix.eliminate_zeros()
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Registration(Separable):
     """One operator on one fine grid: which fine values make a coarse one, and where it lies.
+
+    `each` degrades frames: a coarse value is NaN where any fine value with a nonzero weight is.
 
     Attributes
     ----------
@@ -80,7 +125,7 @@ class Registration:
         coarse centre, by less than one coarse step; with `cyclic` columns it lies between the
         last and the first.
     rows, columns : scipy.sparse.csr_array, shape (coarse, fine)
-        Weights, without stored zeros; each row sums to 1.
+        Weights; each row sums to 1.
     cyclic : bool
         Whether longitude spans the globe, so that the first column follows the last.
     """
@@ -89,20 +134,7 @@ class Registration:
     longitude: FloatArray
     row_positions: FloatArray
     column_positions: FloatArray
-    rows: sparse.csr_array[np.float64]
-    columns: sparse.csr_array[np.float64]
     cyclic: bool
-
-    def degrade(self, frames: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-        """Return the coarse values of frames (time, fine rows, fine columns), south first.
-
-        Sums are in float64. A coarse value is NaN where any fine value with a nonzero weight is.
-        """
-        result = np.empty((len(frames), len(self.latitude), len(self.longitude)), np.float32)
-        for index, frame in enumerate(frames):
-            tall = self.rows @ frame.astype(np.float64)
-            result[index] = (self.columns @ tall.T).T
-        return result
 
 
 @dataclass(frozen=True)
@@ -157,7 +189,7 @@ class Degradation:
         grid = self.on(field["latitude"].values, field["longitude"].values)
         data = da.asarray(field.data).rechunk({1: -1, 2: -1})
         coarse = data.map_blocks(
-            grid.degrade,
+            grid.each,
             dtype=np.float32,
             chunks=(data.chunks[0], (len(grid.latitude),), (len(grid.longitude),)),
             meta=np.empty((0, 0, 0), dtype=np.float32),
@@ -168,7 +200,7 @@ class Degradation:
             latitude=grid.latitude,
             longitude=grid.longitude,
             stamp=stamp_of(field),
-            bounds=_bounds(field),
+            bounds=bounds_of(field),
         )
 
     def on(self, latitude: FloatArray, longitude: FloatArray) -> Registration:
@@ -184,11 +216,11 @@ class Degradation:
         InputError
             As `spatial`.
         """
-        _require_even(latitude, "latitude")
-        _require_even(longitude, "longitude")
+        require_even(latitude, "latitude")
+        require_even(longitude, "longitude")
         cyclic = spans_globe(longitude)
         row_count = self._usable_rows(latitude)
-        self._require_columns(len(longitude), cyclic=cyclic)
+        self._require_division(len(longitude), "columns", cyclic=cyclic)
         # North first: the anchor is the north-western node whatever the number of rows.
         row_centres = np.arange(self.first, row_count, FACTOR)
         column_centres = np.arange(self.first, len(longitude), FACTOR)
@@ -218,10 +250,10 @@ class Degradation:
             and ``mean`` do for a grid with a row on a pole.
         """
         latitude, longitude = coarse["latitude"].values, coarse["longitude"].values
-        _require_even(latitude, "latitude")
-        _require_even(longitude, "longitude")
+        require_even(latitude, "latitude")
+        require_even(longitude, "longitude")
         cyclic = spans_globe(longitude)
-        rows = self._refined(latitude, cyclic=False)
+        rows = refined(latitude, self.first, cyclic=False)
         if rows[0] < -90 or rows[-1] > 90:
             raise InputError(
                 f"fine rows would lie at {rows[0]:g} to {rows[-1]:g} degrees: {self.name!r} puts no"
@@ -231,8 +263,7 @@ class Degradation:
         step = (latitude[-1] - latitude[0]) / (len(latitude) - 1) / FACTOR
         if self.first and abs(rows[0] - step + 90.0) < _TOLERANCE * step:
             rows = np.append(-90.0, rows)
-        eastward = self._refined(longitude, cyclic=cyclic)
-        columns = np.sort(np.round((eastward + 180.0) % 360.0 - 180.0, _ROUND_DEG) + 0.0)
+        columns = np.sort(wrapped_longitude(refined(longitude, self.first, cyclic=cyclic)))
         self.positions(coarse, rows, columns)
         return rows, columns
 
@@ -272,68 +303,69 @@ class Degradation:
 
     def _usable_rows(self, latitude: FloatArray) -> int:
         count = len(latitude)
-        if self.first == 0:
-            _require_remainder(count, 1, "rows", self.name)
-            return count
         step = (latitude[-1] - latitude[0]) / (count - 1)
-        if count % FACTOR == 1 and abs(latitude[0] + 90.0) < _TOLERANCE * step:
+        at_pole = abs(latitude[0] + 90.0) < _TOLERANCE * step
+        if self.first and count % FACTOR == 1 and at_pole:
             return count - 1
-        _require_remainder(count, 0, "rows", self.name)
+        self._require_division(count, "rows", cyclic=False)
         return count
 
-    def _require_columns(self, count: int, *, cyclic: bool) -> None:
-        _require_remainder(count, 1 if self.first == 0 and not cyclic else 0, "columns", self.name)
+    def _require_division(self, count: int, what: str, *, cyclic: bool) -> None:
+        remainder = 1 if self.first == 0 and not cyclic else 0
+        if count % FACTOR == remainder and count > remainder:
+            return
+        fit = count - (count - remainder) % FACTOR
+        form = "one more than a multiple of 3" if remainder else "a multiple of 3"
+        raise InputError(
+            f"{self.name!r} cannot divide {count} {what}: it needs {form}",
+            hint=f"crop to {fit} {what}" if fit > remainder else "give a larger region",
+        )
 
     def _weights(
         self, centres: IntArray, used: int, count: int, *, cyclic: bool
     ) -> sparse.csr_array[np.float64]:
         half = len(self.kernel) // 2
         index = centres[:, np.newaxis] + np.arange(-half, half + 1)
-        nodes = index % used if cyclic else _mirrored(index, used)
-        rows = np.repeat(np.arange(len(centres)), len(self.kernel))
-        weights = np.tile(np.asarray(self.kernel), len(centres))
-        matrix = sparse.csr_array(
-            sparse.coo_array((weights, (rows, nodes.ravel())), shape=(len(centres), count))
-        )
-        # A stored zero would carry the NaN of a value that has no weight.
-        matrix.eliminate_zeros()
-        return matrix
-
-    def _refined(self, coordinate: FloatArray, *, cyclic: bool) -> FloatArray:
-        step = (coordinate[-1] - coordinate[0]) / (len(coordinate) - 1) / FACTOR
-        fine = coordinate[:, np.newaxis] + step * (np.arange(FACTOR) - self.first)
-        flat: FloatArray = np.round(fine.ravel(), _ROUND_DEG)
-        return flat if cyclic or self.first else flat[: 1 - FACTOR]
+        nodes = index % used if cyclic else mirrored(index, used)
+        return sparse_weights(nodes, np.asarray(self.kernel), count)
 
 
-def _mirrored(index: IntArray, count: int) -> IntArray:
+def refined(coordinate: FloatArray, first: int, *, cyclic: bool) -> FloatArray:
+    """Return thirds of the steps of a coordinate, whose values lie at every third from `first`.
+
+    Beyond the last value there is nothing where `first` is 0, unless the coordinate is cyclic.
+    """
+    step = (coordinate[-1] - coordinate[0]) / (len(coordinate) - 1) / FACTOR
+    fine = coordinate[:, np.newaxis] + step * (np.arange(FACTOR) - first)
+    flat: FloatArray = np.round(fine.ravel(), _ROUND_DEG)
+    return flat if cyclic or first else flat[: 1 - FACTOR]
+
+
+def wrapped_longitude(eastward: FloatArray) -> FloatArray:
+    """Return longitudes in [−180, 180), without rounding noise and without −0."""
+    wrapped: FloatArray = np.round((eastward + 180.0) % 360.0 - 180.0, _ROUND_DEG) + 0.0
+    return wrapped
+
+
+def mirrored(index: IntArray, count: int) -> IntArray:
     """Fold an index into [0, count): −1 is 0, −2 is 1, and `count` is count − 1."""
     folded = index % (2 * count)
     return np.where(folded < count, folded, 2 * count - 1 - folded)
 
 
-def _require_remainder(count: int, remainder: int, what: str, operator: str) -> None:
-    if count % FACTOR == remainder and count > remainder:
-        return
-    fit = count - (count - remainder) % FACTOR
-    form = "a multiple of 3" if remainder == 0 else "one more than a multiple of 3"
-    raise InputError(
-        f"{operator!r} cannot divide {count} {what}: it needs {form}",
-        hint=f"crop to {fit} {what}" if fit > remainder else "give a larger region",
-    )
-
-
-def _require_even(coordinate: FloatArray, name: str) -> None:
+def require_even(
+    coordinate: FloatArray, name: str, *, within: float = 1e-2, hint: str = _NEEDED
+) -> None:
+    """Refuse a coordinate of one value, or whose steps differ by more than the share `within`."""
     if len(coordinate) < 2:
         raise InputError(
             f"{name} has {len(coordinate)} value and so no spacing", hint="give a larger region"
         )
     steps = np.diff(coordinate)
-    if not np.allclose(steps, steps.mean(), rtol=1e-2, atol=0):
+    if not np.allclose(steps, steps.mean(), rtol=within, atol=0):
         raise InputError(
             f"{name} is not evenly spaced ({steps.min():g} to {steps.max():g} degrees)",
-            hint="an even grid is needed; crop a region that crosses the date line to one side"
-            " of it",
+            hint=hint,
         )
 
 
@@ -390,7 +422,7 @@ def require_even_grid(product: Product) -> None:
     """
     try:
         for name in ("latitude", "longitude"):
-            _require_even(product.field[name].values, name)
+            require_even(product.field[name].values, name)
     except InputError as error:
         raise InputError(
             f"{product.name}: {error.problem}",
@@ -407,7 +439,7 @@ def hours_of(field: xr.DataArray) -> Times:
     InputError
         If the means are not over one hour.
     """
-    bounds = _bounds(field)
+    bounds = bounds_of(field)
     if bounds is None:
         return field["time"].values.astype(TIME_DTYPE)
     lengths = bounds[:, 1] - bounds[:, 0]
@@ -419,130 +451,3 @@ def hours_of(field: xr.DataArray) -> Times:
             f"the mean stamped {stamp} covers {minutes} min, not 60", hint="give hourly means"
         )
     return bounds[:, 0]
-
-
-def keep_three_hourly(field: xr.DataArray) -> xr.DataArray:
-    """Keep every third hour: 00, 03, … UTC, whatever the first frame.
-
-    Of points those stamped 00:00, 03:00, …; of hourly means those that begin then (stamped 00:30,
-    03:30, …), which stay means over one hour. A missing hour is absent in the result.
-
-    Parameters
-    ----------
-    field : xarray.DataArray
-        A Field of points, or of means over one hour.
-
-    Returns
-    -------
-    xarray.DataArray
-        The chosen frames unchanged, lazy where `field` is.
-
-    Raises
-    ------
-    InputError
-        If the means are not over one hour.
-    NoDataError
-        If no frame falls on 00, 03, … UTC.
-    """
-    validate_field(field)
-    kept = np.flatnonzero(_since_three(hours_of(field)) == np.timedelta64(0, "us"))
-    if not len(kept):
-        first = np.datetime_as_string(field["time"].values[0], unit="m")
-        raise NoDataError(
-            f"none of {field.sizes['time']} frames from {first} on falls on 00, 03, ... UTC",
-            hint="give hourly frames of at least three hours",
-        )
-    return field.isel(time=kept)
-
-
-def average_three_hourly(field: xr.DataArray) -> xr.DataArray:
-    """Average hourly means over 00 to 03, 03 to 06, … UTC.
-
-    Parameters
-    ----------
-    field : xarray.DataArray
-        A Field of means over one hour.
-
-    Returns
-    -------
-    xarray.DataArray
-        A Field of means over three hours, stamped at their middle (01:30, 04:30, …), lazy where
-        `field` is; NaN where any of the three is. An interval of which an hour is absent is
-        absent; the attribute ``hours_left_out`` counts the hours lost that way.
-
-    Raises
-    ------
-    InputError
-        If `field` holds points, or means over another interval.
-    NoDataError
-        If no interval is complete.
-
-    Warns
-    -----
-    DeepcamsWarning
-        If hours are left out.
-    """
-    validate_field(field)
-    if stamp_of(field) == "point":
-        raise InputError(
-            "instantaneous values do not average to a mean over three hours",
-            hint="keep every third hour instead",
-        )
-    starts = hours_of(field)
-    intervals = starts - _since_three(starts)
-    begins, inverse, counts = np.unique(intervals, return_inverse=True, return_counts=True)
-    whole = counts == FACTOR
-    used = np.flatnonzero(whole[inverse])
-    left_out = len(starts) - len(used)
-    if not len(used):
-        raise NoDataError(
-            f"no three-hour interval is complete in {len(starts)} hourly frames",
-            hint="give the hours from 00, 03, ... UTC on",
-        )
-    if left_out:
-        warn(
-            f"{left_out} of {len(starts)} hours stand in no complete three-hour interval",
-            DeepcamsWarning,
-            stacklevel=2,
-        )
-    bounds = np.stack([begins[whole], begins[whole] + _THREE_HOURS], axis=1)
-    result = make_field(
-        _mean_of_threes(da.asarray(field.data)[used]),
-        time=bounds[:, 0] + _THREE_HOURS // 2,
-        latitude=field["latitude"].values,
-        longitude=field["longitude"].values,
-        stamp="mean",
-        bounds=bounds,
-    )
-    result.attrs[LEFT_OUT] = left_out
-    return result
-
-
-def _mean_of_threes(frames: Any) -> Any:
-    longest = max(FACTOR, max(frames.chunks[0]) // FACTOR * FACTOR)
-    frames = frames.rechunk({0: longest})
-    return frames.map_blocks(
-        _mean_block,
-        dtype=np.float32,
-        chunks=(tuple(length // FACTOR for length in frames.chunks[0]), *frames.chunks[1:]),
-        meta=np.empty((0, 0, 0), dtype=np.float32),
-    )
-
-
-def _mean_block(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    threes = block.reshape(-1, FACTOR, *block.shape[1:])
-    mean: npt.NDArray[np.float64] = threes.mean(axis=1, dtype=np.float64)
-    return mean.astype(np.float32)
-
-
-def _since_three(times: Times) -> npt.NDArray[np.timedelta64]:
-    """Return the time elapsed since the last of 00, 03, … UTC."""
-    elapsed: npt.NDArray[np.timedelta64] = (times - times.astype("datetime64[D]")) % _THREE_HOURS
-    return elapsed
-
-
-def _bounds(field: xr.DataArray) -> Times | None:
-    if stamp_of(field) == "point":
-        return None
-    ends = [field["time_start"].values, field["time_end"].values]
-    return np.stack(ends, axis=1).astype(TIME_DTYPE)

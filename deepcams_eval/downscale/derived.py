@@ -8,14 +8,28 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy import sparse
 
-from deepcams_eval.core.field import TIME_DTYPE, FloatArray, make_field, stamp_of, validate_field
-from deepcams_eval.downscale.degrade import FACTOR, keys_cubic
+from deepcams_eval.core.field import (
+    TIME_DTYPE,
+    FloatArray,
+    bounds_of,
+    make_field,
+    stamp_of,
+    validate_field,
+)
+from deepcams_eval.downscale.degrade import (
+    FACTOR,
+    Separable,
+    refined,
+    require_even,
+    wrapped_longitude,
+)
+from deepcams_eval.downscale.spatial import KEYS, enlargement
 from deepcams_eval.errors import InputError
 
 _CHUNK_BYTES = 64 * 2**20
 _HOUR = np.timedelta64(3_600_000_000, "us")
-_ROUND_DEG = 9
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -116,10 +130,26 @@ def _interpolate(
 ) -> npt.NDArray[np.float32]:
     result = frames[lower]
     for index in np.flatnonzero(weight):
-        before = frames[lower[index]].astype(np.float64)
-        after = frames[lower[index] + 1].astype(np.float64)
-        result[index] = (1 - weight[index]) * before + weight[index] * after
+        first, last = frames[lower[index] : lower[index] + 2]
+        result[index] = linear(first, last, weight[index : index + 1])[0]
     return result
+
+
+def linear(
+    first: npt.NDArray[np.float32], last: npt.NDArray[np.float32], fractions: FloatArray
+) -> npt.NDArray[np.float32]:
+    """Return (1 − t)·first + t·last for each fraction t, shape (fractions, *first.shape).
+
+    Parameters
+    ----------
+    first, last : ndarray
+        µg m⁻³. NaN where either is.
+    fractions : ndarray
+        Each t.
+    """
+    weights = fractions.reshape(-1, *[1] * first.ndim)
+    blend: npt.NDArray[Any] = (1 - weights) * first + weights * last
+    return blend.astype(np.float32)
 
 
 def bicubic_nodes(field: xr.DataArray) -> xr.DataArray:
@@ -148,34 +178,30 @@ def bicubic_nodes(field: xr.DataArray) -> xr.DataArray:
         If the spacing is uneven.
     """
     validate_field(field)
-    latitude = _refined(field["latitude"].values, "latitude")
-    seam, cyclic = _seam(field["longitude"].values)
-    eastward = np.unwrap(np.roll(field["longitude"].values, -seam), period=360.0)
-    fine = _refined(eastward, "longitude", cyclic=cyclic)
-    wrapped = np.round((fine + 180.0) % 360.0 - 180.0, _ROUND_DEG) + 0.0
-    order = np.argsort(wrapped)
+    latitude, up = _enlarged(field["latitude"].values, "latitude", cyclic=False)
+    columns = field["longitude"].values
+    seam, cyclic = _seam(columns)
+    eastward = np.unwrap(np.roll(columns, -seam), period=360.0)
+    longitude, across = _enlarged(eastward, "longitude", cyclic=cyclic)
+    longitude = wrapped_longitude(longitude)
+    order = np.argsort(longitude)
+    across = across[order][:, (np.arange(len(columns)) - seam) % len(columns)]
     data = da.asarray(field.data)
-    most = max(1, _CHUNK_BYTES // (4 * len(latitude) * len(fine)))
+    most = max(1, _CHUNK_BYTES // (4 * len(latitude) * len(longitude)))
     data = data.rechunk({0: _shortened(data.chunks[0], most), 1: -1, 2: -1})
-    refined = data.map_blocks(
-        _refine_block,
-        seam,
-        order,
-        cyclic=cyclic,
+    refined_data = data.map_blocks(
+        Separable(up, sparse.csr_array(across)).each,
         dtype=np.float32,
-        chunks=(data.chunks[0], (len(latitude),), (len(fine),)),
+        chunks=(data.chunks[0], (len(latitude),), (len(longitude),)),
         meta=np.empty((0, 0, 0), dtype=np.float32),
     )
-    bounds = None
-    if stamp_of(field) == "mean":
-        bounds = np.stack([field["time_start"].values, field["time_end"].values], axis=1)
     return make_field(
-        refined,
+        refined_data,
         time=field["time"].values,
         latitude=latitude,
-        longitude=wrapped[order],
+        longitude=longitude[order],
         stamp=stamp_of(field),
-        bounds=bounds,
+        bounds=bounds_of(field),
     )
 
 
@@ -191,44 +217,14 @@ def _seam(longitude: FloatArray) -> tuple[int, bool]:
     return (int(gaps.argmax()) + 1) % len(longitude), False
 
 
-def _refined(coordinate: FloatArray, name: str, *, cyclic: bool = False) -> FloatArray:
-    if len(coordinate) == 1:
-        return coordinate
-    steps = np.diff(coordinate)
-    step = float(steps.mean())
-    if not np.allclose(steps, step, rtol=1e-3, atol=0):
-        raise InputError(
-            f"{name} is not evenly spaced ({steps.min():g} to {steps.max():g} degrees)",
-            hint="bicubic interpolation needs an even grid",
-        )
-    fine = (coordinate[:, np.newaxis] + step / FACTOR * np.arange(FACTOR)).ravel()
-    fine = np.round(fine, _ROUND_DEG)
-    return fine if cyclic else fine[: 1 - FACTOR]
-
-
-def _refine_block(
-    block: npt.NDArray[np.float32], seam: int, order: IntArray, *, cyclic: bool
-) -> npt.NDArray[np.float32]:
-    result = np.empty(
-        (len(block), max(1, FACTOR * (block.shape[1] - 1) + 1), len(order)), dtype=np.float32
-    )
-    for index, frame in enumerate(block):
-        turned = np.roll(frame.astype(np.float64), -seam, axis=1)
-        tall = _refine_rows(turned, cyclic=False)
-        result[index] = _refine_rows(tall.T, cyclic=cyclic).T[:, order]
-    return result
-
-
-def _refine_rows(values: FloatArray, *, cyclic: bool) -> FloatArray:
-    """Insert two rows after each; (n, m) becomes (3n, m), or (3n − 2, m) unless cyclic."""
-    count = len(values)
-    padded = np.pad(values, ((1, 2), (0, 0)), mode="wrap" if cyclic else "edge")
-    fine = np.empty((count, FACTOR, values.shape[1]))
-    fine[:, 0] = values
-    for phase in range(1, FACTOR):
-        weights = keys_cubic(np.array([1.0, 0.0, -1.0, -2.0]) + phase / FACTOR)
-        fine[:, phase] = sum(
-            weight * padded[tap : tap + count] for tap, weight in enumerate(weights)
-        )
-    flat = fine.reshape(count * FACTOR, -1)
-    return flat if cyclic else flat[: count * FACTOR - FACTOR + 1]
+def _enlarged(
+    nodes: FloatArray, name: str, *, cyclic: bool
+) -> tuple[FloatArray, sparse.csr_array[np.float64]]:
+    """Return the fine coordinate and the weights of its nodes."""
+    fine = nodes
+    if len(nodes) > 1:
+        hint = "bicubic interpolation needs an even grid"
+        require_even(nodes, name, within=1e-3, hint=hint)
+        fine = refined(nodes, 0, cyclic=cyclic)
+    positions = np.arange(len(fine)) / FACTOR
+    return fine, enlargement(positions, len(nodes), KEYS, cyclic=cyclic)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcams_eval.core.field import FloatArray
-from deepcams_eval.downscale.temporal import Interval, IntervalMethod, linear
+from deepcams_eval.downscale.derived import linear
+from deepcams_eval.downscale.temporal import Interval, IntervalMethod
 
 Flow = npt.NDArray[np.float32]
 

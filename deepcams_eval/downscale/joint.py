@@ -98,9 +98,9 @@ class Composed:
             index, _ = Coarse(frames).between(target.time[between])
             for before in np.unique(index):
                 chosen = between[index == before]
-                around = _neighbourhood(stamps, int(before), self.halo)
+                around = _around(stamps, int(before), self.halo)
                 interval = Coarse(frames.isel(time=around))
-                result[chosen] = self.temporal(interval, _at(target, chosen)).values
+                result[chosen] = self.temporal(interval, target.at(chosen)).values
         return target.field(result)
 
     def _fit(self, training: Training) -> None:
@@ -110,7 +110,7 @@ class Composed:
                 fit(training)
 
 
-def _neighbourhood(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
+def _around(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -> slice:
     """Return the frames of an interval and up to `halo` more each way at the same step."""
     steps = np.diff(stamps)
     first = last = before
@@ -119,8 +119,3 @@ def _neighbourhood(stamps: npt.NDArray[np.datetime64], before: int, halo: int) -
     while last < len(steps) - 1 and last - before < halo and steps[last + 1] == steps[before]:
         last += 1
     return slice(first, last + 2)
-
-
-def _at(target: Target, chosen: npt.NDArray[np.intp]) -> Target:
-    bounds = None if target.bounds is None else target.bounds[chosen]
-    return Target(target.time[chosen], target.latitude, target.longitude, target.stamp, bounds)

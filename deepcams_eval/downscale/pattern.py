@@ -25,41 +25,19 @@ class Pattern:
         µg m⁻³; 0 where no training frame has a value.
     counts : ndarray of int, shape (latitude, longitude)
         Training frames with a value.
-    latitude, longitude : ndarray
-        Degrees.
-    operator : str
-        Name of the degradation.
+    grid : Target
+        On which it was learned.
+    operator : Degradation
+        Of the training.
     years : tuple of int
         Those learned from.
     """
 
     values: npt.NDArray[np.float32]
     counts: npt.NDArray[np.int64]
-    latitude: FloatArray
-    longitude: FloatArray
-    operator: str
+    grid: Target
+    operator: Degradation
     years: tuple[int, ...]
-
-    def require(self, operator: str, target: Target) -> None:
-        """Check that the pattern holds for this operator and grid.
-
-        Raises
-        ------
-        InputError
-            If it was learned with another one.
-        """
-        same = np.array_equal(self.latitude, target.latitude)
-        if not same or not np.array_equal(self.longitude, target.longitude):
-            raise InputError(
-                f"the sub-grid pattern was learned on {_described(self)}, not on the"
-                f" {_described(target)} asked for",
-                hint="give training years on the grid of the truth",
-            )
-        if operator != self.operator:
-            raise InputError(
-                f"the sub-grid pattern was learned with {self.operator!r}, not with {operator!r}",
-                hint="learn it again with the operator of the run",
-            )
 
 
 class StaticPattern:
@@ -107,9 +85,9 @@ class StaticPattern:
             found = Target.like(truth)
             if target is None:
                 target = found
-            elif _described(found) != _described(target):
+            elif _grid(found) != _grid(target):
                 raise InputError(
-                    f"training frames lie on {_described(target)} and on {_described(found)}",
+                    f"training frames lie on {_grid(target)} and on {_grid(found)}",
                     hint="give training years on one grid",
                 )
             missed = truth.values.astype(np.float64) - self._enlarged(truth, training.degradation)
@@ -120,14 +98,8 @@ class StaticPattern:
                 f"no training frame in {', '.join(map(str, training.years)) or 'no year'}",
                 hint="give training years for which there is truth",
             )
-        self._learned = Pattern(
-            values=(sums / np.maximum(counts, 1)).astype(np.float32),
-            counts=counts,
-            latitude=target.latitude,
-            longitude=target.longitude,
-            operator=training.degradation.name,
-            years=training.years,
-        )
+        values = (sums / np.maximum(counts, 1)).astype(np.float32)
+        self._learned = Pattern(values, counts, target, training.degradation, training.years)
 
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
         """Return bicubic plus the pattern, NaN where bicubic is.
@@ -141,8 +113,18 @@ class StaticPattern:
         """
         pattern = self.learned
         enlarged = self._bicubic(coarse, target)
-        if coarse.degradation is not None:
-            pattern.require(coarse.degradation.name, target)
+        if _grid(pattern.grid) != _grid(target):
+            raise InputError(
+                f"the sub-grid pattern was learned on {_grid(pattern.grid)}, not on the"
+                f" {_grid(target)} asked for",
+                hint="give training years on the grid of the truth",
+            )
+        learned, made_by = pattern.operator.name, coarse.operator.name
+        if made_by != learned:
+            raise InputError(
+                f"the sub-grid pattern was learned with {learned!r}, not with {made_by!r}",
+                hint="learn it again with the operator of the run",
+            )
         return target.field(enlarged.values + pattern.values)
 
     def _enlarged(self, truth: xr.DataArray, operator: Degradation) -> FloatArray:
@@ -150,8 +132,8 @@ class StaticPattern:
         return self._bicubic(Coarse(grid, operator), Target.like(truth)).values
 
 
-def _described(grid: Pattern | Target) -> str:
-    rows, columns = grid.latitude, grid.longitude
+def _grid(target: Target) -> str:
+    rows, columns = target.latitude, target.longitude
     return (
         f"{len(rows)} x {len(columns)} nodes ({rows[0]:g} to {rows[-1]:g}°,"
         f" {columns[0]:g} to {columns[-1]:g}°)"

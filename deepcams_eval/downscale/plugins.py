@@ -138,7 +138,7 @@ def plugins() -> list[Entry]:
 def _plugin(point: EntryPoint) -> Entry:
     """Return what can be told of an entry point without importing its module."""
     distribution = point.dist
-    source = _source(distribution)
+    source = " ".join(_identity(distribution) or ["an unnamed distribution"])
     entry = Entry(point.name, None, "", source, "", point.load)
     if not NAME.fullmatch(point.name):
         return replace(entry, problem="its name has other characters than letters, digits, . _ -")
@@ -162,18 +162,13 @@ def _plugin(point: EntryPoint) -> Entry:
     return entry
 
 
-def _source(distribution: Distribution | None) -> str:
-    identity = None if distribution is None else _identity(distribution)
-    return "an unnamed distribution" if identity is None else " ".join(identity)
-
-
-def _identity(distribution: Distribution) -> tuple[str, str] | None:
+def _identity(distribution: Distribution | None) -> tuple[str, str] | None:
     """Return name and version; None of what an installation that broke off has left behind."""
     try:
-        metadata = distribution.metadata
+        metadata = None if distribution is None else distribution.metadata
     except FileNotFoundError:
         return None
-    if not {"Name", "Version"} <= set(metadata):
+    if metadata is None or not {"Name", "Version"} <= set(metadata):
         return None
     return metadata["Name"], metadata["Version"]
 
@@ -217,16 +212,13 @@ def _literals(spec: ModuleSpec, name: str) -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the syntax of somebody else's source
         tree = ast.parse(source or "")
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
     found: dict[str, str] = {}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for statement in node.body:
-                match statement:
-                    case (
-                        ast.Assign(targets=[ast.Name(id=key)], value=ast.Constant(value=str(text)))
-                        | ast.AnnAssign(
-                            target=ast.Name(id=key), value=ast.Constant(value=str(text))
-                        )
-                    ):
-                        found[key] = text
+    for statement in (one for node in classes for one in node.body):
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=key)], value=ast.Constant(value=str(text)))
+                | ast.AnnAssign(target=ast.Name(id=key), value=ast.Constant(value=str(text)))
+            ):
+                found[key] = text
     return found

@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.core.field import TIME_DTYPE, FloatArray, Stamp, make_field, stamp_of
+from deepcams_eval.core.field import (
+    TIME_DTYPE,
+    FloatArray,
+    Stamp,
+    bounds_of,
+    make_field,
+    stamp_of,
+)
 from deepcams_eval.downscale.degrade import Degradation
 from deepcams_eval.errors import InputError
 
@@ -47,6 +54,22 @@ class Coarse:
         if isinstance(self.field.data, np.ndarray):
             # Other methods are given the same values. The coordinates are copied.
             object.__setattr__(self, "field", self.field.copy(data=_read_only(self.field.data)))
+
+    @property
+    def operator(self) -> Degradation:
+        """The operator that made `field`.
+
+        Raises
+        ------
+        InputError
+            If none is named.
+        """
+        if self.degradation is None:
+            raise InputError(
+                "the coarse field names no degradation operator, so its registration is unknown",
+                hint="give the operator that made it: imresize, mean or node",
+            )
+        return self.degradation
 
     def between(
         self, times: npt.NDArray[np.datetime64]
@@ -116,19 +139,15 @@ class Target:
     @classmethod
     def like(cls, field: xr.DataArray) -> Target:
         """Return the times and the grid of a Field as a target."""
-        bounds = None
-        if stamp_of(field) == "mean":
-            ends = [field["time_start"].values, field["time_end"].values]
-            bounds = np.stack(ends, axis=1).astype(TIME_DTYPE)
         return cls(
             time=field["time"].values.astype(TIME_DTYPE),
             latitude=field["latitude"].values,
             longitude=field["longitude"].values,
             stamp=stamp_of(field),
-            bounds=bounds,
+            bounds=bounds_of(field),
         )
 
-    def at(self, places: Sequence[int]) -> Target:
+    def at(self, places: Sequence[int] | npt.NDArray[np.intp]) -> Target:
         """Return some of the times, by index, on the same grid."""
         bounds = None if self.bounds is None else self.bounds[places]
         return Target(self.time[places], self.latitude, self.longitude, self.stamp, bounds)
@@ -192,7 +211,8 @@ class Downscaler(Protocol):
         each; called once, when all is scored.
     ``from_checkpoint(name: str, path: pathlib.Path) -> Downscaler``
         Of what the entry point names: the method called `name` with the weights of a checkpoint,
-        for ``--checkpoint``.
+        for ``--checkpoint``. Where it takes those of other networks than the entry point's name,
+        ``networks`` (collection of str) has their names.
 
     What a method raises is stated with its name, task and hour. It writes into none of its
     arguments: their arrays are read-only.

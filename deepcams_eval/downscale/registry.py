@@ -39,29 +39,24 @@ from deepcams_eval.downscale.temporal import Linear, LinearAsPrinted, LinearSqrt
 from deepcams_eval.errors import DeepcamsWarning, InputError
 
 BUILT_IN: tuple[Callable[[], Downscaler], ...] = (
-    Nearest,
-    Linear,
-    LinearAsPrinted,
-    LinearSqrt,
-    Pchip,
-    OpticalFlow,
-    NearestCell,
-    Bilinear,
-    Bicubic,
-    Lanczos,
-    BackProjection,
-    StaticPattern,
+    *(Nearest, Linear, LinearAsPrinted, LinearSqrt, Pchip, OpticalFlow),
+    *(NearestCell, Bilinear, Bicubic, Lanczos, BackProjection, StaticPattern),
 )
 """The built-in methods in the order of the tables."""
 
 DEFAULT_PAIRS = ("linear+bicubic", "bicubic+linear", "dis+bicubic-ibp", "bicubic-ibp+dis")
 """Joint methods of every run: the simplest and the strongest baselines, in both orders."""
 
+PLUGIN_PAIRS = ("xvfi+abpn",)
+"""Joint methods of a run in which both parts are available."""
+
 BEST = "best"
 """Name of the best checkpoint in the folder of a training."""
 
-PLUGIN_PAIRS = ("xvfi+abpn",)
-"""Joint methods of a run in which both parts are available."""
+WEIGHTS_SUFFIX, CARD_SUFFIX = ".safetensors", ".json"
+"""Of the files of a checkpoint."""
+
+_MEND = "correct it, or uninstall its package"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +67,6 @@ class Method:
     ----------
     name, task, title, source
         As in `Listed`.
-    halo : int
-        3-hourly frames that it asks for on either side, beyond the two about the hours wanted.
-    learns : bool
-        Whether it has ``fit``, to be called with a `Training` once before it runs.
     call : Downscaler
         The method itself.
     """
@@ -84,9 +75,17 @@ class Method:
     task: Task
     title: str
     source: str
-    halo: int
-    learns: bool
     call: Downscaler
+
+    @property
+    def halo(self) -> int:
+        """3-hourly frames that it asks for on either side, beyond the two about an interval."""
+        return int(getattr(self.call, "halo", 0))
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has ``fit``, to be called with a `Training` once before it runs."""
+        return hasattr(self.call, "fit")
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,128 @@ class Loaded:
 
     methods: tuple[Method, ...]
     skipped: tuple[Listed, ...] = ()
+
+
+# --- Checkpoints ---------------------------------------------------------------------------------
+
+
+def checkpoint(name: str, path: Path) -> Method:
+    """Return a trained network as a method.
+
+    Its card, ``PATH.json``, names the network. The entry point of that name makes the method, or
+    one that has the network among its ``networks``: ``from_checkpoint(name, path)``.
+
+    Parameters
+    ----------
+    name : str
+        What to call it; the name of a plug-in takes that one's place.
+    path : Path
+        Of the checkpoint; see `checkpoint_path`.
+
+    Raises
+    ------
+    InputError
+        If there is no card, or its network is not registered, cannot run here or refuses it.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} is no name of a method", hint="use letters, digits, '.', '_' and '-'"
+        )
+    card = read_card(path)
+    entry = _entry_for(card["network"])
+    if entry is None:
+        raise InputError(
+            f"its network {card['network']!r} is that of no registered method",
+            path=path,
+            hint="install the package that made it",
+        )
+    if entry.problem:
+        raise InputError(f"{entry}: {entry.problem}")
+    with _foreign(entry):
+        maker = getattr(entry.make(), "from_checkpoint", None)
+    if maker is None:
+        raise InputError(f"{entry} takes no checkpoint", path=path)
+    with _foreign(entry):
+        call = maker(name, path)
+        # Not that of the entry: what it takes may be a network of another task.
+        entry = replace(entry, task=call.task)
+    source = f"{entry.source}, checkpoint {str(card.get('sha256', ''))[:12]}"
+    return _make(replace(entry, name=name, source=source, make=lambda: call), _built_in())
+
+
+def _entry_for(network: str) -> Entry | None:
+    entries = _entries()
+    named = next((one for one in entries if one.name == network), None)
+    others = (one for one in entries if one.source != BUILT_IN_SOURCE and not one.problem)
+    return named or next((one for one in others if network in _networks_of(one)), None)
+
+
+def _networks_of(entry: Entry) -> Sequence[str]:
+    try:
+        with _foreign(entry):
+            return tuple(getattr(entry.make(), "networks", ()))
+    except InputError:
+        return ()
+
+
+def checkpoint_path(path: Path) -> Path:
+    """Return the path of a checkpoint without a suffix.
+
+    It may be named with the suffix of its card or of its weights, or as the folder of a training,
+    whose best checkpoint is meant.
+    """
+    if path.suffix in (CARD_SUFFIX, WEIGHTS_SUFFIX):
+        return path.with_suffix("")
+    return path / BEST if card_path(path / BEST).is_file() else path
+
+
+def card_path(path: Path) -> Path:
+    """Return the card of a checkpoint, named with or without the suffix of one of its files."""
+    return _beside(path, CARD_SUFFIX)
+
+
+def weights_path(path: Path) -> Path:
+    """Return the weights of a checkpoint, named with or without the suffix of one of its files."""
+    return _beside(path, WEIGHTS_SUFFIX)
+
+
+def checkpoint_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a checkpoint: its card and, if they are there, its weights."""
+    card, weights = card_path(checkpoint_path(path)), weights_path(checkpoint_path(path))
+    return (card, weights) if weights.exists() else (card,)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the card of a checkpoint, of which only ``network`` is sure to be there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or names no network.
+    """
+    file = card_path(checkpoint_path(path))
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the card of the checkpoint cannot be read ({error})",
+            path=file,
+            hint="give --checkpoint NAME=PATH with PATH.json and PATH.safetensors, or the folder of"
+            " a training",
+        ) from error
+    if not isinstance(card, dict) or "network" not in card:
+        raise InputError("is no card of a checkpoint: it names no network", path=file)
+    return card
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    if path.suffix in (WEIGHTS_SUFFIX, CARD_SUFFIX):
+        return path.with_suffix(suffix)
+    # Not with_suffix: a name such as run-1.5 keeps what stands behind its point.
+    return path.with_name(path.name + suffix)
+
+
+# --- Listing, choosing, loading ------------------------------------------------------------------
 
 
 def listing(added: Sequence[Method] = ()) -> tuple[Listed, ...]:
@@ -113,160 +234,6 @@ def listing(added: Sequence[Method] = ()) -> tuple[Listed, ...]:
     return tuple(entry.listed() for entry in _entries(added))
 
 
-def checkpoint(name: str, path: Path) -> Method:
-    """Return a trained network as a method.
-
-    Its card, ``PATH.json``, names the network, which is the entry point that is asked to make the
-    method: what is registered there has ``from_checkpoint(name, path)``.
-
-    Parameters
-    ----------
-    name : str
-        What to call it; the name of a plug-in takes that one's place.
-    path : Path
-        Of the checkpoint; see `checkpoint_path`.
-
-    Raises
-    ------
-    InputError
-        If there is no card, or its network is not registered, cannot run here or refuses it.
-    """
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} is no name of a method", hint="use letters, digits, '.', '_' and '-'"
-        )
-    card = _card(path)
-    entries = [one for one in _entries() if one.name == card["network"]]
-    if not entries:
-        raise InputError(
-            f"its network {card['network']!r} is that of no registered method",
-            path=path,
-            hint="install the package that made it",
-        )
-    entry = entries[0]
-    if entry.problem:
-        raise InputError(f"{entry}: {entry.problem}")
-    with _foreign(entry):
-        maker = getattr(entry.make(), "from_checkpoint", None)
-    if maker is None:
-        raise InputError(f"{entry} takes no checkpoint", path=path)
-    with _foreign(entry):
-        call = maker(name, path)
-    source = f"{entry.source}, checkpoint {str(card.get('sha256', ''))[:12]}"
-    built_in = [_built_in(make) for make in BUILT_IN]
-    return _make(replace(entry, name=name, source=source, make=lambda: call), built_in)
-
-
-def checkpoint_files(path: Path) -> tuple[Path, ...]:
-    """Return the files of a checkpoint: its card and, if they are there, its weights."""
-    card = _card_file(path)
-    weights = card.with_suffix(".safetensors")
-    return (card, weights) if weights.exists() else (card,)
-
-
-def checkpoint_path(path: Path) -> Path:
-    """Return the path of a checkpoint without a suffix.
-
-    It may be named with the suffix of its card or of its weights, or as the folder of a training,
-    whose best checkpoint is meant.
-    """
-    if path.suffix in (".json", ".safetensors"):
-        return path.with_suffix("")
-    return path / BEST if (path / f"{BEST}.json").is_file() else path
-
-
-def _card_file(path: Path) -> Path:
-    plain = checkpoint_path(path)
-    # Not with_suffix: a name such as run-1.5 keeps what stands behind its point.
-    return plain.with_name(f"{plain.name}.json")
-
-
-def _card(path: Path) -> dict[str, Any]:
-    file = _card_file(path)
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the card of the checkpoint cannot be read ({error})",
-            path=file,
-            hint="give --checkpoint NAME=PATH with PATH.json and PATH.safetensors, or the folder of"
-            " a training",
-        ) from error
-    if not isinstance(card, dict) or "network" not in card:
-        raise InputError("is no card of a checkpoint: it names no network", path=file)
-    return card
-
-
-def load(
-    task: Task,
-    names: Sequence[str] | None = None,
-    *,
-    reuse: Sequence[Method] = (),
-    added: Sequence[Method] = (),
-) -> Loaded:
-    """Import and make the methods of a task.
-
-    Parameters
-    ----------
-    task : {"temporal", "spatial", "joint"}
-        Which. For ``joint`` see `joint_pairs`.
-    names : sequence of str, optional
-        Exactly these, in this order; all that are available if absent.
-    reuse : sequence of Method
-        Methods that are loaded already; they are taken as they are, so that nothing is made or
-        fitted twice.
-    added : sequence of Method
-        Methods of `checkpoint`, beside those that are registered.
-
-    Returns
-    -------
-    Loaded
-        Without `names`: built-in methods in the order of the tables, then plug-ins by name. Those
-        that cannot run are in `Loaded.skipped`; one that seemed available and then failed is
-        announced with a `DeepcamsWarning` too.
-
-    Raises
-    ------
-    InputError
-        If a method of `names` is unknown, unavailable or broken.
-    """
-    entries = _entries(added)
-    if task == "joint":
-        return _joint(names, entries, reuse)
-    if names is None:
-        return _load_available(task, entries, reuse)
-    wanted = dict.fromkeys(names)
-    return Loaded(tuple(_load_named(task, name, entries, reuse) for name in wanted))
-
-
-def joint_pairs(
-    names: Sequence[str] | None = None,
-    *,
-    reuse: Sequence[Method] = (),
-    added: Sequence[Method] = (),
-) -> Loaded:
-    """Return the methods of the joint task: pairs ``a+b``, and plug-ins made for both steps.
-
-    Parameters
-    ----------
-    names : sequence of str, optional
-        Exactly these. ``a+b`` applies a, then b; one is a temporal and the other a spatial
-        method, which decides the order. Where both readings are possible, as in
-        ``nearest+nearest``, time comes first. If absent: `DEFAULT_PAIRS`, those of
-        `PLUGIN_PAIRS` that can run, and every plug-in of the task ``joint``.
-    reuse : sequence of Method
-        Temporal and spatial methods that are loaded already.
-    added : sequence of Method
-        Methods of `checkpoint`, beside those that are registered.
-
-    Raises
-    ------
-    InputError
-        If one of `names` is neither a pair of known and available methods nor a joint plug-in.
-    """
-    return _joint(names, _entries(added), reuse)
-
-
 def assign(
     names: Sequence[str], tasks: Sequence[Task] = TASKS, *, added: Sequence[Method] = ()
 ) -> dict[Task, tuple[str, ...]]:
@@ -282,9 +249,8 @@ def assign(
         If a name is that of no method of these tasks.
     """
     entries = _entries(added)
-    found: dict[Task, tuple[str, ...]] = dict.fromkeys(tasks, ())
-    for name in dict.fromkeys(names):
-        own = _tasks_of(name, entries)
+    tasks_of = {name: _tasks_of(name, entries) for name in dict.fromkeys(names)}
+    for name, own in tasks_of.items():
         if not own:
             raise _unknown(name, tasks, entries)
         if not own & set(tasks):
@@ -293,10 +259,113 @@ def assign(
                 f" which is not among those asked for ({', '.join(tasks)})",
                 hint="add its task or leave it out",
             )
-        for task in tasks:
-            if task in own:
-                found[task] = (*found[task], name)
-    return found
+    return {task: tuple(name for name, own in tasks_of.items() if task in own) for task in tasks}
+
+
+def load(
+    task: Task,
+    names: Sequence[str] | None = None,
+    *,
+    reuse: Sequence[Method] = (),
+    added: Sequence[Method] = (),
+) -> Loaded:
+    """Import and make the methods of a task.
+
+    Parameters
+    ----------
+    task : {"temporal", "spatial", "joint"}
+        Which. Methods of ``joint`` are pairs and plug-ins that are made for both steps.
+    names : sequence of str, optional
+        Exactly these, in this order; all that are available if absent. A pair ``a+b`` applies a,
+        then b; one is a temporal and the other a spatial method, which decides the order. Where
+        both readings are possible, as in ``nearest+nearest``, time comes first.
+    reuse : sequence of Method
+        Methods that are loaded already; they are taken as they are, so that nothing is made or
+        fitted twice.
+    added : sequence of Method
+        Methods of `checkpoint`, beside those that are registered.
+
+    Returns
+    -------
+    Loaded
+        Without `names`: built-in methods in the order of the tables, then plug-ins by name; of the
+        joint task `DEFAULT_PAIRS` and those of `PLUGIN_PAIRS` that can run stand first. Those
+        that cannot run are in `Loaded.skipped`; one that seemed available and then failed is
+        announced with a `DeepcamsWarning` too.
+
+    Raises
+    ------
+    InputError
+        If a method of `names` is unknown, unavailable or broken.
+    """
+    entries, parts = _entries(added), list(reuse)
+    if names is not None:
+        wanted = dict.fromkeys(names)
+        return Loaded(tuple(_load_named(task, name, entries, parts) for name in wanted))
+    methods: list[Method] = []
+    skipped: list[Listed] = []
+    if task == "joint":
+        methods = [_load_named(task, name, entries, parts) for name in DEFAULT_PAIRS]
+        for name in PLUGIN_PAIRS:
+            if not set(name.split("+")) <= {entry.name for entry in entries}:
+                continue
+            try:
+                methods.append(_load_named(task, name, entries, parts))
+            except InputError as error:
+                skipped.append(Listed(name, task, "", "", False, error.problem))
+    for entry in (one for one in entries if one.task in (task, None)):
+        if entry.problem:
+            skipped.append(entry.listed())
+            continue
+        try:
+            method = _make_once(entry, entries, reuse)
+        except InputError as error:
+            warnings.warn(f"left out: {error}", DeepcamsWarning, stacklevel=2)
+            skipped.append(entry.listed(error.problem))
+            continue
+        if method.task == task:
+            methods.append(method)
+    return Loaded(tuple(methods), tuple(skipped))
+
+
+def _load_named(task: Task, name: str, entries: Sequence[Entry], parts: list[Method]) -> Method:
+    """Return a method; steps of a pair are taken from `parts`, or made and added there."""
+    if task == "joint" and "+" in name:
+        return _load_pair(name, entries, parts)
+    same = [entry for entry in entries if entry.name == name and entry.task in (task, None)]
+    for entry in same:
+        if not entry.problem:
+            method = _make_once(entry, entries, parts)
+            if method.task == task:
+                return method
+    broken = next((entry for entry in same if entry.problem), None)
+    if broken is not None:
+        raise InputError(
+            f"{broken}: {broken.problem}", hint=f"or choose from {_choice([task], entries)}"
+        )
+    raise _unknown(name, [task], entries)
+
+
+def _load_pair(name: str, entries: Sequence[Entry], parts: list[Method]) -> Method:
+    first, _, second = name.partition("+")
+    tasks = [_tasks_of(part, entries) for part in (first, second)]
+    orders: tuple[tuple[Task, Task], ...] = (("temporal", "spatial"), ("spatial", "temporal"))
+    order = next((one for one in orders if one[0] in tasks[0] and one[1] in tasks[1]), None)
+    if order is None:
+        raise InputError(
+            f"{name!r} is not a temporal and a spatial method joined by '+'",
+            hint=f"temporal are {_choice(['temporal'], entries)};"
+            f" spatial are {_choice(['spatial'], entries)}",
+        )
+    pair = []
+    for task, part in zip(order, (first, second), strict=True):
+        method = _load_named(task, part, entries, parts)
+        if method not in parts:
+            parts.append(method)
+        pair.append(method)
+    call = Composed(pair[0].call, pair[1].call)
+    source = " + ".join(dict.fromkeys(method.source for method in pair))
+    return Method(name, "joint", call.title, source, call)
 
 
 def _tasks_of(name: str, entries: Sequence[Entry]) -> set[Task]:
@@ -310,41 +379,6 @@ def _tasks_of(name: str, entries: Sequence[Entry]) -> set[Task]:
         if entry.problem:
             raise InputError(f"{entry}: {entry.problem}")
     return {_make(entry, entries).task for entry in same}
-
-
-def _load_available(task: Task, entries: Sequence[Entry], reuse: Sequence[Method]) -> Loaded:
-    methods: list[Method] = []
-    skipped: list[Listed] = []
-    for entry in entries:
-        if entry.task not in (task, None):
-            continue
-        if entry.problem:
-            skipped.append(entry.listed())
-            continue
-        try:
-            method = _make_once(entry, entries, reuse)
-        except InputError as error:
-            warnings.warn(f"left out: {error}", DeepcamsWarning, stacklevel=3)
-            skipped.append(entry.listed(error.problem))
-            continue
-        if method.task == task:
-            methods.append(method)
-    return Loaded(tuple(methods), tuple(skipped))
-
-
-def _load_named(task: Task, name: str, entries: Sequence[Entry], reuse: Sequence[Method]) -> Method:
-    same = [entry for entry in entries if entry.name == name and entry.task in (task, None)]
-    for entry in same:
-        if not entry.problem:
-            method = _make_once(entry, entries, reuse)
-            if method.task == task:
-                return method
-    broken = [entry for entry in same if entry.problem]
-    if broken:
-        raise InputError(
-            f"{broken[0]}: {broken[0].problem}", hint=f"or choose from {_choice([task], entries)}"
-        )
-    raise _unknown(name, [task], entries)
 
 
 def _unknown(name: str, tasks: Sequence[Task], entries: Sequence[Entry]) -> InputError:
@@ -361,6 +395,52 @@ def _choice(tasks: Sequence[Task], entries: Sequence[Entry]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
+# --- Entries, and what they make -----------------------------------------------------------------
+
+
+def _entries(added: Sequence[Method] = ()) -> tuple[Entry, ...]:
+    """Return all that is known; what must not have its name has that as its problem."""
+    replaced = {one.name for one in added}
+    entries = (
+        *_built_in(),
+        *(one for one in plugins() if one.name not in replaced),
+        *map(_added, added),
+    )
+    return tuple(_without_clash(entry, entries) for entry in entries)
+
+
+def _built_in() -> list[Entry]:
+    methods = ((make, make()) for make in BUILT_IN)
+    return [
+        Entry(one.name, one.task, getattr(one, "title", ""), BUILT_IN_SOURCE, "", make)
+        for make, one in methods
+    ]
+
+
+def _added(method: Method) -> Entry:
+    return Entry(method.name, method.task, method.title, method.source, "", lambda: method.call)
+
+
+def _without_clash(entry: Entry, entries: Sequence[Entry]) -> Entry:
+    if entry.problem or entry.task is None:
+        return entry
+    return replace(entry, problem=_clash(entry, entry.task, entries))
+
+
+def _clash(entry: Entry, task: Task, entries: Sequence[Entry]) -> str:
+    """Return why an entry cannot have its name, "" if it can.
+
+    Of two packages neither is preferred: a table must not depend on the order of installation.
+    """
+    if entry.source == BUILT_IN_SOURCE:
+        return ""
+    for other in entries:
+        tasks = (task,) if other.source == BUILT_IN_SOURCE else (task, None)
+        if other.name == entry.name and other is not entry and other.task in tasks:
+            return f"its name is that of the {task} {other}"
+    return ""
+
+
 def _make_once(entry: Entry, entries: Sequence[Entry], reuse: Sequence[Method]) -> Method:
     for method in reuse:
         same = (method.name, method.source) == (entry.name, entry.source)
@@ -369,105 +449,25 @@ def _make_once(entry: Entry, entries: Sequence[Entry], reuse: Sequence[Method]) 
     return _make(entry, entries)
 
 
-def _joint(
-    names: Sequence[str] | None, entries: Sequence[Entry], reuse: Sequence[Method]
-) -> Loaded:
-    parts = list(reuse)
-    if names is not None:
-        wanted = dict.fromkeys(names)
-        return Loaded(tuple(_load_joint(name, entries, parts) for name in wanted))
-    methods = [_load_joint(name, entries, parts) for name in DEFAULT_PAIRS]
-    skipped: list[Listed] = []
-    for name in PLUGIN_PAIRS:
-        if not set(name.split("+")) <= {entry.name for entry in entries}:
-            continue
-        try:
-            methods.append(_load_joint(name, entries, parts))
-        except InputError as error:
-            skipped.append(Listed(name, "joint", "", "", False, error.problem))
-    plugins = _load_available("joint", entries, reuse)
-    return Loaded((*methods, *plugins.methods), (*skipped, *plugins.skipped))
-
-
-def _load_joint(name: str, entries: Sequence[Entry], parts: list[Method]) -> Method:
-    """Return a joint method; its parts are taken from `parts`, or made and added there."""
-    if "+" not in name:
-        return _load_named("joint", name, entries, parts)
-    first, second = _orders(name, entries)
-    pair = []
-    for task, part in (first, second):
-        method = _load_named(task, part, entries, parts)
-        if method not in parts:
-            parts.append(method)
-        pair.append(method)
-    call = Composed(pair[0].call, pair[1].call)
-    sources = dict.fromkeys(method.source for method in pair)
-    return Method(
-        name=name,
-        task="joint",
-        title=call.title,
-        source=" + ".join(sources),
-        halo=call.halo,
-        learns=hasattr(call, "fit"),
-        call=call,
-    )
-
-
-def _orders(name: str, entries: Sequence[Entry]) -> tuple[tuple[Task, str], tuple[Task, str]]:
-    """Return task and name of the part that comes first, and of the other."""
-    first, _, second = name.partition("+")
-    tasks = [_tasks_of(part, entries) for part in (first, second)]
-    if "temporal" in tasks[0] and "spatial" in tasks[1]:
-        return ("temporal", first), ("spatial", second)
-    if "spatial" in tasks[0] and "temporal" in tasks[1]:
-        return ("spatial", first), ("temporal", second)
-    raise InputError(
-        f"{name!r} is not a temporal and a spatial method joined by '+'",
-        hint=f"temporal are {_choice(['temporal'], entries)};"
-        f" spatial are {_choice(['spatial'], entries)}",
-    )
-
-
 def _make(entry: Entry, entries: Sequence[Entry]) -> Method:
-    """Import and make a method, and check that it is one.
-
-    Raises
-    ------
-    InputError
-        If that fails, or what comes out is not the `Downscaler` that was registered.
-    """
+    """Import and make a method; refuse what is not the `Downscaler` that was registered."""
     with _foreign(entry):
-        made = entry.make()
-        call = made if _is_ready(made) else _called(made)
+        call = entry.make()
+        ready = not isinstance(call, type) and hasattr(call, "name") and hasattr(call, "task")
+        if not ready and not callable(call):
+            raise TypeError(f"{call!r} is neither a method nor a class or function that makes one")
+        call = call if ready or not callable(call) else call()
         problem = _breach(call, entry)
     if problem or not isinstance(call, Downscaler):
-        raise InputError(f"{entry}: {problem}", hint="correct it, or uninstall its package")
-    clash = [other for other in entries if _takes_name(other, entry, call.task)]
+        raise InputError(f"{entry}: {problem}", hint=_MEND)
+    clash = _clash(entry, call.task, entries)
     if clash:
-        raise InputError(f"{entry}: its name is that of the {call.task} {clash[0]}")
-    return Method(
-        name=entry.name,
-        task=call.task,
-        title=getattr(call, "title", ""),
-        source=entry.source,
-        halo=getattr(call, "halo", 0),
-        learns=hasattr(call, "fit"),
-        call=call,
-    )
+        raise InputError(f"{entry}: {clash}")
+    return Method(entry.name, call.task, getattr(call, "title", ""), entry.source, call)
 
 
 def _foreign(entry: Entry) -> Foreign:
-    return Foreign(str(entry), "it cannot be loaded", "correct it, or uninstall its package")
-
-
-def _is_ready(made: object) -> bool:
-    return not isinstance(made, type) and hasattr(made, "name") and hasattr(made, "task")
-
-
-def _called(factory: object) -> object:
-    if not callable(factory):
-        raise TypeError(f"{factory!r} is neither a method nor a class or function that makes one")
-    return factory()
+    return Foreign(str(entry), "it cannot be loaded", _MEND)
 
 
 def _breach(call: object, entry: Entry) -> str:
@@ -492,41 +492,3 @@ def _breach(call: object, entry: Entry) -> str:
         if found is not None and not callable(found):
             return f"its {part} is {found!r}, which cannot be called"
     return ""
-
-
-def _takes_name(other: Entry, entry: Entry, task: Task) -> bool:
-    # Of two packages, neither is preferred: a table must not depend on the order of installation.
-    if other.name != entry.name or other is entry or entry.source == BUILT_IN_SOURCE:
-        return False
-    if other.source == BUILT_IN_SOURCE:
-        return other.task == task
-    return other.task in (task, None)
-
-
-def _entries(added: Sequence[Method] = ()) -> tuple[Entry, ...]:
-    built_in = [_built_in(make) for make in BUILT_IN]
-    replaced = {one.name for one in added}
-    entries = (
-        *built_in,
-        *(one for one in plugins() if one.name not in replaced),
-        *map(_added, added),
-    )
-    return tuple(_without_clash(entry, entries) for entry in entries)
-
-
-def _without_clash(entry: Entry, entries: Sequence[Entry]) -> Entry:
-    if entry.problem or entry.task is None:
-        return entry
-    clash = [other for other in entries if _takes_name(other, entry, entry.task)]
-    if not clash:
-        return entry
-    return replace(entry, problem=f"its name is that of the {entry.task} {clash[0]}")
-
-
-def _built_in(make: Callable[[], Downscaler]) -> Entry:
-    call = make()
-    return Entry(call.name, call.task, getattr(call, "title", ""), BUILT_IN_SOURCE, "", make)
-
-
-def _added(method: Method) -> Entry:
-    return Entry(method.name, method.task, method.title, method.source, "", lambda: method.call)

@@ -12,21 +12,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy import sparse
 
 from deepcams_eval.core.field import FIELD_DIMS, TIME_DTYPE, FloatArray
-from deepcams_eval.downscale.degrade import FACTOR, Degradation, Registration, keys_cubic
+from deepcams_eval.downscale.degrade import (
+    FACTOR,
+    Degradation,
+    Separable,
+    keys_cubic,
+    mirrored,
+    sparse_weights,
+)
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
 
 ITERATIONS = 10
 """Corrections of `BackProjection`."""
 
-_Matrix = sparse.csr_array[np.float64]
 _GRIDS_KEPT = 32
 _NO_WEIGHT = 1e-12  # what rounding leaves of a kernel that vanishes at a node
 
@@ -97,40 +103,12 @@ def enlargement(
     weights = kernel.weight(phase[:, np.newaxis] / FACTOR - taps)
     weights = np.where(np.abs(weights) < _NO_WEIGHT, 0.0, weights)
     weights = weights / weights.sum(axis=1, keepdims=True)
-    beyond = kernel.reach + 1
-    extended = np.pad(np.arange(count), beyond, mode="wrap" if cyclic else "symmetric")
-    nodes = extended[below[:, np.newaxis] + taps + beyond]
-    rows = np.repeat(np.arange(len(positions)), len(taps))
-    matrix = sparse.csr_array(
-        sparse.coo_array((weights.ravel(), (rows, nodes.ravel())), shape=(len(positions), count))
-    )
-    # A stored zero would carry the NaN of a value that has no weight.
-    matrix.eliminate_zeros()
-    return matrix
+    index = below[:, np.newaxis] + taps
+    nodes = index % count if cyclic else mirrored(index, count)
+    return sparse_weights(nodes, weights, count)
 
 
-@dataclass(frozen=True, eq=False)
-class Separable:
-    """A linear operator along the rows and along the columns of a frame."""
-
-    rows: _Matrix
-    columns: _Matrix
-
-    def __call__(self, frame: FloatArray) -> npt.NDArray[np.float64]:
-        """Return the result for a frame (rows, columns), in float64."""
-        tall = self.rows @ frame.astype(np.float64, copy=False)
-        return np.asarray((self.columns @ tall.T).T)
-
-    def after(self, other: Separable) -> Separable:
-        """Return the operator that applies `other` first."""
-        return Separable(
-            sparse.csr_array(self.rows @ other.rows),
-            sparse.csr_array(self.columns @ other.columns),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Enlarger:
+class Enlarger(NamedTuple):
     """An enlargement on one pair of grids.
 
     Attributes
@@ -153,38 +131,27 @@ def enlarger(coarse: Coarse, target: Target, kernel: Kernel) -> Enlarger:
     InputError
         If `coarse` names no operator, or one that does not give its coordinates on that grid.
     """
-    if coarse.degradation is None:
-        raise InputError(
-            "the coarse field names no degradation operator, so its registration is unknown",
-            hint="give the operator that made it: imresize, mean or node",
-        )
-    field = coarse.field
-    grids = (field["latitude"].values, field["longitude"].values, target.latitude, target.longitude)
-    return _enlarger(coarse.degradation, kernel, *(_key(values) for values in grids))
-
-
-def _key(coordinate: FloatArray) -> bytes:
-    return np.asarray(coordinate, dtype=np.float64).tobytes()
+    places = coarse.field["latitude"].values, coarse.field["longitude"].values
+    grids = (*places, target.latitude, target.longitude)
+    keys = (np.asarray(values, dtype=np.float64).tobytes() for values in grids)
+    return _enlarger(coarse.operator, kernel, *keys)
 
 
 @lru_cache(maxsize=_GRIDS_KEPT)
-def _enlarger(
-    operator: Degradation, kernel: Kernel, south: bytes, west: bytes, rows: bytes, columns: bytes
-) -> Enlarger:
-    latitude, longitude = np.frombuffer(rows), np.frombuffer(columns)
-    coordinates = {"latitude": np.frombuffer(south), "longitude": np.frombuffer(west)}
+def _enlarger(operator: Degradation, kernel: Kernel, *grids: bytes) -> Enlarger:
+    south, west, latitude, longitude = map(np.frombuffer, grids)
     lattice = xr.DataArray(
-        np.zeros((1, *(len(values) for values in coordinates.values()))),
-        dims=FIELD_DIMS,
-        coords=coordinates,
+        np.zeros((len(south), len(west))),
+        dims=FIELD_DIMS[1:],
+        coords={"latitude": south, "longitude": west},
     )
-    row_positions, column_positions = operator.positions(lattice, latitude, longitude)
-    grid: Registration = operator.on(latitude, longitude)
+    operator.positions(lattice, latitude, longitude)  # refuses what it cannot have made
+    grid = operator.on(latitude, longitude)
     up = Separable(
-        enlargement(row_positions, len(grid.latitude), kernel, cyclic=False),
-        enlargement(column_positions, len(grid.longitude), kernel, cyclic=grid.cyclic),
+        enlargement(grid.row_positions, len(south), kernel, cyclic=False),
+        enlargement(grid.column_positions, len(west), kernel, cyclic=grid.cyclic),
     )
-    return Enlarger(up, Separable(grid.rows, grid.columns).after(up))
+    return Enlarger(up, grid.after(up))
 
 
 class _Enlargement:

@@ -7,9 +7,7 @@ frame after, t is the fraction of the interval elapsed: 1/3 and 2/3 for the two 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,7 @@ import xarray as xr
 from scipy.interpolate import PchipInterpolator
 
 from deepcams_eval.core.field import FloatArray, middles_of, spans_globe
+from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
 
@@ -213,21 +212,6 @@ class Pchip(IntervalMethod):
             curve = PchipInterpolator(hours, np.where(whole, block, 0.0), axis=0)(wanted)
             result[:, rows] = np.where(whole, curve, result[:, rows])
         return result
-
-
-def linear(first: Frames, last: Frames, fractions: Sequence[float] | FloatArray) -> Frames:
-    """Return (1 − t)·first + t·last for each fraction t, shape (fractions, *first.shape).
-
-    Parameters
-    ----------
-    first, last : ndarray
-        µg m⁻³. NaN where either is.
-    fractions : sequence of float
-        Each t.
-    """
-    weights = np.asarray(fractions, dtype=np.float64).reshape(-1, *[1] * first.ndim)
-    blend: npt.NDArray[Any] = (1 - weights) * first + weights * last
-    return blend.astype(np.float32)
 
 
 def require_same_grid(field: xr.DataArray, target: Target) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -16,15 +14,12 @@ from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence.lags import lag_notes, lag_table
 from deepcams_eval.evidence.questions import Given, answers
 from deepcams_eval.evidence.references import Grid
+from deepcams_eval.evidence.run import InsituRun
+from deepcams_eval.options import Average, InsituOptions
 from deepcams_eval.pair.averages import COMPLETE, average_pairs
-from deepcams_eval.pair.colocate import Compute
-from deepcams_eval.pair.samples import Sample, sample_rows
-from deepcams_eval.report.evidence import Evidence
+from deepcams_eval.pair.samples import sample_rows
 from deepcams_eval.score.strata import HOURS, MONTHS, STRATA, Stratum
-from deepcams_eval.score.tables import ScoreTables, score_pairs, station_table
-
-Average = Literal["hour", "day", "month", "year"]
-AVERAGES: tuple[Average, ...] = ("hour", "day", "month", "year")
+from deepcams_eval.score.tables import score_pairs, station_table
 
 # What a mean holds all of, it belongs to none of: its start alone would name one.
 _WITHOUT: Mapping[Average, tuple[Stratum, ...]] = {
@@ -35,73 +30,19 @@ _WITHOUT: Mapping[Average, tuple[Stratum, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Choices:
-    """How pairs are scored.
-
-    Attributes
-    ----------
-    baseline : str
-        Product that differences are taken from.
-    sample : {"common", "own"}
-        Sample of tables, figures and station scores.
-    average : {"hour", "day", "month", "year"}
-        What is scored: hourly pairs, or means of complete periods of the common sample.
-    added_value : bool
-        Whether products finer than the baseline are compared with interpolations of it.
-    seed, resamples : int
-        Of the bootstrap.
-    """
-
-    baseline: str
-    sample: Sample = "common"
-    average: Average = "hour"
-    added_value: bool = True
-    seed: int = 0
-    resamples: int = 1000
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What was found.
-
-    Attributes
-    ----------
-    scored : Pairs
-        The pairs that the scores are made of: hourly ones, or their means.
-    tables : ScoreTables
-        Scores and differences of `scored`.
-    lags : pandas.DataFrame
-        The rows of ``lags.csv``, from hourly pairs.
-    stations : geopandas.GeoDataFrame
-        Stations with pairs, n and scores.
-    evidence : tuple of Evidence
-        Tables of questions beyond the scores, from hourly pairs.
-    notes : list of str
-        What a reader must know, one sentence each.
-    """
-
-    scored: Pairs
-    tables: ScoreTables
-    lags: pd.DataFrame
-    stations: gpd.GeoDataFrame
-    evidence: tuple[Evidence, ...]
-    notes: list[str] = field(default_factory=list)
-
-
 def assess(
     pairs: Pairs,
     stations: gpd.GeoDataFrame,
-    choices: Choices,
+    options: InsituOptions,
     *,
-    years_with_data: Mapping[str, Collection[int]],
+    baseline: str,
+    years_with_data: Mapping[str, tuple[int, ...]],
     references: Mapping[str, str],
     grids: Mapping[str, Grid],
     restricted: bool = False,
     observations: Observations | None = None,
     products: Sequence[Product] = (),
-    compute: Compute | None = None,
-) -> Assessment:
+) -> InsituRun:
     """Score hourly pairs, or their means, and gather the evidence.
 
     Parameters
@@ -110,9 +51,11 @@ def assess(
         Hourly, with columns for the references.
     stations : geopandas.GeoDataFrame
         The station table of the pairs, with providers.
-    choices : Choices
+    options : InsituOptions
         How they are scored.
-    years_with_data : mapping of str to collection of int
+    baseline : str
+        Product that differences are taken from.
+    years_with_data : mapping of str to tuple of int
         As in `deepcams_eval.pair.samples.sample_rows`.
     references : mapping of str to str
         Column of each interpolation of the baseline, by its name.
@@ -121,61 +64,80 @@ def assess(
     restricted : bool
         Whether months or stations were left out on purpose; then nothing is said on whether
         published scores agree.
-    observations, products, compute
+    observations, products
         As in `deepcams_eval.evidence.questions.Given`; with observations all is scored again under
-        other choices.
+        other options.
+
+    Returns
+    -------
+    InsituRun
+        Still without what only the caller knows: counts, coverage, inputs.
 
     Raises
     ------
     NoDataError
         If the common sample of two or more products is empty, or no period is complete.
     """
-    scored, notes = _averaged(pairs, years_with_data, choices.average)
+    scored, notes = _averaged(pairs, years_with_data, options.average)
     tables = score_pairs(
         scored,
         years_with_data=years_with_data,
-        baseline=choices.baseline,
-        rng=np.random.default_rng(choices.seed),
-        resamples=choices.resamples,
-        station_sample=choices.sample,
-        strata=[one for one in STRATA if one not in _WITHOUT[choices.average]],
+        baseline=baseline,
+        rng=np.random.default_rng(options.seed),
+        resamples=options.resamples,
+        station_sample=options.sample,
+        strata=[one for one in STRATA if one not in _WITHOUT[options.average]],
     )
     lags = lag_table(
         pairs,
         dict(zip(stations["station_id"].astype(str), stations["provider"], strict=True)),
-        rng=np.random.default_rng(choices.seed),
-        resamples=choices.resamples,
+        rng=np.random.default_rng(options.seed),
+        resamples=options.resamples,
     )
-    hourly = choices.average == "hour"
-    shown = tables.scores[tables.scores["sample"] == choices.sample]
+    hourly = options.average == "hour"
+    shown = tables.scores[tables.scores["sample"] == options.sample]
     given = Given(
         pairs=pairs,
-        rows=(tables.rows if hourly else sample_rows(pairs, years_with_data))[choices.sample],
+        rows=(tables.rows if hourly else sample_rows(pairs, years_with_data))[options.sample],
         years=years_with_data,
-        baseline=choices.baseline,
+        baseline=baseline,
         # What was published are scores of hours.
         scores=shown if hourly else shown.iloc[:0],
         references=references,
-        grids=grids if choices.added_value else {},
+        grids=grids if options.added_value else {},
         observations=observations,
         products=products,
-        compute=compute,
-        seed=choices.seed,
-        resamples=choices.resamples,
+        compute=options.compute,
+        seed=options.seed,
+        resamples=options.resamples,
         restricted=restricted,
     )
-    return Assessment(
-        scored=scored,
-        tables=tables,
+    return InsituRun(
+        options=options,
+        scores=tables.scores,
+        differences=tables.differences,
         lags=lags,
+        scored_pairs=scored,
+        rows=tables.rows[options.sample],
         stations=station_table(stations, scored, tables.stations),
-        evidence=answers(given),
+        qc=pd.DataFrame(columns=["rule", "flagged", "flagged_first", "stage"]),
+        coverage=pd.DataFrame(),
         notes=[*notes, *lag_notes(lags)],
+        run={},
+        sample=options.sample,
+        baseline=baseline,
+        synthetic=False,
+        answers=answers(given),
+        hourly=pairs,
+        years_with_data=years_with_data,
+        references=references,
+        grids=grids,
+        restricted=restricted,
     )
 
 
 def _averaged(
-    pairs: Pairs, years: Mapping[str, Collection[int]], average: Average
+    pairs: Pairs, years: Mapping[str, tuple[int, ...]], average: Average
 ) -> tuple[Pairs, list[str]]:
     if average == "hour":
         return pairs, []

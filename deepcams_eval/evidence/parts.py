@@ -56,6 +56,12 @@ def finished(
     figure: Figure, content: Content, name: str, *, title: str, note: str, alternative: str
 ) -> style.Drawing:
     """Return a figure with its title, note and credit, and the words that go with it."""
-    source = credit.source_line(content)
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    return style.Drawing(name, "evidence", f"{title}. {note}", alternative, figure)
+    return style.finish(
+        figure,
+        credit.line(content),
+        name=name,
+        kind="evidence",
+        title=title,
+        note=note,
+        alternative=alternative,
+    )

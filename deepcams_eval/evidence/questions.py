@@ -135,7 +135,7 @@ def answers(given: Given) -> tuple[Evidence, ...]:
 def sections(content: Content) -> list[Section]:
     """Return the sections of the page that show the evidence of a report."""
     known = questions()
-    made = [known[one.name].section(one.frames, content) for one in content.evidence]
+    made = [known[one.name].section(one.frames, content) for one in content.answers]
     return [
         replace(
             one,

@@ -54,15 +54,14 @@ def write_report(
     written = tables.write_tables(folder / "tables", shown)
     tell(1, total)
 
-    pictures: list[page.Picture] = []
+    pictures: list[style.Picture] = []
     drawn = chain(*(one.drawings for one in sections), figures.draw_figures(content))
     for done, drawing in enumerate(drawn, start=2):
-        png, pdf = style.save(drawing.figure, folder / "figures", drawing.name)
-        pictures.append(page.Picture.of(drawing, png))
-        written += [png, pdf]
+        written += style.save(drawing, folder / "figures")
+        pictures.append(drawing)
         tell(done, total)
 
     path = folder / "report.html"
-    path.write_text(page.render_page(content, main, pictures, sections), encoding="utf-8")
+    path.write_text(page.render_page(content, main, pictures, folder, sections), encoding="utf-8")
     tell(total, total)
     return [*written, path]

@@ -28,7 +28,8 @@ from deepcams_eval.fetch.http import (
     TransferError,
 )
 from deepcams_eval.fetch.local import Missing
-from deepcams_eval.read.openaq_files import TextFile, decode, reason_of
+from deepcams_eval.read.files import reason_of
+from deepcams_eval.read.openaq_text import TextFile, decode
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

@@ -21,7 +21,6 @@ import pyarrow.parquet
 
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.openaq_archive import Fetched, Missed
-from deepcams_eval.read.openaq_files import TextFile, column_indices
 from deepcams_eval.read.openaq_parts import (
     FORM,
     MANIFEST_COLUMNS,
@@ -32,8 +31,13 @@ from deepcams_eval.read.openaq_parts import (
     counted_parts,
     manifest_entry,
 )
-from deepcams_eval.read.openaq_records import Records, read_numbered, read_one
-from deepcams_eval.read.openaq_rows import numbers, utc_offsets, utc_times
+from deepcams_eval.read.openaq_text import (
+    Records,
+    TextFile,
+    column_indices,
+    read_numbered,
+    read_one,
+)
 
 _REQUIRED = {"location_id", "sensor_id", "name", "time", "latitude", "longitude"}
 _REQUIRED |= {"parameter", "unit", "value"}
@@ -133,20 +137,20 @@ def _line_counts(texts: Sequence[TextFile], records: Records) -> np.ndarray:
 
 def _typed(records: Records, file: np.ndarray, texts: Sequence[TextFile]) -> pl.DataFrame:
     columns = records.columns
-    times, _ = utc_times(columns["time"])
+    times, _ = columns["time"].utc_times()
     keys = pl.Series([text.path for text in texts])
     text = {
         name: columns[field].words.gather(columns[field].codes) for name, field in _TEXT.items()
     }
     number = {
-        name: pl.Series(numbers(columns[field])).fill_nan(None) for name, field in _NUMBERS.items()
+        name: pl.Series(columns[field].numbers()).fill_nan(None) for name, field in _NUMBERS.items()
     }
     return pl.DataFrame(
         {
             "object": keys.gather(file),
             **text,
             "datetime": pl.Series(times).dt.replace_time_zone("UTC"),
-            "offset_minutes": utc_offsets(columns["time"]),
+            "offset_minutes": columns["time"].utc_offsets(),
             **number,
         }
     ).select(list(PART_COLUMNS))

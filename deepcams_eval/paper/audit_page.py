@@ -117,6 +117,7 @@ def render_html(
     """
     return template("audit.html.j2").render(
         title=TITLE,
+        mark="",
         lead=LEAD,
         source=_source(),
         findings=findings,

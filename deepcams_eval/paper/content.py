@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.report.maps import Extent, extent_of
+
 FloatArray = npt.NDArray[np.floating[Any]]
 Times = npt.NDArray[np.datetime64]
 Box = tuple[float, float, float, float]
@@ -19,6 +21,11 @@ class Grid:
 
     latitude: FloatArray
     longitude: FloatArray
+
+    @property
+    def extent(self) -> Extent:
+        """West, east, south and north of the outer edges of the cells."""
+        return extent_of(self.latitude, self.longitude)
 
 
 @dataclass(frozen=True, eq=False)

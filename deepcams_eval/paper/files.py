@@ -12,21 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from deepcams_eval import saved
 from deepcams_eval.bench import files as simulation_files
-from deepcams_eval.bench.content import Case
+from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
 from deepcams_eval.core.pairs import codes_of
+from deepcams_eval.options import PaperOptions
 from deepcams_eval.paper import figures, page, plots
 from deepcams_eval.paper.content import StationYear
-from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult, PaperSettings
-from deepcams_eval.report import credit, style
-from deepcams_eval.report.coastlines import SOURCE
+from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult
+from deepcams_eval.report import credit, maps, style
 from deepcams_eval.report.content import Content
-from deepcams_eval.report.page import Picture
-from deepcams_eval.report.tables import Table, to_csv, to_latex, to_markdown, year_table
+from deepcams_eval.report.tables import Table, write_table, year_table
 
 INSITU, SIMULATION = "insitu", "simulation"
 """Folders of the two full reports."""
@@ -39,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 def write_files(
     folder: Path,
     result: PaperResult,
-    settings: PaperSettings,
+    settings: PaperOptions,
     *,
     command: str,
     clock_start: float,
@@ -71,31 +69,28 @@ def write_files(
     }
     if result.insitu:
         (folder / INSITU).mkdir()
-        saved.write_files(
+        replace(result.insitu, **shared).write(
             folder / INSITU,
-            *result.insitu,
-            **shared,
-            progress=lambda done, of: tell("report of the validation", done, of),
+            lambda done, of: tell("report of the validation", done, of),
         )
     if result.simulation:
         (folder / SIMULATION).mkdir()
         simulation_files.write_files(
             folder / SIMULATION,
-            *result.simulation,
-            **shared,
+            replace(result.simulation, **shared),
             progress=lambda done, of: tell("report of the simulation", done, of),
         )
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
     run = _describe(folder, result, settings, command=command, synthetic=synthetic)
-    content = _content(folder, result, synthetic=synthetic)
-    tables = [*_table1(content), *_simulation_tables(folder, result, synthetic=synthetic)]
+    content = None if result.insitu is None else replace(result.insitu, synthetic=synthetic)
+    tables = [*_table1(content), *_simulation_tables(result, synthetic=synthetic)]
     for name, blocks in tables:
-        _write_table(folder / "tables", name, blocks)
-    pictures = []
+        write_table(folder / "tables", name, blocks)
+    pictures: list[style.Picture] = []
     for drawing in _drawings(result, content, synthetic=synthetic):
-        png, _ = style.save(drawing.figure, folder / "figures", drawing.name)
-        pictures.append(Picture.of(drawing, png))
+        style.save(drawing, folder / "figures")
+        pictures.append(drawing)
         tell("figures", len(pictures), len(pictures))
     pictures += _copied_cases(folder, result, synthetic=synthetic)
     pictures.sort(key=lambda one: one.name)
@@ -104,6 +99,7 @@ def write_files(
     text = page.render_page(
         [block for _, blocks in tables for block in blocks],
         pictures,
+        folder,
         run=run,
         reports=[
             (title, f"{name}/report.html")
@@ -123,7 +119,7 @@ def write_files(
 
 def station_years(content: Content) -> list[StationYear]:
     """Return the stations with pairs on the sample shown, for each year."""
-    table = content.pairs.table
+    table = content.scored_pairs.table
     shown = np.logical_or.reduce([content.rows[name] for name in content.products])
     code, _ = codes_of(table["station_id"])
     kinds = table["station_kind"].to_numpy().astype(np.str_)
@@ -150,28 +146,20 @@ def _drawings(
 ) -> Iterator[style.Drawing]:
     """Yield the figures one at a time, so that only one is held in memory."""
     if content is not None:
-        source = credit.source_line(content)
-        yield figures.draw_stations(station_years(content), source, synthetic=synthetic)
-        yield plots.draw_scatters(content, source)
-    source = credit.truth_source_line(_map_kind(result), synthetic=synthetic)
+        owed = credit.line(content)
+        yield figures.draw_stations(station_years(content), owed)
+        yield plots.draw_scatters(content, owed)
+    owed = credit.truth_line(_map_kind(result), synthetic=synthetic)
     if result.sequences:
-        yield figures.draw_sequences(result.sequences, source, synthetic=synthetic)
+        yield figures.draw_sequences(result.sequences, owed)
     if result.series:
-        yield plots.draw_series(result.series, source, synthetic=synthetic)
+        yield plots.draw_series(result.series, owed)
     if result.annual is not None:
-        yield figures.draw_annual(result.annual, source, synthetic=synthetic)
+        yield figures.draw_annual(result.annual, owed)
 
 
 def _map_kind(result: PaperResult) -> str:
     return FINE if len(result.products) > 1 else COARSE
-
-
-def _content(folder: Path, result: PaperResult, *, synthetic: bool) -> Content | None:
-    if result.insitu is None:
-        return None
-    found, settings = result.insitu
-    run = _run_of(folder / INSITU)
-    return saved.content_of(found, settings, run=run, synthetic=synthetic)
 
 
 def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
@@ -183,18 +171,15 @@ def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
 
 
 def _simulation_tables(
-    folder: Path, result: PaperResult, *, synthetic: bool
+    result: PaperResult, *, synthetic: bool
 ) -> Iterator[tuple[str, tuple[Table, ...]]]:
     if result.simulation is None:
         return
-    found, settings = result.simulation
-    content = simulation_files.content_of(
-        found, settings, run=_run_of(folder / SIMULATION), synthetic=synthetic
-    )
-    for task in content.tasks:
+    simulation = replace(result.simulation, synthetic=synthetic)
+    for task in simulation.tasks:
         if task in _TASK_TABLES:
             name = f"table{_TASK_TABLES[task]}"
-            blocks = month_tables(content, task)
+            blocks = month_tables(simulation, task)
             yield (
                 name,
                 tuple(
@@ -208,24 +193,13 @@ def _simulation_tables(
             )
 
 
-def _write_table(folder: Path, name: str, blocks: tuple[Table, ...]) -> None:
-    # The frame of each block holds the columns of all of them, as one table of the paper does.
-    texts = {
-        "csv": to_csv(blocks[0]),
-        "md": "\n".join(map(to_markdown, blocks)),
-        "tex": "\n".join(map(to_latex, blocks)),
-    }
-    for ending, text in texts.items():
-        (folder / f"{name}.{ending}").write_text(text, encoding="utf-8")
-
-
-def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iterator[Picture]:
+def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iterator[style.Picture]:
     """Yield Figs. 3 and 4, which are figures of the simulation."""
     if result.simulation is None:
         return
-    found, settings = result.simulation
-    source = credit.truth_source_line(found.product.kind, synthetic=synthetic)
-    for case in found.cases:
+    simulation = result.simulation
+    owed = credit.truth_line(simulation.product.kind, synthetic=synthetic)
+    for case in simulation.cases:
         if case.task not in CASES:
             continue
         for ending in ("png", "pdf"):
@@ -234,12 +208,11 @@ def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iter
                 folder / "figures" / f"fig{CASES[case.task]}.{ending}",
             )
         number = CASES[case.task]
-        yield Picture(
+        yield style.Picture(
             name=f"fig{number}",
             kind="case",
-            caption=f"Fig. {number}. {_case_words(case, settings.year)} {source}",
+            caption=f"Fig. {number}. {_case_words(case, simulation.year)} {owed.source}",
             alternative="Maps of the truth and of the methods, and the error of each in a box.",
-            png=folder / "figures" / f"fig{number}.png",
         )
 
 
@@ -257,17 +230,17 @@ def _case_words(case: Case, year: int) -> str:
 def _attributions(result: PaperResult, content: Content | None, *, synthetic: bool) -> list[str]:
     lines = [] if content is None else credit.attributions(content)
     if result.simulation:
-        kind = result.simulation[0].product.kind
+        kind = result.simulation.product.kind
         lines += credit.truth_attributions(kind, synthetic=synthetic)
     if result.products:
         lines += credit.truth_attributions(_map_kind(result), synthetic=synthetic)
-    return list(dict.fromkeys([*lines, f"{SOURCE} (MIT licence)."]))
+    return list(dict.fromkeys([*lines, f"{maps.COASTLINES} (public domain)."]))
 
 
 def _describe(
     folder: Path,
     result: PaperResult,
-    settings: PaperSettings,
+    settings: PaperOptions,
     *,
     command: str,
     synthetic: bool,

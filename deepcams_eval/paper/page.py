@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from deepcams_eval.report import published
-from deepcams_eval.report.content import SYNTHETIC
-from deepcams_eval.report.page import Picture, embed, input_rows, provenance_rows
-from deepcams_eval.report.rendering import template
+from deepcams_eval.report.rendering import render
+from deepcams_eval.report.style import Picture
 from deepcams_eval.report.tables import Table
 
 PLACES = (
@@ -32,6 +31,7 @@ _IMAGE_ROOM = 16_000_000
 def render_page(
     tables: Sequence[Table],
     pictures: Sequence[Picture],
+    folder: Path,
     *,
     run: Mapping[str, Any],
     reports: Sequence[tuple[str, str]],
@@ -44,6 +44,8 @@ def render_page(
     ----------
     tables, pictures : sequence
         In the order of the paper; those whose data are absent are not among them.
+    folder : Path
+        Where the images lie, in ``figures``.
     run : mapping
         The content of ``run.json``; its ``notes`` say what is left out.
     reports : sequence of (str, str)
@@ -53,30 +55,29 @@ def render_page(
     synthetic : bool
         Whether the data are made up.
     """
-    inputs, more = input_rows(run)
-    return template("paper.html.j2").render(
+    return render(
+        "paper.html.j2",
         title="The tables and figures of Xiao et al. (2022), from these data",
-        mark=f"{SYNTHETIC} data" if synthetic else "",
-        asked=list(_asked(run)),
-        contents=list(_contents(tables, pictures)),
-        reports=reports,
-        tables=tables,
-        pictures=pictures,
-        images=embed(pictures, _IMAGE_ROOM),
-        notes=list(run["notes"]),
-        provenance=[
-            (name, value) for name, value in provenance_rows(run) if name not in ("notes",)
+        run={key: value for key, value in run.items() if key != "notes"},
+        contents=[
+            *_contents(tables, pictures),
+            ("Notes", "#notes"),
+            ("Provenance", "#provenance"),
         ],
-        inputs=inputs,
-        more_inputs=more,
+        asked=list(_asked(run)),
+        notes=list(run["notes"]),
         attributions=attributions,
-        doi=published.DOI,
+        pictures=pictures,
+        folder=folder,
+        synthetic=synthetic,
+        room=_IMAGE_ROOM,
+        tables=tables,
+        reports=reports,
     )
 
 
 def _asked(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings = run["settings"]
-    yield "Command", str(run["command"])
     yield "Years against stations", ", ".join(map(str, settings["years"]))
     yield "Year of the simulation", str(settings["year"])
     yield "Methods of the simulation", ", ".join(settings["methods"] or ["all that can run"])

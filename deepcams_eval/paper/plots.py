@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from deepcams_eval.paper.content import FloatArray, PointSeries, Times
-from deepcams_eval.paper.maps import finish
-from deepcams_eval.report import scatter, style
+from deepcams_eval.paper.figures import finish
+from deepcams_eval.report import maps, scatter, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import UNIT, escape_figure
 
@@ -33,131 +29,58 @@ _ZOOM_DAYS = 1.5
 _DAY_US = 86_400e6
 
 
-def draw_scatters(content: Content, source: str) -> style.Drawing:
+def draw_scatters(content: Content, owed: style.Credit) -> style.Drawing:
     """Return Fig. 6: scatter density, a row a product and a column a year.
 
     Parameters
     ----------
     content : Content
         Where the pairs and the scores are; the numbers written are rows of the scores.
-    source : str
-        Whom the data are owed to.
+    owed : Credit
+        Of the data.
     """
-    products, years = content.products, content.years
-    panels = [(product, year) for product in products for year in years]
-    picked = [
-        content.pick(*one) if content.score(one[0], "year", str(one[1])) is not None else None
-        for one in panels
-    ]
-    known = [(place, one) for place, one in enumerate(picked) if one is not None]
-    observed = np.concatenate([one.observed for _, one in known])
-    estimate = np.concatenate([one.estimate for _, one in known])
+    panels = [(product, year) for product in content.products for year in content.years]
+    scores = [content.score(product, "year", str(year)) for product, year in panels]
+    known = {place: content.pick(*panels[place]) for place, one in enumerate(scores) if one}
+    observed = np.concatenate([one.observed for one in known.values()])
+    estimate = np.concatenate([one.estimate for one in known.values()])
     counted = scatter.histogram(
         observed,
         estimate,
         limits=scatter.robust_limits(observed, estimate),
-        bins=int(np.clip(2.5 * (len(observed) / len(panels)) ** 0.4, *_BINS)),
-        panel=np.concatenate([np.full(len(one), place, dtype=np.int64) for place, one in known]),
+        bins=scatter.bins_for(len(observed) / len(panels), _BINS),
+        panel=np.repeat(list(known), [len(one) for one in known.values()]),
         panels=len(panels),
     )
-    outside = int(counted.outside.sum())
     note = (
         f"n = {len(observed):,} pairs in all, {content.sample} sample. RMSE and MAE in {UNIT}. "
-        f"Dashed 1:1, solid least squares. Logarithmic colours; {outside:,} pairs "
-        f"({100 * outside / len(observed):.2g} %) lie beyond the axes, every number includes them."
+        f"Dashed 1:1, solid least squares. Logarithmic colours. {scatter.outside_note(counted)}"
     )
-    figure, grid, side = style.panels(
-        len(products),
-        len(years),
-        title="Products against stations, by year",
-        source=source,
-        note=note,
-        synthetic=content.synthetic,
-    )
-    norm = LogNorm(1, max(10, int(counted.counts.max(initial=0))))
-    for place, (axes, (product, year)) in enumerate(zip(grid, panels, strict=True)):
-        _draw_density(axes, counted, place, content.score(product, "year", str(year)), norm)
-        axes.set_title(escape_figure(f"{product}, {year}"), fontsize=style.TEXT, pad=3)
-        _label_scatter(axes, place, len(years), len(panels))
-    figure.colorbar(ScalarMappable(norm, colormaps["viridis_r"]), cax=side)
-    width = f"{counted.width:.2g}"
-    side.set_ylabel(f"Pairs per cell of {width} × {width} {UNIT}", fontsize=style.SMALL + 0.5)
-    side.tick_params(labelsize=style.SMALL, width=0.5, length=2)
-    side.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    side.yaxis.set_minor_formatter(NullFormatter())
-    return style.Drawing(
+    return scatter.draw_panels(
+        counted,
+        scores,
+        [f"{product}, {year}" for product, year in panels],
+        owed,
+        columns=len(content.years),
+        with_line=True,
         name="fig6",
         kind="paper",
-        caption=f"Fig. 6. Scatter density of products against stations, by year. {note} {source}",
+        title="Scatter density of products against stations, by year",
+        note=note,
+        caption=f"Fig. 6. Scatter density of products against stations, by year. {note} "
+        f"{owed.source}",
         alternative="Scatter density of each product and year; the numbers are in Table 1.",
-        figure=figure,
     )
 
 
-def _draw_density(
-    axes: Axes,
-    counted: scatter.Histogram,
-    panel: int,
-    score: Mapping[str, Any] | None,
-    norm: LogNorm,
-) -> None:
-    ends = np.array([counted.low, counted.high])
-    axes.set(xlim=tuple(ends), ylim=tuple(ends), aspect="equal")
-    locator = MaxNLocator(4, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10])
-    ticks = [tick for tick in locator.tick_values(*ends) if ends[0] <= tick <= ends[1]]
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
-    style.dress(axes, grid=False)
-    if score is None:
-        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", fontsize=style.TEXT)
-        return
-    axes.imshow(
-        np.ma.masked_equal(counted.counts[panel], 0),
-        origin="lower",
-        extent=(ends[0], ends[1], ends[0], ends[1]),
-        cmap=colormaps["viridis_r"],
-        norm=norm,
-        interpolation="nearest",
-    )
-    axes.plot(ends, ends, color=style.INK, linewidth=0.8, linestyle=(0, (5, 3)))
-    lines = [scatter.short_annotation(score)]
-    slope, intercept = score["slope"], score["intercept"]
-    if np.isfinite(slope) and np.isfinite(intercept):
-        axes.plot(ends, slope * ends + intercept, color=style.ACCENT, linewidth=1.1)
-        lines.append(f"{slope:.2f}·O {'−' if intercept < 0 else '+'} {abs(intercept):.1f}")
-    axes.text(
-        0.03,
-        0.97,
-        "\n".join(lines),
-        transform=axes.transAxes,
-        fontsize=style.SMALL - 0.5,
-        color=style.INK,
-        va="top",
-        linespacing=1.3,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
-        zorder=5,
-    )
-
-
-def _label_scatter(axes: Axes, place: int, columns: int, panels: int) -> None:
-    if place % columns == 0:
-        axes.set_ylabel(f"Product ({UNIT})", fontsize=style.SMALL + 0.5)
-    else:
-        axes.set_yticklabels([])
-    if place >= panels - columns:
-        axes.set_xlabel(f"Observed ({UNIT})", fontsize=style.SMALL + 0.5)
-    else:
-        axes.set_xticklabels([])
-
-
-def draw_series(series: Sequence[PointSeries], source: str, *, synthetic: bool) -> style.Drawing:
+def draw_series(series: Sequence[PointSeries], owed: style.Credit) -> style.Drawing:
     """Return Fig. 7: years at points, with the days about the highest coarse value enlarged.
 
     Parameters
     ----------
     series : sequence of PointSeries
         At least one.
-    source, synthetic
+    owed
         As in `draw_stations`.
     """
     figure = style.new_figure(_WIDTH, 1.5 * len(series) + 1.7)
@@ -193,12 +116,11 @@ def draw_series(series: Sequence[PointSeries], source: str, *, synthetic: bool) 
     )
     return finish(
         figure,
+        owed,
         number=7,
         title=f"A year of {series[0].coarse} and {series[0].fine} at single points",
         note=note,
-        source=source,
         alternative="PM2.5 of both products over each year at each point.",
-        synthetic=synthetic,
     )
 
 
@@ -266,5 +188,4 @@ def _known(values: FloatArray) -> int:
 
 
 def _point(one: PointSeries) -> str:
-    north, east = "N" if one.latitude >= 0 else "S", "E" if one.longitude >= 0 else "W"
-    return f"{abs(one.latitude):g}°{north} {abs(one.longitude):g}°{east}"
+    return maps.point_in_words(one.latitude, one.longitude)

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
-from deepcams_eval.bench.parts import Parts
-from deepcams_eval.bench.run import SimulationResult, SimulationSettings, simulate
-from deepcams_eval.core import provenance
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.run import SimulationRun, SimulationSettings, simulate
 from deepcams_eval.core.field import Product, stamp_of
 from deepcams_eval.downscale import Task, bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.evidence.run import InsituRun
+from deepcams_eval.options import InsituOptions, PaperOptions
 from deepcams_eval.pair.colocate import Compute
-from deepcams_eval.pair.qc import QcSettings
 from deepcams_eval.paper import plan, sequences, series
 from deepcams_eval.paper.annual import annual_maps, mean_reader
 from deepcams_eval.paper.blocks import read_once
 from deepcams_eval.paper.content import AnnualMaps, MapSequence, PointSeries
 from deepcams_eval.read.layout import DataFolder
 from deepcams_eval.read.product import ProductSpec, open_product
-from deepcams_eval.validation import InsituResult, InsituSettings, insitu
+from deepcams_eval.validation import insitu
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,47 +42,16 @@ _IN_SITU, _SIMULATED, _MAPPED = (
 )
 
 
-@dataclass(frozen=True)
-class PaperSettings:
-    """What is made, and from what.
-
-    Attributes
-    ----------
-    data : DataFolder
-        What the data folder holds.
-    years : tuple of int
-        Of the validation against stations, and those in which a substitute for a date of the
-        paper is looked for.
-    year : int
-        Of the simulation.
-    methods : tuple of str or None
-        Of the simulation; all that can run where None.
-    seed, resamples : int
-        Of the bootstraps.
-    strict : bool
-        Whether a damaged file is fatal.
-    workers : int
-        Months of the simulation that are scored at a time where there are worker processes.
-    """
-
-    data: DataFolder
-    years: tuple[int, ...] = (2017, 2018, 2019)
-    year: int = 2020
-    methods: tuple[str, ...] | None = None
-    seed: int = 0
-    resamples: int = 1000
-    strict: bool = False
-    workers: int = 1
-
-
 @dataclass(frozen=True, eq=False)
 class PaperResult:
     """Everything that `paper` found; None or empty is a part whose data are absent.
 
     Attributes
     ----------
-    insitu, simulation : tuple or None
-        Result and settings of each road.
+    insitu : InsituRun or None
+        The validation.
+    simulation : SimulationRun or None
+        The benchmark.
     sequences, series, annual
         The data of Figs. 5, 7 and 8.
     products : tuple of Product
@@ -91,8 +60,8 @@ class PaperResult:
         What is left out and what was assumed, one sentence each.
     """
 
-    insitu: tuple[InsituResult, InsituSettings] | None
-    simulation: tuple[SimulationResult, SimulationSettings] | None
+    insitu: InsituRun | None
+    simulation: SimulationRun | None
     sequences: tuple[MapSequence, ...]
     series: tuple[PointSeries, ...]
     annual: AnnualMaps | None
@@ -101,8 +70,9 @@ class PaperResult:
 
 
 def paper(
-    settings: PaperSettings,
-    parts: Parts,
+    settings: PaperOptions,
+    data: DataFolder,
+    store: MonthStore,
     *,
     resume: bool = False,
     compute: Compute | None = None,
@@ -112,9 +82,11 @@ def paper(
 
     Parameters
     ----------
-    settings : PaperSettings
-        What is made, and from what.
-    parts : Parts
+    settings : PaperOptions
+        What is made.
+    data : DataFolder
+        What the data folder holds.
+    store : MonthStore
         Where the months of the simulation that are done are kept.
     resume : bool
         Whether those that are there already are taken as they are.
@@ -131,13 +103,13 @@ def paper(
         If an input cannot be used.
     """
     notes: list[str] = []
-    validated = _insitu(settings, notes, compute, progress)
+    validated = _insitu(settings, data, notes, compute, progress)
     tell = progress or (lambda _step, _done, _total: None)
     tell("maps", 0, 1)
-    maps = _Maps.of(settings, notes)
+    maps = _Maps.of(settings, data, notes)
     tell("maps", 1, 1)
     notes += maps.substitutes()
-    simulated = _simulation(settings, parts, resume, notes, compute, progress)
+    simulated = _simulation(settings, data, store, resume, notes, compute, progress)
     result = PaperResult(
         insitu=validated,
         simulation=simulated,
@@ -160,12 +132,12 @@ def _spec(data: DataFolder, name: str) -> ProductSpec | None:
 
 
 def _insitu(
-    settings: PaperSettings,
+    settings: PaperOptions,
+    data: DataFolder,
     notes: list[str],
     compute: Compute | None,
     progress: Progress | None,
-) -> tuple[InsituResult, InsituSettings] | None:
-    data = settings.data
+) -> InsituRun | None:
     coarse, fine = _spec(data, COARSE), _spec(data, FINE)
     products = tuple(spec for spec in (coarse, fine) if spec is not None)
     if data.observations is None or not products:
@@ -179,32 +151,34 @@ def _insitu(
             f"{COARSE}) stands beside {COARSE}. deepcams-models produce makes one with the "
             "networks."
         )
-    chosen = InsituSettings(
-        observations=(data.observations,),
+    chosen = InsituOptions(
+        settings.years,
+        observations=data.observations,
         products=products,
-        qc=QcSettings(years=settings.years),
         stations=data.stations,
         seed=settings.seed,
         resamples=settings.resamples,
         strict=settings.strict,
-        workers=provenance.cores(),
+        compute=compute,
+        progress=progress,
     )
     try:
-        return insitu(chosen, compute=compute, progress=progress), chosen
+        return insitu(chosen)
     except NoDataError as error:
         notes.append(f"{_IN_SITU} are left out: {error}.")
         return None
 
 
 def _simulation(
-    settings: PaperSettings,
-    parts: Parts,
+    settings: PaperOptions,
+    data: DataFolder,
+    store: MonthStore,
     resume: bool,
     notes: list[str],
     compute: Compute | None,
     progress: Progress | None,
-) -> tuple[SimulationResult, SimulationSettings] | None:
-    truth = _spec(settings.data, TRUTH)
+) -> SimulationRun | None:
+    truth = _spec(data, TRUTH)
     if truth is None:
         notes.append(f"{_SIMULATED} are left out: the data folder has no {TRUTH}.")
         return None
@@ -220,17 +194,17 @@ def _simulation(
         workers=settings.workers,
     )
     try:
-        result = simulate(chosen, parts, resume=resume, compute=compute, progress=progress)
+        run = simulate(chosen, store, resume=resume, compute=compute, progress=progress)
     except NoDataError as error:
         notes.append(f"{_SIMULATED} are left out: {error}.")
         return None
-    pictured = {case.task for case in result.cases}
+    pictured = {case.task for case in run.cases}
     notes += [
         f"Fig. {number} is left out: it compares two methods of the {task} task."
         for task, number in CASES.items()
-        if task in result.methods and task not in pictured
+        if task in run.methods and task not in pictured
     ]
-    return result, chosen
+    return run
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,14 +223,14 @@ class _Maps:
         return [f"Fig. {n}: {rule}" for n, rule in rules if rule.startswith(plan.IN_PLACE)]
 
     @classmethod
-    def of(cls, settings: PaperSettings, notes: list[str]) -> _Maps:
-        spec = _spec(settings.data, COARSE)
+    def of(cls, settings: PaperOptions, data: DataFolder, notes: list[str]) -> _Maps:
+        spec = _spec(data, COARSE)
         if spec is None:
             notes.append(f"{_MAPPED} are left out: the data folder has no {COARSE}.")
             return cls()
         try:
             coarse = open_product(spec, strict=settings.strict)
-            given = _spec(settings.data, FINE)
+            given = _spec(data, FINE)
             fine = None if given is None else open_product(given, strict=settings.strict)
         except NoDataError as error:
             notes.append(f"{_MAPPED} are left out: {error}.")
@@ -277,7 +251,7 @@ class _Maps:
 
 
 def _sequences(
-    coarse: xr.DataArray, fine: Product | None, settings: PaperSettings, notes: list[str]
+    coarse: xr.DataArray, fine: Product | None, settings: PaperOptions, notes: list[str]
 ) -> tuple[MapSequence, ...]:
     years = tuple(sorted({*settings.years, settings.year}))
     try:
@@ -311,7 +285,7 @@ def _derived(coarse: xr.DataArray) -> xr.DataArray:
 
 
 def _years(
-    coarse: xr.DataArray, fine: Product | None, settings: PaperSettings, notes: list[str]
+    coarse: xr.DataArray, fine: Product | None, settings: PaperOptions, notes: list[str]
 ) -> tuple[tuple[PointSeries, ...], AnnualMaps | None]:
     """Return series and annual means; each product is read once for both."""
     name, field = (

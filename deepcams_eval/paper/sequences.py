@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from deepcams_eval.bench.boxes import box_cells, largest_box
+from deepcams_eval.bench.frame_scores import box_cells, largest_box
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale import Coarse, Target, registry
 from deepcams_eval.downscale.degrade import degradation
@@ -187,7 +187,7 @@ def map_sequence(
 def network() -> Finer | None:
     """Return what applies the networks of the paper to CAMS, None if they cannot run here."""
     try:
-        method = registry.joint_pairs([NETWORKS]).methods[0]
+        method = registry.load("joint", [NETWORKS]).methods[0]
     except InputError:
         return None
     operator = degradation("node")

@@ -14,6 +14,7 @@ from deepcams_eval.paper.annual import MeanReader
 from deepcams_eval.paper.blocks import BoolArray, Frames, IntArray, read_once
 from deepcams_eval.paper.content import FloatArray, PointSeries, Times
 from deepcams_eval.paper.plan import Place
+from deepcams_eval.report.maps import point_in_words
 
 
 class CellReader:
@@ -171,11 +172,5 @@ def _largest(
     return Place(
         float(coarse["latitude"].values[row]),
         float(coarse["longitude"].values[column]),
-        f"{plan.IN_PLACE} {in_words(*asked)}, which the data do not hold: {rule}.",
+        f"{plan.IN_PLACE} {point_in_words(*asked)}, which the data do not hold: {rule}.",
     )
-
-
-def in_words(latitude: float, longitude: float) -> str:
-    """Return a point as it is read: ``33°S 72°W``."""
-    north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
-    return f"{abs(latitude):g}°{north} {abs(longitude):g}°{east}"

@@ -6,20 +6,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.field import DamagedFile
+from deepcams_eval.core.field import TIME_DTYPE, DamagedFile
 from deepcams_eval.core.observations import Observations, make_stations
-from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.read.openaq_files import find_files, read_in_order
+from deepcams_eval.core.species import factor_to_ug_m3
+from deepcams_eval.errors import InputError, NoDataError, UnitsError
+from deepcams_eval.read.files import find_files
 from deepcams_eval.read.openaq_parts import counted_parts, read_parts
-from deepcams_eval.read.openaq_records import read_records
-from deepcams_eval.read.openaq_rows import RowReader, Rows
-from deepcams_eval.read.openaq_stations import Located, locate
+from deepcams_eval.read.openaq_stations import Place, locate
+from deepcams_eval.read.openaq_text import BoolArray, Records, read_in_order, read_records
 from deepcams_eval.read.stations import read_stations
+
+FloatColumn = npt.NDArray[np.float64]
 
 _ALWAYS_COUNTED = (
     "records",
@@ -34,6 +37,15 @@ _ALWAYS_COUNTED = (
     "assumed_unit",
     "assumed_longitude",
 )
+_HOURS_PER_PERIOD_UNIT = {
+    "hours": 1.0,
+    "hour": 1.0,
+    "minutes": 1 / 60,
+    "seconds": 1 / 3600,
+    "days": 24.0,
+}
+_LONGEST_PERIOD_H = 366 * 24
+_US_PER_HOUR = 3_600_000_000
 
 
 def read_observations(
@@ -96,8 +108,8 @@ def read_observations(
     everything = find_files(paths, leave_out=stations)
     texts, parts = _by_form(everything)
     found = [*texts, *parts]
-    reader = RowReader()
-    batches: list[Rows] = []
+    reader = _RowReader()
+    batches: list[_Rows] = []
     damaged: dict[str, DamagedFile] = {}
     read = _shifted(progress, 0, len(found)), _shifted(progress, len(texts), len(found))
     for item in chain(
@@ -113,7 +125,7 @@ def read_observations(
     files = tuple(Path(name) for name in found if name not in damaged)
     _require_rows(paths, files, damaged, batches, reader.counts)
 
-    located = locate(reader.places, known)
+    located = locate(list(reader.codes), known)
     if not located.stations["latitude"].notna().any():
         given = f" that are possible, but {located.impossible}" if located.impossible else ""
         raise InputError(
@@ -121,10 +133,22 @@ def read_observations(
             path=files[0],
             hint="name a station file: --stations PATH",
         )
-    place = np.concatenate([batch.place for batch in batches])
-    reader.counts["assumed_longitude"] = int(located.places["longitude_wrapped"].take(place).sum())
+    rows = _Rows(*(np.concatenate(column) for column in zip(*batches, strict=True)))
+    reader.counts["assumed_longitude"] = int(
+        located.places["longitude_wrapped"].take(rows.place).sum()
+    )
     return Observations(
-        table=_table(batches, place, located),
+        table=pd.DataFrame(
+            {
+                "station_id": _categories(located.places["station_id"], rows.place),
+                "sensor_id": _categories(located.places["sensor_id"], rows.place),
+                "time_start": rows.time_start,
+                "time_end": rows.time_end,
+                "value": rows.value,
+                "is_reference": located.places["is_reference"].array.take(rows.place),
+                "flags": np.zeros(len(rows.place), dtype=np.uint32),
+            }
+        ),
         stations=make_stations(located.stations),
         counts=dict.fromkeys(_ALWAYS_COUNTED, 0) | dict(reader.counts) | located.counts,
         damaged=tuple(damaged[name] for name in found if name in damaged),
@@ -148,7 +172,7 @@ def _require_rows(
     paths: Sequence[Path],
     files: Sequence[Path],
     damaged: dict[str, DamagedFile],
-    batches: Sequence[Rows],
+    batches: Sequence[_Rows],
     counts: Counter[str],
 ) -> None:
     if not files and damaged:
@@ -169,21 +193,107 @@ def _require_rows(
     )
 
 
-def _table(batches: list[Rows], place: npt.NDArray[np.int32], located: Located) -> pd.DataFrame:
-    reference = located.places["is_reference"].array
-    return pd.DataFrame(
-        {
-            "station_id": _categories(located.places["station_id"], place),
-            "sensor_id": _categories(located.places["sensor_id"], place),
-            "time_start": np.concatenate([batch.time_start for batch in batches]),
-            "time_end": np.concatenate([batch.time_end for batch in batches]),
-            "value": np.concatenate([batch.value for batch in batches]),
-            "is_reference": reference.take(place),
-            "flags": np.zeros(len(place), dtype=np.uint32),
-        }
-    )
-
-
 def _categories(names: pd.Series[str], place: np.ndarray) -> pd.Categorical:
     codes, categories = pd.factorize(names)
     return pd.Categorical.from_codes(codes[place], categories=categories)
+
+
+class _Rows(NamedTuple):
+    """Checked rows in report order, µg m⁻³ and UTC; `place` counts into the places met."""
+
+    place: npt.NDArray[np.int32]
+    time_start: npt.NDArray[np.datetime64]
+    time_end: npt.NDArray[np.datetime64]
+    value: FloatColumn
+
+
+class _RowReader:
+    """Turns batches of records into rows, numbering their places and counting what happens."""
+
+    def __init__(self) -> None:
+        self.codes: dict[Place, int] = {}
+        self.counts: Counter[str] = Counter()
+
+    def rows_of(self, records: Records) -> _Rows:
+        """Check one batch; each record becomes a row or is counted under one reason."""
+        self.counts["records"] += records.size + records.malformed
+        self.counts["other_parameter"] += records.other_parameter
+        self.counts["refused_malformed"] += records.malformed
+        if records.size == 0:
+            times = np.zeros(0, dtype=TIME_DTYPE)
+            return _Rows(np.zeros(0, dtype=np.int32), times, times, np.zeros(0))
+        factor = self._factors(records)
+        end, naive = records.columns["time"].utc_times()
+        value = records.columns["value"].numbers() * factor
+        hours, assumed = _periods(records)
+        kept = np.ones(records.size, dtype=np.bool_)
+        for reason, good in (
+            ("malformed", _has_station(records)),
+            ("unit", ~np.isnan(factor)),
+            ("time", ~np.isnat(end)),
+            ("value", np.isfinite(value)),
+            ("averaging_period", hours <= _LONGEST_PERIOD_H),
+        ):
+            self.counts[f"refused_{reason}"] += int((kept & ~good).sum())
+            kept &= good
+        rows = np.flatnonzero(kept)
+        self.counts["assumed_averaging_period"] += int(assumed[rows].sum())
+        self.counts["assumed_time_zone"] += int(naive[rows].sum())
+        self.counts["assumed_unit"] += 0 if "unit" in records.columns else len(rows)
+        end = end[rows]
+        period = np.rint(hours[rows] * _US_PER_HOUR).astype("timedelta64[us]")
+        return _Rows(self._places(records, rows), end - period, end, value[rows])
+
+    def _factors(self, records: Records) -> FloatColumn:
+        if "unit" not in records.columns:
+            return np.ones(records.size)
+        unit = records.columns["unit"]
+        for word, count in unit.count_words().items():
+            self.counts[f"unit_{word or 'missing'}"] += count
+        return np.array([_factor(word) for word in unit.words])[unit.codes]
+
+    def _places(self, records: Records, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
+        present = [name for name in Place._fields if name in records.columns]
+        columns = [records.columns[name].take(rows) for name in present]
+        combined = np.zeros(len(rows), dtype=np.int64)
+        for column in columns:
+            # Numbering the combinations anew keeps the product far from overflowing.
+            combined = pd.factorize(combined * len(column.words) + column.codes)[0]
+        _, first = np.unique(combined, return_index=True)
+        words = [column.words.gather(column.codes[first]).to_list() for column in columns]
+        codes = [
+            self.codes.setdefault(
+                Place(records.form, **dict(zip(present, said, strict=True))), len(self.codes)
+            )
+            for said in zip(*words, strict=True)
+        ]
+        return np.array(codes, dtype=np.int32)[combined]
+
+
+def _periods(records: Records) -> tuple[FloatColumn, BoolArray]:
+    """Return the averaging period in hours and whether it had to be assumed."""
+    # A number without its unit, or a unit alone, is no period.
+    if not {"period", "period_unit"} <= records.columns.keys():
+        return np.ones(records.size), np.ones(records.size, dtype=np.bool_)
+    unit = records.columns["period_unit"]
+    per_unit = np.array([_HOURS_PER_PERIOD_UNIT.get(w.lower(), np.nan) for w in unit.words])
+    hours = records.columns["period"].numbers() * per_unit[unit.codes]
+    known = hours > 0
+    return np.where(known, hours, 1.0), ~known
+
+
+def _factor(unit: str) -> float:
+    try:
+        return factor_to_ug_m3(unit)
+    except UnitsError:
+        return np.nan
+
+
+def _has_station(records: Records) -> BoolArray:
+    """Return where a record says which station it belongs to."""
+    known = np.zeros(records.size, dtype=np.bool_)
+    for name in ("location_id", "name"):
+        if name in records.columns:
+            column = records.columns[name]
+            known |= (column.words != "").to_numpy()[column.codes]
+    return known

@@ -31,7 +31,7 @@ import pyarrow.parquet
 
 from deepcams_eval.core.field import DamagedFile
 from deepcams_eval.errors import InputError
-from deepcams_eval.read.openaq_records import Column, Records
+from deepcams_eval.read.openaq_text import Column, Records
 
 MANIFEST_FOLDER = "_manifest"
 METADATA_KEY = b"deepcams"
@@ -209,11 +209,11 @@ def _station(key: str) -> str:
 def _records(frames: Sequence[tuple[_Part, pl.DataFrame]]) -> Records:
     # An object lies in one part, so that sorting by key alone restores the order of its rows.
     table = pl.concat([frame for _, frame in frames]).sort("object", maintain_order=True)
-    columns = {field: _column(table[name].fill_null("")) for field, name in _TEXT.items()}
+    columns = {field: Column.of(table[name].fill_null("")) for field, name in _TEXT.items()}
     columns["time"] = _stamps(table)
-    columns["value"] = _column(table["value"].fill_null(np.nan))
+    columns["value"] = Column.of(table["value"].fill_null(np.nan))
     for field, name in (("latitude", "lat"), ("longitude", "lon")):
-        degrees = _column(table[name])
+        degrees = Column.of(table[name])
         columns[field] = Column(degrees.codes, degrees.words.cast(pl.String).fill_null(""))
     return Records(
         "csv",
@@ -224,17 +224,11 @@ def _records(frames: Sequence[tuple[_Part, pl.DataFrame]]) -> Records:
     )
 
 
-def _column(values: pl.Series) -> Column:
-    encoded = values.to_arrow().dictionary_encode(null_encoding="encode")
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    return Column(codes, pl.Series(encoded.dictionary))
-
-
 def _stamps(table: pl.DataFrame) -> Column:
     """Return stamps as text again, each distinct one once."""
     naive = table["offset_minutes"].is_null().cast(pl.Int64)
     ticks = (table["datetime"].dt.timestamp("us") * 2 + naive).fill_null(_NEVER)
-    encoded = _column(ticks)
+    encoded = Column.of(ticks)
     ticked = pl.DataFrame({"ticks": encoded.words})
     clock = (pl.col("ticks") // 2).cast(pl.Datetime("us")).dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
     zone = pl.when(pl.col("ticks") % 2 == 0).then(pl.lit("Z")).otherwise(pl.lit(""))

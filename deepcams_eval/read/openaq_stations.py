@@ -1,21 +1,35 @@
-"""Stations out of the places that OpenAQ records name, and out of a station file."""
+"""Stations out of the places that OpenAQ records name, and what a station file adds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.read.openaq_rows import Place
-from deepcams_eval.read.stations import country_codes, wrapped_longitudes
+from deepcams_eval.read.openaq_text import Form
+from deepcams_eval.read.stations import SAME_PLACE_DEG, country_codes, wrapped_longitudes
 
-# Two positions of one station this far apart mean that it moved.
-_SAME_PLACE_DEG = 1e-3
 _BESIDE = sorted(product((-1, 0, 1), repeat=2), key=lambda step: step != (0, 0))
 _TEXT_COLUMNS = ["name", "country", "provider"]
+
+
+class Place(NamedTuple):
+    """Everything that a record says about where and by what it was measured; "" is unknown."""
+
+    form: Form
+    location_id: str = ""
+    sensor_id: str = ""
+    name: str = ""
+    city: str = ""
+    country: str = ""
+    provider: str = ""
+    latitude: str = ""
+    longitude: str = ""
+    mobile: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ def locate(places: Sequence[Place], known: pd.DataFrame | None = None) -> Locate
     blanked = _without_blanks(table)
     groups = blanked.groupby("station_id", sort=False)
     positions = groups[["latitude", "longitude"]]
-    moved = ((positions.max() - positions.min()) > _SAME_PLACE_DEG).any(axis=1)
+    moved = ((positions.max() - positions.min()) > SAME_PLACE_DEG).any(axis=1)
     stations = groups[[*_TEXT_COLUMNS, "latitude", "longitude", "mobile"]].first()
     stations["mobile"] = stations["mobile"].astype("boolean")
     counts = {
@@ -152,7 +166,7 @@ def _first_positions(ids: pd.Series[str], table: pd.DataFrame) -> pd.Series[str]
         if np.isnan(latitude):
             found.append(None)
             continue
-        row, column = int(latitude // _SAME_PLACE_DEG), int(longitude // _SAME_PLACE_DEG)
+        row, column = int(latitude // SAME_PLACE_DEG), int(longitude // SAME_PLACE_DEG)
         around = (firsts.get((name, row + i, column + j)) for i, j in _BESIDE)
         here = (latitude, longitude)
         place = next((there for there in around if there and _is_near(here, there)), here)
@@ -163,7 +177,7 @@ def _first_positions(ids: pd.Series[str], table: pd.DataFrame) -> pd.Series[str]
 
 
 def _is_near(here: tuple[float, float], there: tuple[float, float]) -> bool:
-    return all(abs(a - b) <= _SAME_PLACE_DEG for a, b in zip(here, there, strict=True))
+    return all(abs(a - b) <= SAME_PLACE_DEG for a, b in zip(here, there, strict=True))
 
 
 def _key_in(

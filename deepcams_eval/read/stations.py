@@ -12,11 +12,11 @@ import pandas as pd
 
 from deepcams_eval.core.observations import CRS
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.read.openaq_files import normalised, read_text
+from deepcams_eval.read.files import known_columns, normalised, read_text
 
 _PARQUET_MAGIC = b"PAR1"
-# Two positions of one station this far apart are a contradiction, not rounding.
-_SAME_PLACE_DEG = 1e-3
+SAME_PLACE_DEG = 1e-3
+"""Two positions of one station further apart are two places, not rounding."""
 
 # Names as `normalised` leaves them, most telling first.
 _ALIASES: dict[str, tuple[str, ...]] = {
@@ -71,20 +71,20 @@ def read_stations(path: Path) -> pd.DataFrame:
     raw = _with_coordinates(_read_any(path), path)
     if raw.empty:
         raise NoDataError("holds no stations", path=path, hint="check the file")
-    _refuse_repeated_columns(raw, path)
-    columns = {normalised(str(name)): raw[name] for name in raw.columns if name != "geometry"}
-    found = {
-        field: next(alias for alias in aliases if alias in columns)
-        for field, aliases in _ALIASES.items()
-        if any(alias in columns for alias in aliases)
-    }
+    names = [normalised(str(name)) for name in raw.columns]
+    again = pd.Index(names).duplicated()
+    if again.any():
+        raise InputError(
+            f"two columns are named {raw.columns[again][0]!r}", path=path, hint="keep one of them"
+        )
+    found = known_columns(names, _ALIASES)
     if "station_id" not in found:
         raise InputError(
             f"no station column among {', '.join(map(str, raw.columns))}",
             path=path,
             hint="name one station_id, location_id or location",
         )
-    text = {field: _as_text(columns[alias]) for field, alias in found.items()}
+    text = {field: _as_text(raw.iloc[:, place]) for field, place in found.items()}
     blank = pd.Series("", index=raw.index, dtype="str")
     table = pd.DataFrame(index=raw.index)
     for field in ("station_id", "sensor_id", "name", "provider"):
@@ -99,19 +99,11 @@ def read_stations(path: Path) -> pd.DataFrame:
     table["longitude_wrapped"] = wrapped.astype("boolean").mask(half)
     for field in ("is_reference", "mobile"):
         table[field] = _truth(text.get(field, blank), field, path)
-    if found.get("is_reference") == "ismonitor":
+    if "is_reference" in found and names[found["is_reference"]] == "ismonitor":
         of_location = (table["sensor_id"] == "") & table["is_reference"].fillna(False)
         table.loc[of_location, "is_reference"] = pd.NA
-    _refuse_two_positions(table, path)
+    _reject_two_positions(table, path)
     return table.reset_index(drop=True)
-
-
-def _refuse_repeated_columns(raw: pd.DataFrame, path: Path) -> None:
-    again = pd.Index([normalised(str(name)) for name in raw.columns]).duplicated()
-    if again.any():
-        raise InputError(
-            f"two columns are named {raw.columns[again][0]!r}", path=path, hint="keep one of them"
-        )
 
 
 def _country(text: pd.Series[str], path: Path) -> pd.Series[str]:
@@ -179,7 +171,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         return gpd.read_parquet(path)
     except (ValueError, OSError):
-        pass  # a plain Parquet file, unless the next reader refuses it as well
+        pass  # a plain Parquet file, unless the next reader rejects it as well
     try:
         return pd.read_parquet(path)
     except (ValueError, OSError) as error:
@@ -238,10 +230,10 @@ def _truth(text: pd.Series[str], field: str, path: Path) -> pd.Series[bool]:
     return lowered.map(_TRUTH).astype("boolean")
 
 
-def _refuse_two_positions(table: pd.DataFrame, path: Path) -> None:
+def _reject_two_positions(table: pd.DataFrame, path: Path) -> None:
     positions = table.groupby("station_id")[["latitude", "longitude"]]
     spread = positions.max() - positions.min()
-    far = spread[(spread > _SAME_PLACE_DEG).any(axis=1)]
+    far = spread[(spread > SAME_PLACE_DEG).any(axis=1)]
     if len(far):
         raise InputError(
             f"station {far.index[0]!r} has two positions",

@@ -36,15 +36,15 @@ class Content:
     """Everything that a report shows.
 
     No number in a table, a figure or a sentence is computed here or in the modules that use it:
-    all are rows of `scores` and `differences`. `pairs` gives the shape of the scatter alone.
+    all are rows of `scores` and `differences`. `scored_pairs` gives the shape of the scatter alone.
 
     Attributes
     ----------
     scores, differences : pandas.DataFrame
         The rows of ``scores.csv`` and ``differences.csv``.
-    pairs : Pairs
-        Pairs of observation and products, for the shape of the scatters.
-    rows : mapping of str to ndarray of bool, shape (pairs,)
+    scored_pairs : Pairs
+        The pairs that the scores are made of, for the shape of the scatters.
+    rows : mapping of str to ndarray of bool, shape (scored_pairs,)
         By product the pairs of the sample shown; as many by year as `scores` says.
     stations : geopandas.GeoDataFrame
         The station table with a column ``r_<product>`` each.
@@ -65,13 +65,13 @@ class Content:
         Whether the data are generated; then every table, figure and the page say so.
     lags : pandas.DataFrame, optional
         The rows of ``lags.csv``; without any the report has no section on lags.
-    evidence : sequence of Evidence
+    answers : sequence of Evidence
         Each gets a section of the page, with its tables and figures.
     """
 
     scores: pd.DataFrame
     differences: pd.DataFrame
-    pairs: Pairs
+    scored_pairs: Pairs
     rows: Mapping[str, BoolArray]
     stations: gpd.GeoDataFrame
     qc: pd.DataFrame
@@ -82,12 +82,12 @@ class Content:
     baseline: str
     synthetic: bool
     lags: pd.DataFrame | None = None
-    evidence: Sequence[Evidence] = ()
+    answers: Sequence[Evidence] = ()
 
     @property
     def products(self) -> tuple[str, ...]:
         """Names of the products, in the order in which they were asked for."""
-        return self.pairs.products
+        return self.scored_pairs.products
 
     @property
     def average(self) -> str:
@@ -123,8 +123,8 @@ class Content:
 
     @cached_property
     def month_of_pair(self) -> IntArray:
-        """Months since January of year 0 of each row of `pairs`; shape (pairs,), int32."""
-        start = self.pairs.table["time_start"].to_numpy().astype("datetime64[M]")
+        """Months since January of year 0 of each of `scored_pairs`, int32."""
+        start = self.scored_pairs.table["time_start"].to_numpy().astype("datetime64[M]")
         return (start.astype(np.int64) + 1970 * 12).astype(np.int32)
 
     @cached_property
@@ -156,7 +156,7 @@ class Content:
             raise ValueError(
                 f"rows[{product!r}] selects {len(index)} pairs in {year}, scores say {expected}"
             )
-        table = self.pairs.table
+        table = self.scored_pairs.table
         return Selection(
             observed=table["observed"].to_numpy()[index],
             estimate=table[product].to_numpy()[index],

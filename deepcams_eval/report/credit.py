@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from deepcams_eval.report.content import SYNTHETIC, Content
+from deepcams_eval.report.style import Credit
 
-_COPERNICUS = (
-    "Contains modified Copernicus Atmosphere Monitoring Service information{years} (EAC4); neither "
-    "the European Commission nor ECMWF is responsible for any use of it."
-)
-_COPERNICUS_SHORT = (
-    "Contains modified Copernicus Atmosphere Monitoring Service information{years} (EAC4)"
-)
-_GEOS_CF = "GEOS-CF: NASA Global Modeling and Assimilation Office (GMAO)."
-_GEOS_CF_SHORT = "NASA GMAO GEOS-CF"
-_DEEPCAMS = "DeepCAMS: Xiao et al. 2022, doi:10.5281/zenodo.6381600."
-_DEEPCAMS_SHORT = "DeepCAMS (Xiao et al. 2022)"
-_OPENAQ = "Observations: OpenAQ (openaq.org) and the providers of its data{providers}."
-_OPENAQ_SHORT = "OpenAQ and its providers"
-_SYNTHETIC = f"{SYNTHETIC} data, generated: no measurement and no product of any service"
+_EAC4 = "Contains modified Copernicus Atmosphere Monitoring Service information{years} (EAC4)"
+_OWNERS = {
+    "openaq": (
+        "Observations: OpenAQ (openaq.org) and the providers of its data{providers}.",
+        "OpenAQ and its providers",
+    ),
+    "copernicus": (
+        f"{_EAC4}; neither the European Commission nor ECMWF is responsible for any use of it.",
+        _EAC4,
+    ),
+    "geoscf": (
+        "GEOS-CF: NASA Global Modeling and Assimilation Office (GMAO).",
+        "NASA GMAO GEOS-CF",
+    ),
+    "deepcams": (
+        "DeepCAMS: Xiao et al. 2022, doi:10.5281/zenodo.6381600.",
+        "DeepCAMS (Xiao et al. 2022)",
+    ),
+}
+"""What the page says of each owner, and the words for the foot of a figure."""
+
+_OF_KIND = {
+    "cams": ("copernicus",),
+    "geoscf": ("geoscf",),
+    "deepcams": ("copernicus", "deepcams"),
+}
+_GENERATED = f"{SYNTHETIC} data, generated: no measurement and no product of any service"
 _OTHER = "the files named in run.json, owed to whoever provides them"
 _MANY = 12
 
 
-def source_line(content: Content) -> str:
-    """Return the one line that stands at the foot of every figure."""
+def line(content: Content) -> Credit:
+    """Return what stands at the foot of every figure of a validation."""
     if content.synthetic:
-        return f"Data: {_SYNTHETIC}."
-    kinds = _kinds(content)
-    parts = [_OPENAQ_SHORT]
-    if kinds & {"cams", "deepcams"}:
-        parts.append(_COPERNICUS_SHORT.format(years=_years(content)))
-    if "geoscf" in kinds:
-        parts.append(_GEOS_CF_SHORT)
-    if "deepcams" in kinds:
-        parts.append(_DEEPCAMS_SHORT)
-    return f"Data: {'. '.join(parts)}."
+        return Credit(f"Data: {_GENERATED}.", True)
+    parts = _said({"openaq", *_owners(_kinds(content))}, 1, years=_years(content))
+    return Credit(f"Data: {'. '.join(parts)}.", False)
 
 
 def attributions(content: Content) -> list[str]:
     """Return the sentences that the owners of the data ask for."""
     if content.synthetic:
-        return [f"{_SYNTHETIC}."]
-    kinds = _kinds(content)
-    lines = [_OPENAQ.format(providers=_providers(content))]
-    if kinds & {"cams", "deepcams"}:
-        lines.append(_COPERNICUS.format(years=_years(content)))
-    if "geoscf" in kinds:
-        lines.append(_GEOS_CF)
-    if "deepcams" in kinds:
-        lines.append(_DEEPCAMS)
-    return lines
+        return [f"{_GENERATED}."]
+    owners = {"openaq", *_owners(_kinds(content))}
+    return _said(owners, 0, years=_years(content), providers=_providers(content))
 
 
-def truth_source_line(kind: str, *, synthetic: bool) -> str:
-    """Return the line at the foot of every figure of a simulation.
+def truth_line(kind: str, *, synthetic: bool) -> Credit:
+    """Return what stands at the foot of every figure of a simulation.
 
     Parameters
     ----------
@@ -64,14 +64,8 @@ def truth_source_line(kind: str, *, synthetic: bool) -> str:
     synthetic : bool
         Whether it was generated.
     """
-    if synthetic:
-        return f"Data: {_SYNTHETIC}."
-    known = {
-        "geoscf": _GEOS_CF_SHORT,
-        "cams": _COPERNICUS_SHORT.format(years=""),
-        "deepcams": f"{_COPERNICUS_SHORT.format(years='')}. {_DEEPCAMS_SHORT}",
-    }
-    return f"Data: {known.get(kind, _OTHER)}."
+    said = _GENERATED if synthetic else ". ".join(_said(_owners([kind]), 1)) or _OTHER
+    return Credit(f"Data: {said}.", synthetic)
 
 
 def truth_attributions(kind: str, *, synthetic: bool) -> list[str]:
@@ -80,23 +74,27 @@ def truth_attributions(kind: str, *, synthetic: bool) -> list[str]:
     Parameters
     ----------
     kind, synthetic
-        As in `truth_source_line`.
+        As in `truth_line`.
     """
     if synthetic:
-        return [f"{_SYNTHETIC}."]
-    known = {
-        "geoscf": [_GEOS_CF],
-        "cams": [_COPERNICUS.format(years="")],
-        "deepcams": [_COPERNICUS.format(years=""), _DEEPCAMS],
-    }
-    return known.get(kind, [f"Truth: {_OTHER}."])
+        return [f"{_GENERATED}."]
+    return _said(_owners([kind]), 0) or [f"Truth: {_OTHER}."]
+
+
+def _owners(kinds: Iterable[str]) -> set[str]:
+    return {owner for kind in kinds for owner in _OF_KIND.get(kind, ())}
+
+
+def _said(owners: set[str], form: int, *, years: str = "", providers: str = "") -> list[str]:
+    said = [forms[form] for owner, forms in _OWNERS.items() if owner in owners]
+    return [one.format(years=years, providers=providers) for one in said]
 
 
 def _kinds(content: Content) -> set[str]:
     """Return the kinds of the products; all of them where the run does not say."""
     known = content.run.get("products")
     if not isinstance(known, dict) or not known:
-        return {"cams", "geoscf", "deepcams"}
+        return set(_OF_KIND)
     return {
         str(entry.get("kind", "generic")) for entry in known.values() if isinstance(entry, dict)
     }
@@ -110,9 +108,7 @@ def _years(content: Content) -> str:
 
 
 def _providers(content: Content) -> str:
-    names: Sequence[str] = sorted(
-        {str(name) for name in content.stations["provider"].dropna() if str(name)}
-    )
+    names = sorted({str(name) for name in content.stations["provider"].dropna() if str(name)})
     if not names:
         return ""
     more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""

@@ -11,24 +11,18 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepcams_eval.report import credit, scatter, style, wording
-from deepcams_eval.report.coastlines import SOURCE as COASTLINES
-from deepcams_eval.report.coastlines import draw_coastlines
+from deepcams_eval.report import credit, maps, scatter, style, wording
 from deepcams_eval.report.content import Content
-from deepcams_eval.report.wording import escape_figure
+from deepcams_eval.report.wording import escape_figure, plural, shortened
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
 
 Array = npt.NDArray[np.float64]
 
 _MAP_WIDTH = 7.2
 _CELLS_ACROSS = 48
-_MIN_SPAN_DEG = 4.0
-_MARGIN = 0.06
 _MONTHS = "JFMAMJJASOND"
 _LAG_COLUMNS = 3
 _FAINT: Mapping[str, Any] = {
@@ -41,15 +35,14 @@ _FAINT: Mapping[str, Any] = {
 
 def draw_figures(content: Content) -> Iterator[style.Drawing]:
     """Yield every figure of the report, one at a time so that only one is held in memory."""
-    source = credit.source_line(content)
-    yield _draw_stations(content, source)
+    yield _draw_stations(content)
     if content.values("month"):
-        yield _draw_months(content, source)
+        yield _draw_months(content)
     if content.values("hour"):
-        yield _draw_hours(content, source)
+        yield _draw_hours(content)
     if has_lags(content):
-        yield _draw_lags(content, source)
-    yield from scatter.draw_scatters(content, source)
+        yield _draw_lags(content)
+    yield from scatter.draw_scatters(content)
 
 
 def count_figures(content: Content) -> int:
@@ -121,51 +114,39 @@ def cluster_stations(
     )
 
 
-def _draw_stations(content: Content, source: str) -> style.Drawing:
+def _draw_stations(content: Content) -> style.Drawing:
     product = content.products[0]
     located = content.stations[
         content.stations["longitude"].notna() & content.stations["latitude"].notna()
     ]
-    values = located[f"r_{product}"].to_numpy(dtype=np.float64)
-    longitude = located["longitude"].to_numpy(dtype=np.float64)
-    latitude = located["latitude"].to_numpy(dtype=np.float64)
-    (west, east, south, north), stretch = _extent(longitude, latitude)
-    cell = (east - west) / _CELLS_ACROSS
-    clusters = cluster_stations(longitude, latitude, values, cell_deg=(cell, cell / stretch))
-    height = float(np.clip(5.9 * (north - south) * stretch / (east - west), 1.7, 4.8)) + 1.45
+    latitude, longitude, values = (
+        located[name].to_numpy(dtype=np.float64)
+        for name in ("latitude", "longitude", f"r_{product}")
+    )
+    extent = maps.extent_about(latitude, longitude)
+    width = (extent[1] - extent[0]) / _CELLS_ACROSS
+    cell = (width, width / maps.stretch_of(extent))
+    clusters = cluster_stations(longitude, latitude, values, cell_deg=cell)
+    height = float(np.clip(5.9 / maps.shape_of(extent), 1.7, 4.8)) + 1.45
     figure = style.new_figure(_MAP_WIDTH, height, layout="compressed")
     axes = figure.add_subplot()
-    axes.set(xlim=(west, east), ylim=(south, north), aspect=stretch)
-    draw_coastlines(axes, (west, east, south, north))
+    maps.set_extent(axes, extent)
     if len(clusters.stations):
         norm = _r_norm(clusters.value)
         _draw_clusters(axes, clusters, norm)
-        _label_countries(axes, located, (cell, cell / stretch))
-        bar = figure.colorbar(
-            ScalarMappable(norm, colormaps["viridis"]),
-            ax=axes,
-            shrink=0.8,
-            pad=0.015,
-            aspect=30,
-            extend="min",
-        )
-        bar.ax.set_ylabel(f"R of {escape_figure(_short(product))}", fontsize=style.TEXT - 0.5)
-        bar.ax.tick_params(labelsize=style.TEXT - 1, width=0.5, length=2)
-    style.dress(axes, x="Longitude", y="Latitude", grid=False)
+        _label_countries(axes, located, cell)
+        label = f"R of {escape_figure(shortened(product))}"
+        maps.colour_bar(figure, [axes], norm, label, extend="min")
+    maps.dress(axes, ticks=7)
     axes.grid(visible=True, color=style.GRID, linewidth=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 5, 6, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 6, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _degrees(x, "E", "W")))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _degrees(y, "N", "S")))
-    title = f"R of {product} at {_stations_in_words(len(located))}, {content.sample} sample"
-    note = _map_note(content, clusters, len(content.stations) - len(located))
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        credit.line(content).also(maps.COASTLINES),
         name="stations",
         kind="stations",
-        caption=f"{title}. {note}",
+        title=f"R of {product} at {plural(len(located), 'station')}, {content.sample} sample",
+        note=_map_note(content, clusters, len(content.stations) - len(located)),
         alternative=f"Map of {len(located)} stations coloured by the correlation with {product}.",
-        figure=figure,
     )
 
 
@@ -194,7 +175,7 @@ def _draw_clusters(axes: Axes, clusters: Clusters, norm: Normalize) -> None:
                 facecolors="none",
                 edgecolors=style.INK,
                 linewidths=0.6,
-                label=_stations_in_words(size),
+                label=plural(size, "station"),
             )
         axes.legend(
             loc="lower left",
@@ -242,13 +223,13 @@ def _map_note(content: Content, clusters: Clusters, without_place: int) -> str:
     if not np.isfinite(clusters.value).all():
         parts.append("Open circles: R is undefined.")
     if without_place:
-        parts.append(f"{_stations_in_words(without_place)} without coordinates not drawn.")
+        parts.append(f"{plural(without_place, 'station')} without coordinates not drawn.")
     if (content.stations["country"] != "").any():
         parts.append("Letters: country code, at the median place of its stations.")
-    return " ".join([*parts, f"{COASTLINES}."])
+    return " ".join(parts)
 
 
-def _draw_months(content: Content, source: str) -> style.Drawing:
+def _draw_months(content: Content) -> style.Drawing:
     values = content.values("month")
     months = _all_months(values)
     figure = style.new_figure(7.2, 6.2)
@@ -265,21 +246,20 @@ def _draw_months(content: Content, source: str) -> style.Drawing:
     rows[-1].set_xlabel("Month (UTC)", fontsize=style.TEXT)
     for axes in rows[1:]:
         axes.set_ylim(bottom=0)
-    _legend(rows[0])
-    title = f"Scores by month, {content.sample} sample"
-    note = _curve_note(content, "month")
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    return style.Drawing(
+    style.legend_above(rows[0])
+    return style.finish(
+        figure,
+        credit.line(content),
         name="months",
         kind="months",
-        caption=f"{title}. {note}",
+        title=f"Scores by month, {content.sample} sample",
+        note=_curve_note(content, "month"),
         alternative="R, RMSE and MAE of each product by month; the numbers are in the table of "
         "months.",
-        figure=figure,
     )
 
 
-def _draw_hours(content: Content, source: str) -> style.Drawing:
+def _draw_hours(content: Content) -> style.Drawing:
     hours = [f"{hour:02d}" for hour in range(24)]
     strata = {"hour": "Hour (UTC)", "hour_local": "Hour (local solar, from longitude)"}
     figure = style.new_figure(7.2, 6.2)
@@ -294,22 +274,22 @@ def _draw_hours(content: Content, source: str) -> style.Drawing:
         grid[-1, column].set_xlim(-0.7, 23.7)
     for axes in grid[1:, 0]:
         axes.set_ylim(bottom=0)
-    _legend(grid[0, 0])
-    title = f"Scores by hour of the day, {content.sample} sample"
+    style.legend_above(grid[0, 0])
     note = f"The hour is the start of the observation. {_curve_note(content, 'hour')}"
     if any(content.score(content.products[0], "hour", hour) is None for hour in hours):
         note += " Not every UTC hour has data, so each local hour holds other longitudes."
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        credit.line(content),
         name="hours",
         kind="hours",
-        caption=f"{title}. {note}",
+        title=f"Scores by hour of the day, {content.sample} sample",
+        note=note,
         alternative="R, RMSE and MAE of each product by hour of the day, in UTC and local time.",
-        figure=figure,
     )
 
 
-def _draw_lags(content: Content, source: str) -> style.Drawing:
+def _draw_lags(content: Content) -> style.Drawing:
     lags = pd.DataFrame(content.lags)
     products = [name for name in content.products if name in set(lags["product"])]
     looks = style.looks(sorted(set(lags.loc[lags["significant"], "provider"])))
@@ -326,7 +306,7 @@ def _draw_lags(content: Content, source: str) -> style.Drawing:
             known = bool(line["significant"].iloc[0])
             _draw_lag_line(axes, line, looks[str(line["provider"].iloc[0])] if known else None)
         style.dress(axes, y="R" if place % columns == 0 else "")
-        axes.set_title(escape_figure(_short(product)), fontsize=style.TEXT, color=style.INK)
+        axes.set_title(escape_figure(shortened(product)), fontsize=style.TEXT, color=style.INK)
         axes.set_xticks(sorted(set(lags["lag_h"])))
         axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=0)
         if mine["significant"].any():
@@ -334,16 +314,15 @@ def _draw_lags(content: Content, source: str) -> style.Drawing:
         if place + columns >= len(products):
             axes.set_xlabel("Lag of the product (h)", fontsize=style.TEXT)
             axes.tick_params(labelbottom=True)
-    title = "Correlation by time lag and provider"
-    note = _lag_note(lags)
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        credit.line(content),
         name="lags",
         kind="lags",
-        caption=f"{title}. {note}",
+        title="Correlation by time lag and provider",
+        note=_lag_note(lags),
         alternative="R of each provider with each product at lags of -3 to 3 hours; the best lags "
         "are in the table of lags.",
-        figure=figure,
     )
 
 
@@ -358,18 +337,16 @@ def _draw_lag_line(axes: Axes, line: pd.DataFrame, look: style.Look | None) -> N
     axes.fill_between(
         line["lag_h"], line["r_lo"], line["r_hi"], color=look.colour, alpha=0.16, linewidth=0
     )
-    axes.plot(
+    style.draw_line(
+        axes,
         line["lag_h"],
         line["r"],
-        color=look.colour,
-        marker=look.marker,
-        linestyle=look.line,
+        look,
+        f"{shortened(str(line['provider'].iloc[0]))}, {best} h",
         linewidth=1.3,
         markersize=3.6,
-        markeredgewidth=0,
         markevery=[int(np.flatnonzero(line["lag_h"] == line["best_lag_h"])[0])],
         zorder=4,
-        label=f"{escape_figure(_short(str(line['provider'].iloc[0])))}, {best} h",
     )
 
 
@@ -377,7 +354,7 @@ def _lag_note(lags: pd.DataFrame) -> str:
     meaning = "Departures from each station's mean; the product is read at the hour + lag."
     count = lags["provider"].nunique()
     if not lags["significant"].any():
-        none = f"At none of {count} provider{'' if count == 1 else 's'} is the best lag "
+        none = f"At none of {plural(count, 'provider')} is the best lag "
         return f"{meaning} {none}significantly different from 0."
     return (
         f"{meaning} Colour: R is significantly higher at the best lag (marker) than at 0; bands "
@@ -400,32 +377,13 @@ def _draw_curves(
         axes.fill_between(
             x, low[drawn], high[drawn], color=look.colour, alpha=0.16, linewidth=0, zorder=1
         )
-        axes.plot(
-            x,
-            middle[drawn],
-            color=look.colour,
-            marker=look.marker,
-            linestyle=look.line,
-            linewidth=1.1,
-            markersize=3.2,
-            markeredgewidth=0,
-            label=escape_figure(_short(product)),
-            zorder=2,
-        )
+        style.draw_line(axes, x, middle[drawn], look, shortened(product), markersize=3.2, zorder=2)
 
 
 def _mark_if_empty(axes: Axes) -> None:
     if not any(np.isfinite(line.get_ydata(orig=False)).any() for line in axes.get_lines()):
         axes.set_yticks([])
-        axes.text(
-            0.5,
-            0.5,
-            "undefined",
-            transform=axes.transAxes,
-            fontsize=style.TEXT,
-            color=style.GREY,
-            ha="center",
-        )
+        style.write_in_middle(axes, "undefined")
 
 
 def _series(rows: Sequence[Mapping[str, Any] | None], key: str) -> Array:
@@ -439,18 +397,6 @@ def _curve_note(content: Content, stratum: str) -> str:
     if len(table) == 0 or without.all():
         return "No intervals: too few stations to resample."
     return f"{bands} Where one is missing there are too few stations." if without.any() else bands
-
-
-def _legend(axes: Axes) -> None:
-    longest = max(len(str(line.get_label())) for line in axes.get_lines())
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=max(1, 110 // (8 + longest)),
-        fontsize=style.TEXT,
-        frameon=False,
-        borderaxespad=0.2,
-    )
 
 
 def _all_months(values: Sequence[str]) -> list[str]:
@@ -470,37 +416,3 @@ def _r_norm(values: Array) -> Normalize:
     known = values[np.isfinite(values)]
     low = float(np.quantile(known, 0.05)) if len(known) else 0.0
     return Normalize(min(0.5, max(-1.0, np.floor(low * 10) / 10)), 1.0)
-
-
-def _extent(longitude: Array, latitude: Array) -> tuple[tuple[float, float, float, float], float]:
-    """Return west, east, south and north, and how many times a degree of latitude is longer.
-
-    The map is equirectangular and true to scale at its middle latitude. It is never higher than
-    wide nor narrower than a third, so that a single station or a chain of them has a background.
-    """
-    if len(longitude) == 0:
-        return (-180.0, 180.0, -80.0, 80.0), 1.0
-    south, north = _widened(latitude, _MIN_SPAN_DEG)
-    stretch = float(1.0 / np.cos(np.deg2rad(np.clip((south + north) / 2, -75, 75))))
-    west, east = _widened(longitude, max(_MIN_SPAN_DEG, 1.3 * stretch * (north - south)))
-    south, north = _widened(latitude, max(north - south, (east - west) / (3 * stretch)))
-    return (max(west, -180.0), min(east, 180.0), max(south, -88.0), min(north, 88.0)), stretch
-
-
-def _widened(values: Array, least: float) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    margin = max(_MARGIN * (high - low), (least - (high - low)) / 2)
-    return low - margin, high + margin
-
-
-def _degrees(value: float, positive: str, negative: str) -> str:
-    letter = positive if value > 0 else negative if value < 0 else ""
-    return f"{abs(value):g}°{letter}"
-
-
-def _stations_in_words(count: int) -> str:
-    return f"{count:,} station{'' if count == 1 else 's'}"
-
-
-def _short(product: str) -> str:
-    return product if len(product) <= 36 else product[:35] + "…"

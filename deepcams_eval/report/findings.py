@@ -14,25 +14,23 @@ from deepcams_eval.score.metrics import HEADLINE_METRICS, Metric
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The scores of one product over all pairs shown, as a reader sees them.
+class Card:
+    """Scores in short.
 
     Attributes
     ----------
-    product : str
-        Its name.
-    pairs : str
-        Number of pairs and stations.
+    title, note : str
+        Whose they are, and what they are of.
     scores : tuple of (str, str, str)
-        Name, value with unit, and interval, of R, RMSE and MAE.
+        Name, value with unit, and interval, "" where there is none.
     """
 
-    product: str
-    pairs: str
+    title: str
     scores: tuple[tuple[str, str, str], ...]
+    note: str
 
 
-def headlines(content: Content) -> list[Headline]:
+def headlines(content: Content) -> list[Card]:
     """Return the overall scores of each product that has pairs."""
     found = []
     for product in content.products:
@@ -49,7 +47,7 @@ def headlines(content: Content) -> list[Headline]:
             )
             for key, one in HEADLINE_METRICS.items()
         )
-        found.append(Headline(product, _pairs(row), scores))
+        found.append(Card(product, scores, _pairs(row)))
     return found
 
 
@@ -128,11 +126,8 @@ def _verdict(row: Mapping[str, Any], metric: Metric) -> str:
 
 
 def _pairs(row: Mapping[str, Any]) -> str:
-    stations = int(row["stations"])
-    return (
-        f"N = {wording.number(row['n'], 0)} at {wording.number(stations, 0)} "
-        f"station{'' if stations == 1 else 's'}"
-    )
+    stations = wording.plural(int(row["stations"]), "station")
+    return f"N = {wording.number(row['n'], 0)} at {stations}"
 
 
 def _missing(row: Mapping[str, Any]) -> str:

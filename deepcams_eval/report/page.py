@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from deepcams_eval.report import credit, findings, published, tables, wording
-from deepcams_eval.report.content import SYNTHETIC, Content, records
+from deepcams_eval.report import credit, findings, tables, wording
+from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.evidence import Section
-from deepcams_eval.report.rendering import template
+from deepcams_eval.report.rendering import render
 from deepcams_eval.report.station_map import station_map
-from deepcams_eval.report.style import Drawing
+from deepcams_eval.report.style import Picture
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.score.metrics import METRICS
 
-MAX_IMAGE_BYTES = 3_600_000
-"""Bytes of images on the page (base64 adds a third); the others are named, not shown."""
-
-_MAX_INPUTS = 200
+_CONTENTS = (
+    ("Asked", "#asked"),
+    ("Found", "#found"),
+    ("Map", "#map"),
+    ("Tables", "#tables"),
+    ("Figures", "#figures"),
+    ("Quality control", "#quality"),
+    ("Coverage", "#coverage"),
+    ("Provenance", "#provenance"),
+    ("Definitions", "#definitions"),
+)
 _OTHER_STRATA = {
     "season": "Season",
     "country": "Country",
@@ -44,34 +48,10 @@ def _definitions() -> list[tuple[str, str]]:
         *((one.label, one.definition) for one in METRICS.values() if one.tabulated),
         (
             "Median over stations",
-            "the middle of the scores of the stations with enough pairs",
+            "the middle of the scores of the single stations with enough pairs",
         ),
         ("[…]", "95 % interval from resampling whole stations; the same draws serve every product"),
     ]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page needs it: its words, and where its image lies.
-
-    Attributes
-    ----------
-    name, kind, caption, alternative : str
-        As in `deepcams_eval.report.style.Drawing`.
-    png : Path
-        The image.
-    """
-
-    name: str
-    kind: str
-    caption: str
-    alternative: str
-    png: Path
-
-    @classmethod
-    def of(cls, drawing: Drawing, png: Path) -> Picture:
-        """Return the picture of a drawing that was saved as `png`."""
-        return cls(drawing.name, drawing.kind, drawing.caption, drawing.alternative, png)
 
 
 @dataclass(frozen=True)
@@ -90,6 +70,7 @@ def render_page(
     content: Content,
     main: Sequence[Table],
     pictures: Sequence[Picture],
+    folder: Path,
     sections: Sequence[Section] = (),
 ) -> str:
     """Return the page as HTML.
@@ -102,21 +83,29 @@ def render_page(
         The tables in full; those by season, country and so on are made here.
     pictures : sequence of Picture
         The figures in order, those of the sections among them.
+    folder : Path
+        Where the images lie, in ``figures``.
     sections : sequence of Section
         What further evidence says, each with its tables and figures.
     """
-    qc = content.qc
-    images = embed(pictures)
-    inputs, more = input_rows(content.run)
-    years = ", ".join(map(str, content.years))
     placed = {drawing.name for one in sections for drawing in one.drawings}
-    return template("report.html.j2").render(
-        station_map=station_map(content),
+    parts = [(one.label, f"#{one.name}") for one in sections]
+    return render(
+        "report.html.j2",
         title=f"PM2.5 against stations, {_span(content)}",
-        mark=f"{SYNTHETIC} data" if content.synthetic else "",
-        asked=list(_asked(content, years)),
-        headlines=findings.headlines(content),
+        run=content.run,
+        contents=[*_CONTENTS[:2], *parts, *_CONTENTS[2:]],
+        asked=list(_asked(content)),
+        notes=list(content.notes),
+        attributions=credit.attributions(content),
+        pictures=pictures,
+        folder=folder,
+        synthetic=content.synthetic,
+        definitions=_definitions(),
+        cards=findings.headlines(content),
         sentences=findings.sentences(content),
+        placed=placed,
+        station_map=station_map(content),
         main=main,
         others=[
             tables.score_table(content, (stratum,), name=stratum, label=label)
@@ -124,15 +113,11 @@ def render_page(
             if content.values(stratum)
         ],
         sections=sections,
-        pictures=[item for item in pictures if item.name in images and item.name not in placed],
-        placed={item.name: item for item in pictures if item.name in images},
-        images=images,
-        unshown=[item.name for item in pictures if item.name not in images],
-        steps=list(waterfall(qc)),
+        steps=list(waterfall(content.qc)),
         reading=tables.plain_table(
             "reading",
             "What reading met and assumed",
-            _reading(qc),
+            _reading(content.qc),
             synthetic=content.synthetic,
         ),
         coverage=tables.plain_table(
@@ -141,13 +126,6 @@ def render_page(
             content.coverage,
             synthetic=content.synthetic,
         ),
-        notes=list(content.notes),
-        provenance=list(provenance_rows(content.run)),
-        inputs=inputs,
-        more_inputs=more,
-        attributions=credit.attributions(content),
-        definitions=_definitions(),
-        doi=published.DOI,
         undefined=wording.UNDEFINED,
     )
 
@@ -187,28 +165,6 @@ def lag_table(content: Content) -> Table | None:
     return Table(
         "lags", "Best time lag by provider", columns, frame, bold, notes, content.synthetic
     )
-
-
-def embed(pictures: Sequence[Picture], room: int = MAX_IMAGE_BYTES) -> dict[str, str]:
-    """Return the data URI of each picture that fits, by name.
-
-    Twelve panels are large and repeat the scatter of their year in finer detail, so they are the
-    first to be left out.
-
-    Parameters
-    ----------
-    pictures : sequence of Picture
-        All of them; in doubt the earlier ones are kept.
-    room : int
-        Bytes of image files in all.
-    """
-    images = {}
-    for item in sorted(pictures, key=lambda item: item.kind == "scatter_months"):
-        image = item.png.read_bytes()
-        if len(image) <= room:
-            room -= len(image)
-            images[item.name] = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
-    return images
 
 
 def waterfall(qc: pd.DataFrame) -> Iterator[Step]:
@@ -262,55 +218,10 @@ def _span(content: Content) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _asked(content: Content, years: str) -> Iterator[tuple[str, str]]:
-    command = content.run.get("command", "")
-    yield "Command", command if isinstance(command, str) else " ".join(map(str, command))
-    yield "Years with pairs", years or "none"
+def _asked(content: Content) -> Iterator[tuple[str, str]]:
+    yield "Years with pairs", ", ".join(map(str, content.years)) or "none"
     yield "Products", ", ".join(content.products)
     yield "Baseline of the differences", content.baseline
     yield "Sample", _SAMPLES[content.sample]
     of = content.average
     yield "Scored", "hours" if of == "hour" else f"means over a {of}, where complete"
-
-
-def provenance_rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and value of what ``run.json`` says, but for inputs and command."""
-    for key, value in run.items():
-        if key in ("inputs", "command"):
-            continue
-        name = wording.plain_name(key)
-        if key == "wall_time_s":
-            yield "wall time", wording.duration(float(value))
-        elif key == "peak_rss_bytes":
-            yield "peak memory", wording.size(float(value))
-        elif isinstance(value, dict):
-            yield name, ", ".join(f"{inner}: {_flat(one)}" for inner, one in value.items())
-        else:
-            yield name, _flat(value)
-
-
-def _flat(value: Any) -> str:
-    if value is None:
-        return wording.DASH
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _path_of(entry: Mapping[str, Any]) -> str:
-    path = str(entry.get("path", ""))
-    return f"{path} ({entry['files']:,} files)" if "files" in entry else path
-
-
-def input_rows(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
-    """Return path, size and SHA-256 of the first input files, and how many more there are."""
-    entries = [entry for entry in run.get("inputs", ()) if isinstance(entry, Mapping)]
-    shown = [
-        (
-            _path_of(entry),
-            wording.size(float(entry["bytes"])) if entry.get("bytes") is not None else "",
-            str(entry.get("sha256") or wording.DASH),
-        )
-        for entry in entries[:_MAX_INPUTS]
-    ]
-    return shown, len(entries) - len(shown)

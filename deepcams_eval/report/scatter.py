@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from deepcams_eval.report import style, wording
+from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.content import Content, IntArray, Selection
 from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score.metrics import HEADLINE_METRICS
@@ -128,7 +128,7 @@ def histogram(
     return Histogram(counts.reshape(panels, bins, bins), low, high, outside)
 
 
-def draw_scatters(content: Content, source: str) -> Iterator[style.Drawing]:
+def draw_scatters(content: Content) -> Iterator[style.Drawing]:
     """Yield the scatter of each product and year that has pairs, then its months if it has any."""
     by_month = bool(content.values("month"))
     for product in content.products:
@@ -137,17 +137,17 @@ def draw_scatters(content: Content, source: str) -> Iterator[style.Drawing]:
             if score is not None:
                 pairs = content.pick(product, year)
                 limits = robust_limits(pairs.observed, pairs.estimate)
-                yield _draw_year(content, product, year, score, pairs, limits, source)
+                yield _draw_year(content, product, year, score, pairs, limits)
                 if by_month:
-                    yield _draw_months(content, product, year, pairs, limits, source)
+                    yield _draw_months(content, product, year, pairs, limits)
 
 
 def annotation(score: Mapping[str, Any]) -> str:
     """Return what stands inside a scatter: N, R, RMSE and MAE with their intervals."""
+    stations = wording.plural(int(score["stations"]), "station")
     return "\n".join(
         (
-            f"N = {wording.number(score['n'], 0)} ({wording.number(score['stations'], 0)} "
-            f"{'station' if score['stations'] == 1 else 'stations'})",
+            f"N = {wording.number(score['n'], 0)} ({stations})",
             f"R = {wording.with_interval(score, 'r')}",
             f"RMSE = {wording.with_interval(score, 'rmse')} {UNIT}",
             f"MAE = {wording.with_interval(score, 'mae')} {UNIT}",
@@ -168,6 +168,14 @@ def short_annotation(score: Mapping[str, Any]) -> str:
     )
 
 
+def line_in_words(score: Mapping[str, Any]) -> str:
+    """Return the least-squares line as ``0.43·O + 7.10``, "" where it is undefined."""
+    slope, intercept = score["slope"], score["intercept"]
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        return ""
+    return f"{slope:.2f}·O {'−' if intercept < 0 else '+'} {abs(intercept):.2f}"
+
+
 def _draw_year(
     content: Content,
     product: str,
@@ -175,109 +183,154 @@ def _draw_year(
     score: Mapping[str, Any],
     pairs: Selection,
     limits: tuple[float, float],
-    source: str,
 ) -> style.Drawing:
     counted = histogram(
-        pairs.observed, pairs.estimate, limits=limits, bins=_bins(len(pairs), _BINS_YEAR)
+        pairs.observed, pairs.estimate, limits=limits, bins=bins_for(len(pairs), _BINS_YEAR)
     )
     figure = style.new_figure(5.4, 5.4, layout="compressed")
     axes = figure.add_subplot()
-    shown = _draw_cells(axes, counted, 0, _norm(counted))
-    _draw_lines(axes, score, counted)
-    bar = figure.colorbar(shown, ax=axes, shrink=0.82, pad=0.02, aspect=28)
+    norm = _norm(counted)
+    _draw_panel(axes, counted, 0, score, norm)
+    bar = figure.colorbar(ScalarMappable(norm, _COLOURS), ax=axes, shrink=0.82, pad=0.02, aspect=28)
     _dress_bar(bar.ax, counted)
     _write_inside(axes, annotation(score), size=style.TEXT)
     axes.legend(loc="lower right", fontsize=style.SMALL + 0.5, framealpha=0.9, edgecolor=style.GRID)
-    style.dress(axes, x=f"Observed PM2.5 ({UNIT})", y=_product_label(product), grid=False)
-    note = _outside_note(counted)
+    style.dress(
+        axes,
+        x=f"Observed PM2.5 ({UNIT})",
+        y=f"{escape_figure(wording.shortened(product, 40))} PM2.5 ({UNIT})",
+        grid=False,
+    )
+    note = outside_note(counted)
     title = f"{product}, {year}, {content.sample} sample"
-    style.frame(figure, title=title, source=source, synthetic=content.synthetic, note=note)
-    return style.Drawing(
+    return style.finish(
+        figure,
+        credit.line(content),
         name=f"scatter_{content.file_names[product]}_{year}",
         kind="scatter",
+        title=title,
+        note=note,
         caption=f"{title}: density of pairs. {note}",
         alternative=f"Scatter density of {product} against observations in {year}. "
         + annotation(score).replace("\n", "; "),
-        figure=figure,
     )
 
 
 def _draw_months(
-    content: Content,
-    product: str,
-    year: int,
-    pairs: Selection,
-    limits: tuple[float, float],
-    source: str,
+    content: Content, product: str, year: int, pairs: Selection, limits: tuple[float, float]
 ) -> style.Drawing:
     counted = histogram(
         pairs.observed,
         pairs.estimate,
         limits=limits,
-        bins=_bins(len(pairs) / 12, _BINS_MONTH),
+        bins=bins_for(len(pairs) / 12, _BINS_MONTH),
         panel=pairs.month,
         panels=12,
     )
-    norm = _norm(counted)
     title = f"{product}, months of {year}, {content.sample} sample"
-    note = f"{_outside_note(counted)} RMSE and MAE in {UNIT}; dashed 1:1, solid least squares."
-    figure, panels, side = style.panels(
-        3, 4, title=title, source=source, note=note, synthetic=content.synthetic
+    note = f"{outside_note(counted)} RMSE and MAE in {UNIT}; dashed 1:1, solid least squares."
+    return draw_panels(
+        counted,
+        [content.score(product, "month", f"{year}-{month:02d}") for month in range(1, 13)],
+        calendar.month_abbr[1:],
+        credit.line(content),
+        columns=4,
+        name=f"scatter_{content.file_names[product]}_{year}_months",
+        kind="scatter_months",
+        title=title,
+        note=note,
+        caption=f"{title}: density of pairs, a panel a month. {note}",
+        alternative=f"Twelve scatter densities of {product} against observations, one for each "
+        f"month of {year}; the numbers are in the table of months.",
     )
-    for place, axes in enumerate(panels):
-        score = content.score(product, "month", f"{year}-{place + 1:02d}")
+
+
+def draw_panels(
+    counted: Histogram,
+    scores: Sequence[Mapping[str, Any] | None],
+    labels: Sequence[str],
+    owed: style.Credit,
+    *,
+    columns: int,
+    title: str,
+    note: str,
+    with_line: bool = False,
+    **words: Any,
+) -> style.Drawing:
+    """Return a figure of small scatters, one a panel of a histogram.
+
+    Parameters
+    ----------
+    counted : Histogram
+        As many panels as there are `scores`, row by row.
+    scores : sequence of mapping or None
+        A row of the scores each; None is a panel without data.
+    labels : sequence of str
+        What stands over each panel.
+    owed, title, note, **words
+        As in `deepcams_eval.report.style.finish`.
+    columns : int
+        Panels side by side.
+    with_line : bool
+        Whether the least-squares line is written as well.
+    """
+    rows = -(-len(scores) // columns)
+    figure, panels, side = style.panels(rows, columns, owed, title=title, note=note)
+    norm = _norm(counted)
+    for place, (axes, score, label) in enumerate(zip(panels, scores, labels, strict=True)):
         if score is None:
-            axes.text(
-                0.5,
-                0.5,
-                "no data",
-                transform=axes.transAxes,
-                fontsize=style.TEXT,
-                color=style.GREY,
-                ha="center",
-                va="center",
-            )
+            style.write_in_middle(axes, "no data")
             _set_axes(axes, counted)
         else:
-            _draw_cells(axes, counted, place, norm)
-            _draw_lines(axes, score, counted, thin=True)
-            _write_inside(axes, short_annotation(score), size=style.SMALL - 0.5)
+            _draw_panel(axes, counted, place, score, norm, thin=True)
+            inside = [short_annotation(score), line_in_words(score) if with_line else ""]
+            _write_inside(axes, "\n".join(filter(None, inside)), size=style.SMALL - 0.5)
         style.dress(axes, grid=False)
-        axes.set_title(calendar.month_abbr[place + 1], fontsize=style.TEXT, color=style.INK, pad=3)
-        if place % 4 == 0:
+        axes.set_title(escape_figure(label), fontsize=style.TEXT, color=style.INK, pad=3)
+        if place % columns == 0:
             axes.set_ylabel(f"Product ({UNIT})", fontsize=style.SMALL + 0.5)
         else:
             axes.set_yticklabels([])
-        if place >= 8:
+        if place >= len(scores) - columns:
             axes.set_xlabel(f"Observed ({UNIT})", fontsize=style.SMALL + 0.5)
         else:
             axes.set_xticklabels([])
     figure.colorbar(ScalarMappable(norm, _COLOURS), cax=side)
     _dress_bar(side, counted)
-    return style.Drawing(
-        name=f"scatter_{content.file_names[product]}_{year}_months",
-        kind="scatter_months",
-        caption=f"{title}: density of pairs, a panel a month. {note}",
-        alternative=f"Twelve scatter densities of {product} against observations, one for each "
-        f"month of {year}; the numbers are in the table of months.",
-        figure=figure,
-    )
+    return style.finish(figure, owed, title=title, note=note, **words)
 
 
-def _draw_cells(axes: Axes, counted: Histogram, panel: int, norm: LogNorm) -> ScalarMappable:
-    counts = np.ma.masked_equal(counted.counts[panel], 0)
-    ends = (counted.low, counted.high)
-    shown = axes.imshow(
-        counts,
+def _draw_panel(
+    axes: Axes,
+    counted: Histogram,
+    panel: int,
+    score: Mapping[str, Any],
+    norm: LogNorm,
+    *,
+    thin: bool = False,
+) -> None:
+    ends = np.array([counted.low, counted.high])
+    axes.imshow(
+        np.ma.masked_equal(counted.counts[panel], 0),
         origin="lower",
-        extent=(*ends, *ends),
+        extent=(counted.low, counted.high, counted.low, counted.high),
         cmap=_COLOURS,
         norm=norm,
         interpolation="nearest",
         zorder=1,
     )
     _set_axes(axes, counted)
-    return shown
+    width = 0.8 if thin else 1.1
+    axes.plot(ends, ends, color=style.INK, linewidth=width, linestyle=(0, (5, 3)), label="1:1")
+    if line := line_in_words(score):
+        axes.plot(
+            ends,
+            score["slope"] * ends + score["intercept"],
+            color=style.ACCENT,
+            linewidth=1.4 * width,
+            label=f"fit: {line}",
+            path_effects=[withStroke(linewidth=1.4 * width + 1.4, foreground="white")],
+        )
 
 
 def _set_axes(axes: Axes, counted: Histogram) -> None:
@@ -289,25 +342,6 @@ def _set_axes(axes: Axes, counted: Histogram) -> None:
     ticks = [tick for tick in locator.tick_values(*ends) if ends[0] <= tick <= ends[1]]
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
-
-
-def _draw_lines(
-    axes: Axes, score: Mapping[str, Any], counted: Histogram, *, thin: bool = False
-) -> None:
-    ends = np.array([counted.low, counted.high])
-    width = 0.8 if thin else 1.1
-    axes.plot(ends, ends, color=style.INK, linewidth=width, linestyle=(0, (5, 3)), label="1:1")
-    slope, intercept = score["slope"], score["intercept"]
-    if math.isfinite(slope) and math.isfinite(intercept):
-        sign = "−" if intercept < 0 else "+"
-        axes.plot(
-            ends,
-            slope * ends + intercept,
-            color=style.ACCENT,
-            linewidth=1.4 * width,
-            label=f"fit: {slope:.2f}·O {sign} {abs(intercept):.2f}",
-            path_effects=[withStroke(linewidth=1.4 * width + 1.4, foreground="white")],
-        )
 
 
 def _write_inside(axes: Axes, text: str, *, size: float) -> None:
@@ -337,12 +371,14 @@ def _norm(counted: Histogram) -> LogNorm:
     return LogNorm(1, max(10, int(counted.counts.max(initial=0))))
 
 
-def _bins(n: float, bounds: tuple[int, int]) -> int:
+def bins_for(n: float, bounds: tuple[int, int]) -> int:
+    """Return the cells along each axis that suit `n` pairs, within bounds."""
     # Few pairs need wide cells to be seen at all; beyond the upper bound a cell is a pixel.
     return int(np.clip(2.5 * max(n, 1) ** 0.4, *bounds))
 
 
-def _outside_note(counted: Histogram) -> str:
+def outside_note(counted: Histogram) -> str:
+    """Return a sentence on how many pairs lie beyond the axes."""
     outside = int(counted.outside.sum())
     total = outside + int(counted.counts.sum())
     if outside == 0:
@@ -351,11 +387,6 @@ def _outside_note(counted: Histogram) -> str:
         f"{wording.number(outside, 0)} of {wording.number(total, 0)} pairs "
         f"({100 * outside / total:.2g} %) lie beyond the axes; every number includes them."
     )
-
-
-def _product_label(product: str) -> str:
-    name = product if len(product) <= 40 else product[:39] + "…"
-    return f"{escape_figure(name)} PM2.5 ({UNIT})"
 
 
 def _outwards(value: float, rounding: Callable[[float], int]) -> float:

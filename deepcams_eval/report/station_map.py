@@ -15,10 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
-from shapely.geometry import LineString
 
-from deepcams_eval.errors import InputError
-from deepcams_eval.report import coastlines
+from deepcams_eval.report import maps
 from deepcams_eval.report.content import SYNTHETIC, Content
 from deepcams_eval.report.rendering import template
 from deepcams_eval.score.metrics import HEADLINE_METRICS
@@ -67,7 +65,7 @@ def station_map(content: Content) -> str:
         sample=content.sample,
         shown=len(located),
         without_place=int((~placed).sum()),
-        coast=coastlines.SOURCE if data is not None and data["coast"] else "",
+        coast=maps.COASTLINES,
         products=content.products,
         metrics=data["metrics"] if data is not None else [],
         data=to_json(data),
@@ -184,7 +182,7 @@ def unwrapped(longitude: Array) -> Array:
     return np.asarray(west - _TINY + (longitude - west + _TINY) % 360.0, dtype=np.float64)
 
 
-def frame_about(longitude: Array, latitude: Array) -> coastlines.Extent:
+def frame_about(longitude: Array, latitude: Array) -> maps.Extent:
     """Return west, east, south, north of the region whose coastlines are shown.
 
     It holds all stations with room about them, and is neither so wide nor so high that a window
@@ -219,27 +217,6 @@ def inverse_mercator(ordinate: Array) -> Array:
     return np.asarray(np.degrees(np.arctan(np.sinh(np.radians(ordinate)))), dtype=np.float64)
 
 
-def simplified(lines: coastlines.Lines, width: float) -> coastlines.Lines:
-    """Return lines with fewer points: at most `MAX_COAST_POINTS`, small islands left out first.
-
-    Parameters
-    ----------
-    lines : list of ndarray, shape (points, 2)
-    width : float
-        Degrees across the map; a line moves by less than a few thousandths of it.
-    """
-    tolerance = width / _STEPS_ACROSS
-    while True:
-        kept = [
-            np.asarray(LineString(line).simplify(tolerance).coords)
-            for line in lines
-            if np.ptp(line, axis=0).max() > 2 * tolerance
-        ]
-        if sum(map(len, kept)) <= MAX_COAST_POINTS:
-            return kept
-        tolerance *= _COARSER
-
-
 def to_json(data: object) -> str:
     """Return JSON that cannot end the script element it stands in, whatever its texts hold."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -248,16 +225,13 @@ def to_json(data: object) -> str:
     return text
 
 
-def _coast(extent: coastlines.Extent) -> dict[str, Any] | None:
-    """Return the coastlines as differences between points, or None if there are none to show."""
+def _coast(extent: maps.Extent) -> dict[str, Any]:
+    """Return the coastlines as differences between points."""
     west, east, south, _ = extent
-    try:
-        lines = coastlines.coastlines(extent)
-    except InputError:
-        # The map is as useful without them where the package that holds them is not installed.
-        return None
-    lines = simplified(lines, east - west)
     step = (east - west) / _STEPS_ACROSS
+    across = float(_STEPS_ACROSS)
+    while sum(map(len, lines := maps.coastlines(extent, across))) > MAX_COAST_POINTS:
+        across /= _COARSER
     points = np.concatenate([*lines, np.empty((0, 2))])
     places = np.rint((points - (west, south)) / step)
     moves = np.diff(places, axis=0, prepend=np.zeros((1, 2)))

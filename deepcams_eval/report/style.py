@@ -51,25 +51,41 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A finished figure.
+class Credit:
+    """Whom a figure is owed to, a sentence, and whether its data are generated."""
+
+    source: str
+    synthetic: bool
+
+    def also(self, source: str) -> Credit:
+        """Return the same with another source named behind it."""
+        return Credit(f"{self.source} {source}.", self.synthetic)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page needs it.
 
     Attributes
     ----------
     name : str
         File name without ending.
     kind : str
-        ``scatter``, ``scatter_months``, ``stations``, ``months`` or ``hours``.
+        What sort of figure it is, by which the page places it: ``scatter``, ``case``, ….
     caption, alternative : str
         What stands below it on the page, and what is read out in its place.
-    figure : matplotlib.figure.Figure
-        Ready to be saved.
     """
 
     name: str
     kind: str
     caption: str
     alternative: str
+
+
+@dataclass(frozen=True)
+class Drawing(Picture):
+    """A finished figure, ready to be saved."""
+
     figure: Figure
 
 
@@ -77,6 +93,19 @@ def looks(products: Sequence[str]) -> Mapping[str, Look]:
     """Return how each product is drawn; colours and markers repeat after seven."""
     styles = zip(cycle(_COLOURS), cycle(_MARKERS), cycle(_LINES), strict=False)
     return {product: Look(*style) for product, style in zip(products, styles, strict=False)}
+
+
+def draw_line(axes: Axes, x: Any, y: Any, look: Look, label: str, **other: Any) -> None:
+    """Draw a curve of a product or method, with its markers and its name for the legend."""
+    axes.plot(
+        x,
+        np.asarray(y, dtype=np.float64),
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.line,
+        label=escape_figure(label),
+        **{"linewidth": 1.1, "markersize": 3.4, "markeredgewidth": 0, **other},
+    )
 
 
 def new_figure(
@@ -96,12 +125,13 @@ def new_figure(
 
 
 def panels(
-    rows: int, columns: int, *, title: str, source: str, note: str, synthetic: bool
+    rows: int, columns: int, owed: Credit, *, title: str, note: str
 ) -> tuple[Figure, list[Axes], Axes]:
-    """Return a framed figure of equal square panels, and axes for a colour bar beside them.
+    """Return a figure of equal square panels, and axes for a colour bar beside them.
 
     Everything has a fixed size, so nothing is left to be solved: with a dozen panels that would
-    take longer than the drawing.
+    take longer than the drawing. `owed`, `title` and `note`, with which it must be finished, decide
+    how much room is left for them.
 
     Returns
     -------
@@ -116,9 +146,9 @@ def panels(
     width = left + columns * edge + (columns - 1) * gap_x + right
     figure = Figure(figsize=(width, 1.0), facecolor="white")
     FigureCanvasAgg(figure)
-    over, under = frame(figure, title=title, source=source, note=note, synthetic=synthetic)
-    top = 0.38 + over * _line_height(TITLE)
-    bottom = 0.52 + under * _line_height(SMALL)
+    over, under = _words(figure, owed, title, note)
+    top = 0.38 + (over.count("\n") + 1) * _line_height(TITLE)
+    bottom = 0.52 + (under.count("\n") + 1) * _line_height(SMALL)
     height = bottom + rows * edge + (rows - 1) * gap_y + top
     figure.set_figheight(height)
     made = []
@@ -154,40 +184,84 @@ def dress(axes: Axes, *, x: str = "", y: str = "", grid: bool = True) -> None:
         axes.set_axisbelow(True)
 
 
-def frame(
-    figure: Figure, *, title: str, source: str, synthetic: bool, note: str = ""
-) -> tuple[int, int]:
-    """Put the title above a figure and its source below, both wrapped to its width.
+def write_in_middle(axes: Axes, text: str, *, size: float = TEXT, colour: str = GREY) -> None:
+    """Write in the middle of axes that show nothing else."""
+    axes.text(
+        0.5,
+        0.5,
+        text,
+        transform=axes.transAxes,
+        fontsize=size,
+        color=colour,
+        ha="center",
+        va="center",
+        linespacing=1.5,
+    )
 
-    Returns
-    -------
-    tuple of int
-        Number of lines above and below.
+
+def legend_above(axes: Axes, size: float = TEXT) -> None:
+    """Put a legend above axes, in as many columns as fit a figure of full width."""
+    labels = [str(line.get_label()) for line in axes.get_lines()]
+    longest = max(len(label) for label in labels if not label.startswith("_"))
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=max(1, 110 // (8 + longest)),
+        fontsize=size,
+        frameon=False,
+        borderaxespad=0.2,
+    )
+
+
+def finish(
+    figure: Figure,
+    owed: Credit,
+    *,
+    name: str,
+    kind: str,
+    title: str,
+    note: str,
+    alternative: str,
+    caption: str | None = None,
+) -> Drawing:
+    """Put the title above a figure, note and source below, all wrapped to its width.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Complete but for these.
+    owed : Credit
+        Generated data are marked above the title.
+    name, kind, alternative, caption
+        As in `Picture`; the caption is title and note if it is not given.
+    title, note : str
+        A title without and sentences with a full stop.
     """
-    mark = f"{SYNTHETIC} data\n" if synthetic else ""
-    above = mark + escape_figure(_wrapped(title, figure, TITLE))
-    below = escape_figure(
-        "\n".join(_wrapped(text, figure, SMALL) for text in (note, source) if text)
-    )
-    figure.suptitle(
-        above,
-        fontsize=TITLE,
-        color=ACCENT if synthetic else INK,
-        fontweight="bold",
-    )
+    above, below = _words(figure, owed, title, note)
+    colour = ACCENT if owed.synthetic else INK
+    figure.suptitle(above, fontsize=TITLE, color=colour, fontweight="bold")
     figure.supxlabel(below, fontsize=SMALL, color="#555555", x=0.01, ha="left")
-    return above.count("\n") + 1, below.count("\n") + 1
+    return Drawing(name, kind, caption or f"{title}. {note}", alternative, figure)
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``<name>.png`` and ``<name>.pdf`` into `folder`; the same figure gives the same bytes.
+def _words(figure: Figure, owed: Credit, title: str, note: str) -> tuple[str, str]:
+    mark = f"{SYNTHETIC} data\n" if owed.synthetic else ""
+    below = "\n".join(_wrapped(text, figure, SMALL) for text in (note, owed.source) if text)
+    return mark + escape_figure(_wrapped(title, figure, TITLE)), escape_figure(below)
+
+
+def save(drawing: Drawing, folder: Path) -> list[Path]:
+    """Write ``<name>.png`` and ``<name>.pdf`` into `folder`, and empty the figure.
+
+    The same figure gives the same bytes.
 
     Returns
     -------
     list of Path
         The PNG, then the PDF.
     """
-    png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
+    figure = drawing.figure
+    png, pdf = folder / f"{drawing.name}.png", folder / f"{drawing.name}.pdf"
     engine = figure.get_layout_engine()
     if engine is not None:
         # Solved once for both files; left in place it would be solved, and all drawn, four times.
@@ -196,6 +270,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.savefig(png, dpi=DPI, metadata={"Software": None})
     nothing: dict[str, Any] = {"CreationDate": None, "Creator": None, "Producer": None}
     figure.savefig(pdf, dpi=DPI, metadata=nothing)
+    figure.clear()
     return [png, pdf]
 
 

@@ -294,17 +294,34 @@ def plain_table(name: str, title: str, frame: pd.DataFrame, *, synthetic: bool) 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> list[Path]:
     """Write each table as CSV, Markdown and LaTeX into `folder`, which exists."""
-    written = []
-    for table in tables:
-        for ending, text in (
-            ("csv", to_csv(table)),
-            ("md", to_markdown(table)),
-            ("tex", to_latex(table)),
-        ):
-            path = folder / f"{table.name}.{ending}"
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
-    return written
+    return [path for table in tables for path in write_table(folder, table.name, [table])]
+
+
+def write_table(
+    folder: Path, name: str, blocks: Sequence[Table], whole: pd.DataFrame | None = None
+) -> list[Path]:
+    """Write ``<name>.csv``, ``.md`` and ``.tex`` into `folder`, which exists.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists.
+    name : str
+        Of the files.
+    blocks : sequence of Table
+        Markdown and LaTeX hold one after the other, so that many columns fit on a page.
+    whole : pandas.DataFrame, optional
+        What the CSV holds; all columns of the first block if it is not given.
+    """
+    first = blocks[0] if whole is None else replace(blocks[0], frame=whole)
+    texts = {
+        "csv": to_csv(first),
+        "md": "\n".join(map(to_markdown, blocks)),
+        "tex": "\n".join(map(to_latex, blocks)),
+    }
+    for ending, text in texts.items():
+        (folder / f"{name}.{ending}").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.{ending}" for ending in texts]
 
 
 def to_csv(table: Table) -> str:

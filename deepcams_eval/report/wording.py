@@ -78,6 +78,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def shortened(text: str, most: int = 36) -> str:
+    """Return a text of at most so many letters, the last an ellipsis where some are left out."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def with_interval(row: Mapping[str, Any], key: str, *, sign: bool = False) -> str:
     """Return the score `key` of a row with its interval, for reading: ``0.613 [0.590, 0.634]``."""
     decimals = METRICS[key.removeprefix("d_")].digits

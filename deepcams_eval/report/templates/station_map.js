@@ -46,7 +46,6 @@
     let colours = {};
 
     const coast = () => {
-      if (!data.coast) return null;
       const [lengths, across, up] = [data.coast.lengths, data.coast.x, data.coast.y].map(unpack);
       const path = new Path2D();
       let [at, column, row] = [0, 0, 0];
@@ -116,14 +115,14 @@
         pen.moveTo(at, 0);
         pen.lineTo(at, view.height);
         const turned = ((((k * step + 180) % 360) + 360) % 360) - 180;
-        pen.fillText(degrees(turned, " E", " W"), at + 3, view.height - 5);
+        pen.fillText(degrees(turned, "E", "W"), at + 3, view.height - 5);
       }
       for (let k = Math.ceil(-84 / step); k * step <= 84; k += 1) {
         const at = Math.round((view.y - mercator(k * step)) * view.scale + view.height / 2) + 0.5;
         if (at > 16 && at < view.height - 24) {
           pen.moveTo(0, at);
           pen.lineTo(view.width, at);
-          pen.fillText(degrees(k * step, " N", " S"), 5, at - 4);
+          pen.fillText(degrees(k * step, "N", "S"), 5, at - 4);
         }
       }
       pen.stroke();

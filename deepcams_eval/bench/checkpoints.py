@@ -1,4 +1,4 @@
-"""Months already scored, kept on disk so that an interrupted run can go on."""
+"""Months already scored, kept on disk so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.bench.month import Largest, Part
+from deepcams_eval.bench.frame_scores import TileSums
+from deepcams_eval.bench.month import Key, Largest, MonthResult
 from deepcams_eval.bench.spectra import SpectralSums
-from deepcams_eval.bench.tiles import TileSums
 from deepcams_eval.errors import DeepcamsWarning, InputError
 
 _SETTINGS = "settings.json"
@@ -29,8 +29,31 @@ _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, 
 """What reading a file raises that was cut off or holds something else."""
 
 
+Inputs = tuple[tuple[Path, ...], ...]
+"""The files of each input of a run; a folder, such as a Zarr store, stands for the files in it."""
+
+
+def states(inputs: Inputs) -> list[list[list[object]]]:
+    """Return path, size and time of change (ns) of each file of each input.
+
+    A file that changes before an interrupted run is resumed shows here without being read.
+    """
+    return [
+        [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in _files(paths)]
+        for paths in inputs
+    ]
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+        else:
+            yield path
+
+
 @dataclass(frozen=True)
-class Parts:
+class MonthStore:
     """A folder of months that are done.
 
     A month counts as done when its last file, ``YYYY-MM.json``, is there: each file is written
@@ -45,7 +68,7 @@ class Parts:
     folder: Path
 
     @classmethod
-    def beside(cls, out: Path) -> Parts:
+    def beside(cls, out: Path) -> MonthStore:
         """Return the folder that belongs to the report `out`."""
         out = out.resolve()
         return cls(out.parent / f".{out.name}.months")
@@ -113,16 +136,16 @@ class Parts:
         """Return whether a month is done."""
         return (self.folder / f"{month}.json").exists()
 
-    def write(self, month: str, part: Part) -> None:
+    def write(self, month: str, result: MonthResult) -> None:
         """Keep a month."""
         work = self.folder / f".{month}"
-        part.samples.to_parquet(work, index=False)
+        result.samples.to_parquet(work, index=False)
         work.rename(self.folder / f"{month}.parquet")
         with work.open("wb") as stream:
             arrays: dict[str, Any] = {
-                "/".join([_ERROR, *key]): maps for key, maps in part.square_error.items()
+                "/".join([_ERROR, *key]): maps for key, maps in result.square_error.items()
             }
-            for key, tiles in part.tiles.items():
+            for key, tiles in result.tiles.items():
                 arrays["/".join([_HOURS, *key])] = tiles.hours
                 arrays["/".join([_TILES, *key])] = tiles.sums
             np.savez(stream, **arrays)
@@ -130,20 +153,20 @@ class Parts:
         counts = {
             "power": {
                 "/".join(key): [one.rows, one.left_out, one.truth.tolist(), one.estimate.tolist()]
-                for key, one in part.power.items()
+                for key, one in result.power.items()
             },
-            "short": dict(part.short),
+            "short": dict(result.short),
             "largest": {
                 task: [one.difference, str(one.time), one.row, one.column]
-                for task, one in part.largest.items()
+                for task, one in result.largest.items()
             },
         }
         _write_text(self.folder / f"{month}.json", json.dumps(counts))
 
-    def read(self, month: str) -> Part:
+    def read(self, month: str) -> MonthResult:
         """Return a month that is done."""
         counts = json.loads((self.folder / f"{month}.json").read_text(encoding="utf-8"))
-        part = Part(
+        result = MonthResult(
             samples=pd.read_parquet(self.folder / f"{month}.parquet"),
             power={
                 _key(name): SpectralSums(rows, left_out, np.array(truth), np.array(estimate))
@@ -159,10 +182,10 @@ class Parts:
             for path in arrays.files:
                 kind, _, name = path.partition("/")
                 if kind == _ERROR:
-                    part.square_error[_key(name)] = arrays[path]
+                    result.square_error[_key(name)] = arrays[path]
                 elif kind == _TILES:
-                    part.tiles[_key(name)] = TileSums(arrays[f"{_HOURS}/{name}"], arrays[path])
-        return part
+                    result.tiles[_key(name)] = TileSums(arrays[f"{_HOURS}/{name}"], arrays[path])
+        return result
 
     def remove(self) -> None:
         """Forget all months."""
@@ -190,7 +213,7 @@ class Parts:
         return _SETTINGS in names or names <= {f".{_SETTINGS}"}
 
 
-def _key(name: str) -> tuple[str, str]:
+def _key(name: str) -> Key:
     task, _, method = name.partition("/")
     return task, method
 
