@@ -116,7 +116,7 @@ def month_table(
     pandas.DataFrame
         ``month`` ("2020-01", …, "average"), ``n`` (samples of each method; of the average their
         sum), ``r_<method>`` …, ``rmse_<method>`` …, ``mae_<method>`` …, and ``published_`` with
-        the columns of `published` (NaN for a month that it does not have). The joint task has ``hours``
+        the columns of `published` (NaN for a month it has not). The joint task has ``hours``
         ("all", "kept", "inserted") in front, a block of rows each if it has samples, and no
         published columns.
     """
