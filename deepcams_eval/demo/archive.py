@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.folder import CACHE_VARIABLE, cache_folder
 from deepcams_eval.demo.faults import KEPT, REPEATS, make_records
 from deepcams_eval.demo.nature import HourlyMaps, NatureRun
 from deepcams_eval.demo.openaq_files import write_block, write_stations
@@ -27,7 +28,6 @@ from deepcams_eval.demo.settings import ARCHIVE_VERSION, GENERATOR_VERSION, Demo
 from deepcams_eval.demo.stations import LATE_SHIFT_H, PROVIDERS, Station, make_stations, report
 from deepcams_eval.errors import DeepcamsError, InputError
 
-CACHE_VARIABLE = "DEEPCAMS_CACHE"
 MANIFEST = "demo.json"
 PLANTED_COLUMNS = ("station_id", "sensor_id", "time_end", "value", "fault", "clean", "truth")
 
@@ -98,15 +98,6 @@ def is_demo(root: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("synthetic") is True
-
-
-def cache_folder() -> Path:
-    """Return the folder in which archives are kept unless the caller names one."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "deepcams"
 
 
 def make_block(folder: Path, settings: DemoSettings, number: int) -> None:
