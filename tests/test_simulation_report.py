@@ -111,9 +111,11 @@ def make_skill(task: str, methods: Sequence[str], days: int) -> pd.DataFrame:
         hours=HOURS[task], metric=("rmse", "mae"),
     )  # fmt: skip
     table = table[table["method"] != table["baseline"]].reset_index(drop=True)
-    score = table["method"].map(ERROR) * table["metric"].map({"rmse": 1.0, "mae": 0.17})
-    other = table["baseline"].map(ERROR) * table["metric"].map({"rmse": 1.0, "mae": 0.16})
-    half = np.nan if days == 1 else 0.01 + 0.008 * table["method"].map(list(methods).index)
+    rmse = table["metric"] == "rmse"
+    score, other = (table[name].map(ERROR).astype(float) for name in ("method", "baseline"))
+    score, other = score.where(rmse, 0.17 * score), other.where(rmse, 0.16 * other)
+    place = table["method"].map(list(methods).index).astype(float)
+    half = np.nan if days == 1 else 0.01 + 0.008 * place
     skill = 1 - score / other + 0.7 * (table["weights"] == "area")
     for key, value in (("difference", score - other), ("skill", skill)):
         table = table.assign(**{key: value, f"{key}_lo": value - half, f"{key}_hi": value + half})
