@@ -25,9 +25,8 @@ import numpy.typing as npt
 import scipy.io
 
 from deepcams_eval.demo import DemoSettings, demo_archive
-from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
-from deepcams_eval.demo.settings import Block
+from deepcams_eval.demo.settings import Block, Climate
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -25,9 +25,8 @@ from deepcams_eval.core.field import Stamp, make_field, spans_globe, stamp_of
 from deepcams_eval.core.folder import whole_file
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
-from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
-from deepcams_eval.demo.settings import Block
+from deepcams_eval.demo.settings import Block, Climate
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, hours_of, require_even_grid
 from deepcams_eval.downscale.flow import dis_flows
 from deepcams_eval.downscale.protocol import Coarse, Target

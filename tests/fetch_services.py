@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,10 +43,17 @@ class Request:
 
 @dataclass
 class Service:
-    """Files by path, faults by path (one a request, in order), and every request that came."""
+    """Files by path, faults by path (one a request, in order), and every request that came.
+
+    Attributes
+    ----------
+    lasting : dict
+        Faults that never end.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
+    lasting: dict[str, Fault] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     ranges: bool = True
     pace_s: float = 0.0
@@ -54,6 +62,18 @@ class Service:
 
     def count(self, path: str) -> int:
         return sum(one.path == path for one in self.requests)
+
+    def name(self, address: str) -> str:
+        """The path by which files and faults are known."""
+        return urlsplit(address).path
+
+    def fault(self, path: str) -> Fault:
+        planned = self.faults.get(path)
+        return planned.popleft() if planned else self.lasting.get(path, Fault())
+
+
+def tag_of(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
 
 
 def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
@@ -71,31 +91,31 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            parts = urlsplit(self.path)
-            request = Request(self.command, parts.path, dict(self.headers.items()), body)
-            service.requests.append(request)
-            planned = service.faults.get(parts.path)
-            fault = planned.popleft() if planned else Fault()
+            path, headers = service.name(self.path), dict(self.headers.items())
+            service.requests.append(Request(self.command, path, headers, body))
+            fault = service.fault(path)
             time.sleep(fault.silent_s)
             if fault.status is not None:
-                headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-                self.send(fault.status, fault.body or b"no", headers)
+                asked = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+                self.send(fault.status, fault.body or b"no", asked)
                 return
-            routed = service.route(Request(self.command, self.path, request.headers, body))
+            routed = service.route(Request(self.command, self.path, headers, body))
             if routed is not None:
                 status, content = routed
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 kind = "application/octet-stream" if data is content else "application/json"
                 self.send(status, data, {"Content-Type": kind}, cut_at=fault.cut_at)
-            elif parts.path in service.files:
-                self.send_file(fault.body or service.files[parts.path], fault)
+            elif path in service.files:
+                self.send_file(
+                    fault.body or service.files[path], tag_of(service.files[path]), fault
+                )
             else:
                 self.send(404, b"not here", {})
 
-        def send_file(self, data: bytes, fault: Fault) -> None:
-            tag = f'"{hashlib.md5(data).hexdigest()}"'
-            headers = {"ETag": tag}
-            span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        def send_file(self, file: bytes, fault: Fault) -> None:
+            data, tag = fault.body or file, f'"{tag_of(file)}"'
+            headers = {"ETag": tag, "Last-Modified": formatdate(1.7e9, usegmt=True)}
+            span = re.fullmatch(r"bytes=(\d+)-\d*", self.headers.get("Range", ""))
             same = self.headers.get("If-Range", tag) == tag
             if service.ranges and span and same:
                 first = int(span[1])
@@ -135,6 +155,7 @@ def served(service: Service, context: ssl.SSLContext | None = None) -> Iterator[
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 256
 
         def handle_error(self, *_: object) -> None:
             """A client that goes away is part of the tests."""

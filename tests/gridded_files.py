@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -19,6 +20,7 @@ import xarray as xr
 EPOCH_1900 = np.datetime64("1900-01-01T00:00", "us")
 EPOCH_1970 = np.datetime64("1970-01-01T00:00", "us")
 HOUR = np.timedelta64(1, "h")
+SECOND = np.timedelta64(1, "s")
 
 
 def global_nodes(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,12 +72,35 @@ def _north_first(truth: xr.DataArray) -> np.ndarray:
     return truth.values[:, ::-1]
 
 
-def _coordinates(dataset: netCDF4.Dataset, truth: xr.DataArray, form: str = "f4") -> None:
-    for name, units in (("latitude", "degrees_north"), ("longitude", "degrees_east")):
-        dataset.createDimension(name, truth.sizes[name])
-        variable = dataset.createVariable(name, form, (name,))
-        variable.units = units
-        variable[:] = truth[name].values
+def _write(
+    path: Path,
+    sizes: dict[str, int | None],
+    *arrays: tuple[str, Any, tuple[str, ...], Any, dict[str, Any]],
+    form: str = "NETCDF4",
+    **options: Any,
+) -> Path:
+    """Write arrays (name, type, dims, stored values, attributes); `options` are of the last one."""
+    with netCDF4.Dataset(path, "w", format=form) as dataset:
+        for dim, size in sizes.items():
+            dataset.createDimension(dim, size)
+        for name, kind, dims, values, attributes in arrays:
+            more = options if name == arrays[-1][0] else {}
+            variable = dataset.createVariable(name, kind, dims, **more)
+            variable.set_auto_maskandscale(False)
+            variable.setncatts(attributes)
+            variable[...] = values
+    return path
+
+
+def _axes(truth: xr.DataArray, form: str, *, short: bool = False, noise: float = 0.0) -> Any:
+    """Sizes and arrays of latitude and longitude."""
+    sizes, arrays = {}, []
+    for long_name, units in (("latitude", "degrees_north"), ("longitude", "degrees_east")):
+        name = long_name[:3] if short else long_name
+        sizes[name] = truth.sizes[long_name]
+        values = truth[long_name].values + noise
+        arrays.append((name, form, (name,), values, {"units": units}))
+    return sizes, arrays
 
 
 def write_eac4_old(path: Path, truth: xr.DataArray, *, greenwich: bool = True) -> Path:
@@ -85,138 +110,97 @@ def write_eac4_old(path: Path, truth: xr.DataArray, *, greenwich: bool = True) -
     scale = (np.nanmax(values) - np.nanmin(values)) / 65_000
     offset = (np.nanmax(values) + np.nanmin(values)) / 2
     packed = np.where(np.isnan(values), -32767, np.round((values - offset) / scale))
-    with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as dataset:
-        dataset.Conventions = "CF-1.6"
-        _coordinates(dataset, stored)
-        dataset.createDimension("time", None)
-        time = dataset.createVariable("time", "i4", ("time",))
-        time.units, time.calendar = "hours since 1900-01-01 00:00:00.0", "gregorian"
-        time[:] = (stored.time.values - EPOCH_1900) // HOUR
-        variable = dataset.createVariable(
-            "pm2p5", "i2", ("time", "latitude", "longitude"), fill_value=-32767
-        )
-        variable.set_auto_maskandscale(False)
-        variable.setncatts(
-            {
-                "scale_factor": scale,
-                "add_offset": offset,
-                "missing_value": np.int16(-32767),
-                "units": "kg m**-3",
-                "long_name": "Particulate matter d < 2.5 um",
-            }
-        )
-        variable[:] = packed.astype(np.int16)
-    return path
+    packing = {"scale_factor": scale, "add_offset": offset, "missing_value": np.int16(-32767)}
+    hours = (stored.time.values - EPOCH_1900) // HOUR
+    since = {"units": "hours since 1900-01-01 00:00:00.0", "calendar": "gregorian"}
+    described = {"units": "kg m**-3", "long_name": "Particulate matter d < 2.5 um"}
+    sizes, axes = _axes(stored, "f4")
+    return _write(
+        path,
+        sizes | {"time": None},
+        *axes,
+        ("time", "i4", ("time",), hours, since),
+        ("pm2p5", "i2", stored.dims, packed.astype(np.int16), packing | described),
+        form="NETCDF3_64BIT_OFFSET",
+        fill_value=-32767,
+    )
 
 
 def write_eac4_new(path: Path, truth: xr.DataArray) -> Path:
     """NETCDF4, float32 kg m**-3 with NaN fill, ``valid_time`` in seconds since 1970."""
     stored = _from_greenwich(truth)
-    with netCDF4.Dataset(path, "w") as dataset:
-        _coordinates(dataset, stored, "f8")
-        dataset.createDimension("valid_time", truth.sizes["time"])
-        time = dataset.createVariable("valid_time", "i8", ("valid_time",))
-        time.units, time.calendar = "seconds since 1970-01-01", "proleptic_gregorian"
-        time.standard_name = "time"
-        time[:] = (stored.time.values - EPOCH_1970) // np.timedelta64(1, "s")
-        dataset.createVariable("number", "i8", ())[:] = 0
-        version = dataset.createVariable("expver", str, ("valid_time",))
-        version[:] = np.full(truth.sizes["time"], "0001", dtype=object)
-        variable = dataset.createVariable(
-            "pm2p5",
-            "f4",
-            ("valid_time", "latitude", "longitude"),
-            fill_value=np.float32(np.nan),
-            zlib=True,
-            chunksizes=(2, *truth.shape[1:]),
-        )
-        variable.units = "kg m**-3"
-        variable[:] = stored.values * 1e-9
-    return path
+    seconds = (stored.time.values - EPOCH_1970) // SECOND
+    since = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    version = np.full(len(seconds), "0001", dtype=object)
+    sizes, axes = _axes(stored, "f8")
+    return _write(
+        path,
+        sizes | {"valid_time": len(seconds)},
+        *axes,
+        ("valid_time", "i8", ("valid_time",), seconds, since | {"standard_name": "time"}),
+        ("number", "i8", (), 0, {}),
+        ("expver", str, ("valid_time",), version, {}),
+        ("pm2p5", "f4", ("valid_time", *sizes), stored.values * 1e-9, {"units": "kg m**-3"}),
+        fill_value=np.float32(np.nan),
+        zlib=True,
+        chunksizes=(2, *truth.shape[1:]),
+    )
 
 
 def write_forecast(path: Path, truth: xr.DataArray, *, lead_times: int) -> Path:
     """NETCDF4 of the new store with a ``valid_time`` of two dimensions."""
     stored = _from_greenwich(truth)
     runs = truth.sizes["time"] // lead_times
-    shaped = stored.values.reshape(runs, lead_times, *stored.shape[1:])
-    seconds = (stored.time.values - EPOCH_1970) // np.timedelta64(1, "s")
-    with netCDF4.Dataset(path, "w") as dataset:
-        _coordinates(dataset, stored, "f8")
-        dataset.createDimension("forecast_period", lead_times)
-        dataset.createDimension("forecast_reference_time", runs)
-        reference = dataset.createVariable(
-            "forecast_reference_time", "i8", ("forecast_reference_time",)
-        )
-        reference.units = "seconds since 1970-01-01"
-        reference[:] = seconds[::lead_times]
-        period = dataset.createVariable("forecast_period", "f8", ("forecast_period",))
-        period.units = "hours"
-        period[:] = np.arange(lead_times)
-        valid = dataset.createVariable(
-            "valid_time", "i8", ("forecast_reference_time", "forecast_period")
-        )
-        valid.units = "seconds since 1970-01-01"
-        valid[:] = seconds.reshape(runs, lead_times)
-        variable = dataset.createVariable(
-            "pm2p5",
-            "f4",
-            ("forecast_period", "forecast_reference_time", "latitude", "longitude"),
-            fill_value=np.float32(np.nan),
-        )
-        variable.units = "kg m**-3"
-        variable[:] = shaped.transpose(1, 0, 2, 3) * 1e-9
-    return path
+    values = stored.values.reshape(runs, lead_times, *stored.shape[1:]).swapaxes(0, 1) * 1e-9
+    seconds = ((stored.time.values - EPOCH_1970) // SECOND).reshape(runs, lead_times)
+    since = {"units": "seconds since 1970-01-01"}
+    run, lead = "forecast_reference_time", "forecast_period"
+    sizes, axes = _axes(stored, "f8")
+    return _write(
+        path,
+        sizes | {lead: lead_times, run: runs},
+        *axes,
+        (run, "i8", (run,), seconds[:, 0], since),
+        (lead, "f8", (lead,), np.arange(lead_times), {"units": "hours"}),
+        ("valid_time", "i8", (run, lead), seconds, since),
+        ("pm2p5", "f4", (lead, run, *stored.dims[1:]), values, {"units": "kg m**-3"}),
+        fill_value=np.float32(np.nan),
+    )
 
 
 def write_geoscf_native(path: Path, frame: xr.DataArray) -> Path:
     """One hour as NASA stores it: (time, lev, lat, lon), south first, units left empty."""
-    with netCDF4.Dataset(path, "w") as dataset:
-        for name, size in (("time", 1), ("lev", 1)):
-            dataset.createDimension(name, size)
-        for name, long_name, units in (
-            ("lat", "latitude", "degrees_north"),
-            ("lon", "longitude", "degrees_east"),
-        ):
-            dataset.createDimension(name, frame.sizes[long_name])
-            variable = dataset.createVariable(name, "f8", (name,))
-            variable.units = units
-            # Nodes near zero are stored as rounding noise.
-            variable[:] = frame[long_name].values + 3e-14
-        time = dataset.createVariable("time", "i4", ("time",))
-        stamp = frame.time.values.astype("datetime64[s]").item()
-        time.units = f"minutes since {stamp:%Y-%m-%d %H:%M:%S}"
-        time[:] = 0
-        dataset.createVariable("lev", "f8", ("lev",))[:] = 72
-        variable = dataset.createVariable(
-            "PM25_RH35_GCC", "f4", ("time", "lev", "lat", "lon"), fill_value=1e15, zlib=True
-        )
-        variable.units = ""
-        variable.missing_value = np.float32(1e15)
-        variable[:] = np.nan_to_num(frame.values, nan=1e15)
-    return path
+    # Nodes near zero are stored as rounding noise.
+    sizes, axes = _axes(frame, "f8", short=True, noise=3e-14)
+    stamp = frame.time.values.astype("datetime64[s]").item()
+    values = np.nan_to_num(frame.values, nan=1e15)
+    attributes = {"units": "", "missing_value": np.float32(1e15)}
+    return _write(
+        path,
+        {"time": 1, "lev": 1, **sizes},
+        *axes,
+        ("time", "i4", ("time",), 0, {"units": f"minutes since {stamp:%Y-%m-%d %H:%M:%S}"}),
+        ("lev", "f8", ("lev",), 72, {}),
+        ("PM25_RH35_GCC", "f4", ("time", "lev", "lat", "lon"), values, attributes),
+        fill_value=1e15,
+        zlib=True,
+    )
 
 
 def write_geoscf_opendap(path: Path, truth: xr.DataArray) -> Path:
     """A subset over OPeNDAP: NETCDF3, lower case, 1e15, ``days since 1-1-1`` and no calendar."""
-    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as dataset:
-        for name, long_name, units in (
-            ("lat", "latitude", "degrees_north"),
-            ("lon", "longitude", "degrees_east"),
-        ):
-            dataset.createDimension(name, truth.sizes[long_name])
-            variable = dataset.createVariable(name, "f8", (name,))
-            variable.units = units
-            variable[:] = truth[long_name].values
-        dataset.createDimension("time", truth.sizes["time"])
-        time = dataset.createVariable("time", "f8", ("time",))
-        time.units = "days since 1-1-1 00:00:0.0"
-        # 1 January 1970 is day 719164 of the mixed Julian and Gregorian calendar.
-        time[:] = 719164 + (truth.time.values - EPOCH_1970) / np.timedelta64(1, "D")
-        variable = dataset.createVariable("pm25_rh35_gcc", "f4", ("time", "lat", "lon"))
-        variable.missing_value = np.float32(1e15)
-        variable[:] = np.nan_to_num(truth.values, nan=1e15)
-    return path
+    sizes, axes = _axes(truth, "f8", short=True)
+    # 1 January 1970 is day 719164 of the mixed Julian and Gregorian calendar.
+    days = 719164 + (truth.time.values - EPOCH_1970) / np.timedelta64(1, "D")
+    values = np.nan_to_num(truth.values, nan=1e15)
+    return _write(
+        path,
+        sizes | {"time": len(days)},
+        *axes,
+        ("time", "f8", ("time",), days, {"units": "days since 1-1-1 00:00:0.0"}),
+        ("pm25_rh35_gcc", "f4", ("time", *sizes), values, {"missing_value": np.float32(1e15)}),
+        form="NETCDF3_CLASSIC",
+    )
 
 
 def write_maps(folder: Path, values: np.ndarray, *, name: str = "{:d}.mat") -> Path:
@@ -406,12 +390,7 @@ FORMS = (
     Form("deepcams-maps", "deepcams", "point", 1, _deepcams_maps),
     Form("deepcams-cropped", "deepcams", "point", 1, _deepcams_cropped(""), rows=(1, None)),
     Form(
-        "deepcams-cropped-south",
-        "deepcams",
-        "point",
-        1,
-        _deepcams_cropped("node-south"),
-        rows=(None, -1),
+        "deepcams-south", "deepcams", "point", 1, _deepcams_cropped("node-south"), rows=(None, -1)
     ),
     Form("deepcams-labelled", "deepcams", "point", 1, _deepcams_labelled),
     Form("deepcams-zarr", "deepcams", "point", 1, _deepcams_zarr),

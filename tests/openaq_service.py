@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import ssl
-import threading
-import time
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,7 +12,7 @@ from xml.sax.saxutils import escape
 
 import trustme
 
-from tests.fetch_services import Fault, Request, Service
+from tests.fetch_services import Request, Service, tag_of
 
 KEY = "0123456789abcdef" * 4
 MONITOR, SENSOR = 2, 7
@@ -129,22 +121,14 @@ def _fits(one: dict[str, Any], query: Mapping[str, str]) -> bool:
 
 
 @dataclass
-class Bucket:
-    """Objects of an S3 bucket by key, faults by key (one a request, in order), and what was asked.
+class Bucket(Service):
+    """An S3 bucket: objects and faults by key, and a fault of listing as that of ``list``."""
 
-    Attributes
-    ----------
-    lasting : dict
-        Faults that never end.
-    """
-
-    objects: dict[str, bytes] = field(default_factory=dict)
-    faults: dict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
-    lasting: dict[str, Fault] = field(default_factory=dict)
-    gets: list[str] = field(default_factory=list)
-    lists: list[str] = field(default_factory=list)
     page: int = 100
-    address: str = ""
+    lists: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.route = self.listed
 
     @classmethod
     def of(cls, tree: Path) -> Bucket:
@@ -156,100 +140,36 @@ class Bucket:
             }
         )
 
-    def listing(self, query: Mapping[str, str]) -> bytes:
+    @property
+    def address(self) -> str:
+        return f"{self.url}/archive"
+
+    @property
+    def gets(self) -> list[str]:
+        """Keys of the objects that were asked for."""
+        return [one.path for one in self.requests if one.path != "list"]
+
+    def name(self, address: str) -> str:
+        parts = urlsplit(address)
+        return "list" if parts.query else unquote(parts.path).removeprefix("/archive/")
+
+    def listed(self, request: Request) -> tuple[int, object] | None:
+        parts = urlsplit(request.path)
+        if not parts.query:
+            return None
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
-        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        self.lists.append(prefix)
+        keys = sorted(key for key in self.files if key.startswith(prefix) and key > after)
         some, more = keys[: self.page], len(keys) > self.page
         entries = "".join(
             f"<Contents><Key>{escape(key)}</Key><LastModified>2024-01-02T03:04:05.000Z"
-            f"</LastModified><ETag>&quot;{_etag(self.objects[key])}&quot;</ETag>"
-            f"<Size>{len(self.objects[key])}</Size></Contents>"
+            f"</LastModified><ETag>&quot;{tag_of(self.files[key])}&quot;</ETag>"
+            f"<Size>{len(self.files[key])}</Size></Contents>"
             for key in some
         )
         token = f"<NextContinuationToken>{escape(some[-1])}</NextContinuationToken>" if more else ""
-        return (
+        return 200, (
             f"<ListBucketResult><Name>archive</Name><IsTruncated>{str(more).lower()}</IsTruncated>"
             f"{token}{entries}</ListBucketResult>"
         ).encode()
-
-
-def _etag(data: bytes) -> str:
-    return hashlib.md5(data).hexdigest()
-
-
-@contextmanager
-def bucket_served(bucket: Bucket) -> Iterator[Bucket]:
-    """Serve a bucket on a free port of loopback until the block ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if parts.query:
-                query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-                bucket.lists.append(query.get("prefix", ""))
-                fault = self._fault("list")
-                if fault.status is None:
-                    self._send(200, bucket.listing(query), {})
-                return
-            key = unquote(parts.path).removeprefix("/archive/")
-            bucket.gets.append(key)
-            fault = self._fault(key)
-            if fault.status is not None:
-                return
-            if key not in bucket.objects:
-                self._send(404, b"<Error><Code>NoSuchKey</Code></Error>", {})
-                return
-            data = fault.body or bucket.objects[key]
-            headers = {"ETag": f'"{_etag(bucket.objects[key])}"'}
-            span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            if span is None:
-                self._send(200, data, headers, fault.cut_at)
-                return
-            first, last = int(span[1]), int(span[2] or len(data) - 1)
-            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-            self._send(206, data[first : last + 1], headers, fault.cut_at)
-
-        def _fault(self, name: str) -> Fault:
-            planned = bucket.faults.get(name)
-            fault = planned.popleft() if planned else bucket.lasting.get(name, Fault())
-            time.sleep(fault.silent_s)
-            if fault.status is not None:
-                asked = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-                self._send(fault.status, b"<Error><Code>SlowDown</Code></Error>", asked)
-            return fault
-
-        def _send(
-            self, status: int, data: bytes, headers: dict[str, str], cut_at: int | None = None
-        ) -> None:
-            self.send_response(status)
-            said = {
-                "Content-Length": str(len(data)),
-                "Last-Modified": formatdate(1.7e9, usegmt=True),
-            }
-            for name, value in {**said, **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data if cut_at is None else data[:cut_at])
-            self.close_connection = cut_at is not None
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 256
-
-        def handle_error(self, *_: object) -> None:
-            """A client that goes away is part of the tests."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        bucket.address = f"http://127.0.0.1:{server.server_address[1]}/archive"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield bucket
-        finally:
-            server.shutdown()
-            thread.join()

@@ -1,4 +1,4 @@
-"""The doctor: what is there, what lacks, which command gets it; never a key's value."""
+"""The doctor: what is there, what is missing, which command gets it; never a key's value."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_is_there_is_counted_by_month(folder: Path) -> None:
     assert "    2018  02: 100 of 224" in found
     assert "    2019  03: 17 of 744" in found
     assert "    2020  02: 24 of 696" in found
-    assert "cams: lacking or incomplete, 2018: 1-12, 2019: 1-12" in text
+    assert "cams: missing or incomplete, 2018: 1-12, 2019: 1-12" in text
     assert "fetch cams --years 2018-2019" in text
     assert "fetch openaq --years 2017,2019" in text
 
@@ -148,7 +148,7 @@ def test_no_client_is_imported_before_it_is_used() -> None:
     assert not clients & set(done.stdout.split())
 
 
-def test_a_package_that_lacks_is_one_line_with_the_cure(tmp_path: Path) -> None:
+def test_a_missing_package_is_one_line_with_the_cure(tmp_path: Path) -> None:
     blocked = (
         "import sys\n"
         "sys.modules['cdsapi'] = None\n"

@@ -59,7 +59,6 @@ from tests.openaq_service import (
     Bucket,
     Certificates,
     OpenaqApi,
-    bucket_served,
     location,
     sensor,
 )
@@ -258,7 +257,7 @@ def test_a_damaged_part_is_named(small: Path, tmp_path: Path) -> None:
 
 
 def test_local_days_around_the_years_come_too(small: Path, tmp_path: Path) -> None:
-    with bucket_served(Bucket.of(tree(small))) as bucket:
+    with served(Bucket.of(tree(small))) as bucket:
         fetch(bucket.address, tmp_path, [7])
         assert "records/csv.gz/locationid=7/year=2018/" in bucket.lists
         assert not any("locationid=70" in prefix for prefix in bucket.lists)
@@ -271,9 +270,9 @@ def test_local_days_around_the_years_come_too(small: Path, tmp_path: Path) -> No
 def test_nothing_is_fetched_twice_and_a_changed_object_again(small: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     root = tree(small)
-    with bucket_served(Bucket.of(root)) as bucket:
+    with served(Bucket.of(root)) as bucket:
         first = fetch(bucket.address, tmp_path, [7, 70, 8])
-        bucket.gets.clear()
+        bucket.requests.clear()
         second = fetch(bucket.address, tmp_path, [7, 70, 8])
         assert bucket.gets == []
         assert first is not None
@@ -284,9 +283,9 @@ def test_nothing_is_fetched_twice_and_a_changed_object_again(small: Path, tmp_pa
             root, day_rows(70, "2018-01-03", rng, 9), location_id=70, day="2018-01-03"
         )
         key = f"records/csv.gz/{changed.relative_to(root).as_posix()}"
-        bucket.objects[key] = changed.read_bytes()
+        bucket.files[key] = changed.read_bytes()
         new = write_archive(root, day_rows(8, "2018-01-20", rng), location_id=8, day="2018-01-20")
-        bucket.objects[f"records/csv.gz/{new.relative_to(root).as_posix()}"] = new.read_bytes()
+        bucket.files[f"records/csv.gz/{new.relative_to(root).as_posix()}"] = new.read_bytes()
         third = fetch(bucket.address, tmp_path, [7, 70, 8])
         assert third is not None
         assert third.fetched == 2
@@ -299,14 +298,14 @@ def test_nothing_is_fetched_twice_and_a_changed_object_again(small: Path, tmp_pa
 
 def test_a_dry_run_asks_for_no_object_and_writes_nothing(small: Path, tmp_path: Path) -> None:
     estimates: list[Estimate] = []
-    with bucket_served(Bucket.of(tree(small))) as bucket:
+    with served(Bucket.of(tree(small))) as bucket:
         bucket.page = 4
         done = fetch(bucket.address, tmp_path / "d", [7, 70, 8], dry_run=True, estimates=estimates)
         assert done is None
         assert bucket.gets == []
         assert len(bucket.lists) > 3 * 3
-        sizes = [len(data) for key, data in bucket.objects.items() if "/month=12/" not in key]
-        sizes += [len(data) for key, data in bucket.objects.items() if "1231.csv" in key]
+        sizes = [len(data) for key, data in bucket.files.items() if "/month=12/" not in key]
+        sizes += [len(data) for key, data in bucket.files.items() if "1231.csv" in key]
     assert not (tmp_path / "d").exists()
     assert (estimates[0].objects, estimates[0].bytes) == (len(sizes), sum(sizes))
     assert estimates[0].hours == pytest.approx(len(sizes) / 1000 / 3600)
@@ -330,8 +329,8 @@ def key_of(day: str, number: int = 7) -> str:
 
 
 def test_passing_faults_are_waited_out(small: Path, tmp_path: Path) -> None:
-    with bucket_served(Bucket.of(tree(small))) as bucket:
-        whole = bucket.objects[key_of("2018-01-05")]
+    with served(Bucket.of(tree(small))) as bucket:
+        whole = bucket.files[key_of("2018-01-05")]
         storm = [Fault(status=429, retry_after="1")] * 3
         bucket.faults = {
             "list": deque([Fault(status=503), Fault(status=429)]),
@@ -351,8 +350,8 @@ def test_passing_faults_are_waited_out(small: Path, tmp_path: Path) -> None:
 
 
 def test_lasting_damage_is_missing_and_asked_for_again(small: Path, tmp_path: Path) -> None:
-    with bucket_served(Bucket.of(tree(small))) as bucket:
-        whole = bucket.objects[key_of("2018-01-05")]
+    with served(Bucket.of(tree(small))) as bucket:
+        whole = bucket.files[key_of("2018-01-05")]
         page = gzip.compress(b"<html>busy</html>")
         bucket.lasting = {
             key_of("2018-01-05"): Fault(body=whole[:-30] + bytes(30)),
@@ -361,7 +360,7 @@ def test_lasting_damage_is_missing_and_asked_for_again(small: Path, tmp_path: Pa
             key_of("2018-01-08"): Fault(status=429),
             key_of("2018-01-10"): Fault(body=whole[:-1]),
         }
-        bucket.objects[key_of("2018-01-09")] = whole[:100]
+        bucket.files[key_of("2018-01-09")] = whole[:100]
         outcome = fetch(bucket.address, tmp_path, [7])
         assert outcome is not None
         assert outcome.fetched == 7
@@ -379,8 +378,8 @@ def test_lasting_damage_is_missing_and_asked_for_again(small: Path, tmp_path: Pa
         assert held["rows"].to_list() == [4] * 7
         assert held["other_parameter"].to_list() == [1] * 7
 
-        bucket.lasting, bucket.objects[key_of("2018-01-09")] = {}, whole
-        bucket.gets.clear()
+        bucket.lasting, bucket.files[key_of("2018-01-09")] = {}, whole
+        bucket.requests.clear()
         again = fetch(bucket.address, tmp_path, [7])
         assert again is not None
         assert (again.fetched, again.already_there, again.missing) == (6, 7, ())
@@ -388,8 +387,8 @@ def test_lasting_damage_is_missing_and_asked_for_again(small: Path, tmp_path: Pa
 
 
 def test_an_archive_that_never_answers_is_a_stated_error(small: Path, tmp_path: Path) -> None:
-    with bucket_served(Bucket.of(tree(small))) as bucket:
-        bucket.lasting = {key: Fault(status=503) for key in bucket.objects}
+    with served(Bucket.of(tree(small))) as bucket:
+        bucket.lasting = {key: Fault(status=503) for key in bucket.files}
         with pytest.raises(InputError, match="gives none of 11 objects"):
             fetch(bucket.address, tmp_path, [7])
         bucket.lasting = {"list": Fault(status=503)}
@@ -400,12 +399,12 @@ def test_an_archive_that_never_answers_is_a_stated_error(small: Path, tmp_path: 
 
 
 def test_an_object_that_goes_or_changes_after_the_listing(small: Path) -> None:
-    with bucket_served(Bucket.of(tree(small))) as bucket:
+    with served(Bucket.of(tree(small))) as bucket:
         archive = Archive(bucket.address, check=check_table, policy=QUICK)
         listed, _ = archive.list_objects([(7, 2018, None)])
         assert [one.day for one in listed] == sorted(one.day for one in listed)
-        del bucket.objects[listed[0].key]
-        bucket.objects[listed[1].key] = bucket.objects[listed[2].key]
+        del bucket.files[listed[0].key]
+        bucket.files[listed[1].key] = bucket.files[listed[2].key]
         gone, changed, *_ = archive.fetch(listed)
         archive.close()
     assert isinstance(gone, Missed)
@@ -750,7 +749,7 @@ def moto_archive(demo: Path) -> Iterator[str]:
         aws_secret_access_key="x",
     )
     client.create_bucket(Bucket="archive")
-    objects = Bucket.of(demo / "openaq").objects
+    objects = Bucket.of(demo / "openaq").files
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(

@@ -22,8 +22,8 @@ from deepcams_eval.bench.choice import choose
 from deepcams_eval.bench.run import simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.demo import DemoSettings
-from deepcams_eval.demo.climate import Climate
 from deepcams_eval.demo.nature import NatureRun
+from deepcams_eval.demo.settings import Climate
 from deepcams_eval.downscale import Coarse, Downscaler, Target, registry
 from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.downscale.flow import OpticalFlow

@@ -20,7 +20,7 @@ from deepcams_eval.paper import plan, sequences, series
 from deepcams_eval.paper.annual import MeanReader, annual_maps, interpolated, mean_reader
 from deepcams_eval.paper.blocks import read_once
 from deepcams_eval.paper.content import Grid
-from deepcams_eval.paper.plots import with_gaps
+from deepcams_eval.paper.figures import with_gaps
 from deepcams_eval.report import published
 
 HOUR = np.timedelta64(1, "h")

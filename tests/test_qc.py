@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import pickle
 from collections import Counter
@@ -19,6 +17,7 @@ from deepcams_eval.core.field import TIME_DTYPE, DamagedFile
 from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.errors import InputError
 from deepcams_eval.pair.qc import RULES, QcSettings, Rule, apply_rules
+from deepcams_eval.read.openaq import read_observations
 
 EARTH_RADIUS_M = 6_371_008.8
 BEGIN = np.datetime64("2018-02-06T00:00", "us")
@@ -818,46 +817,9 @@ def test_planted_faults_are_found_in_their_number() -> None:
     assert rows_out == len(table) - 17 - 60 - n_hours - 31
 
 
-def read_realtime(folder: Path) -> Observations:
-    """PM2.5 of the raw archive, read by hand; hour-ending, one hour where no period is given."""
-    records = []
-    for path in sorted(folder.glob("*.ndjson.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            records += [r for r in map(json.loads, lines) if r["parameter"] == "pm25"]
-    raw = pd.DataFrame(
-        {
-            "end": [r["date"]["utc"] for r in records],
-            "hours": [r.get("averagingPeriod", {}).get("value", 1.0) for r in records],
-            "value": [float(r["value"]) for r in records],
-            "provider": [r["sourceName"] for r in records],
-            "country": [r["country"] for r in records],
-            "name": [f"{r['city']}/{r['location']}" for r in records],
-            "latitude": [r.get("coordinates", {}).get("latitude", math.nan) for r in records],
-            "longitude": [r.get("coordinates", {}).get("longitude", math.nan) for r in records],
-            "mobile": [r["mobile"] for r in records],
-        }
-    )
-    columns = [raw[name] for name in ("provider", "name", "latitude", "longitude")]
-    identity = pd.Series([f"{p}|{n}|{y}|{x}" for p, n, y, x in zip(*columns, strict=True)])
-    end = pd.to_datetime(raw["end"], utc=True).dt.tz_localize(None).to_numpy(dtype=TIME_DTYPE)
-    table = pd.DataFrame(
-        {
-            "station_id": identity.astype("category"),
-            "sensor_id": identity.astype("category"),
-            "time_start": end - (raw["hours"] * 3.6e9).to_numpy().astype("timedelta64[us]"),
-            "time_end": end,
-            "value": raw["value"],
-            "is_reference": pd.array([pd.NA] * len(raw), dtype="boolean"),
-            "flags": np.zeros(len(raw), dtype=np.uint32),
-        }
-    )
-    stations = raw.assign(station_id=identity).drop_duplicates("station_id")
-    return Observations(table, make_stations(stations))
-
-
 @pytest.fixture(scope="module")
 def realtime(real_data: Path) -> Observations:
-    return read_realtime(real_data / "openaq" / "realtime-2018-02-06")
+    return read_observations([real_data / "openaq" / "realtime-2018-02-06"])
 
 
 class TestRealtimeArchive:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from deepcams_eval.core.observations import make_stations
 from deepcams_eval.core.pairs import Pairs
@@ -24,16 +21,18 @@ from deepcams_eval.report import (
     findings,
     page,
     published,
+    rendering,
     scatter,
     style,
     tables,
     wording,
 )
 from deepcams_eval.report.content import Content
+from tests import pages
+from tests.pages import texts
 
 ODD = "deep_cams%"
 HEADLINE = ("r", "rmse", "mae")
-VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 # A scorer of its own: plain numpy on plain arrays, so that the report is fed by nothing it uses.
@@ -196,9 +195,7 @@ def report(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("report")
     steps: list[tuple[int, int]] = []
     written = write_report(folder, Content(**inputs), progress=lambda *step: steps.append(step))
-    assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
-    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
-    assert {total for _, total in steps} == {len(steps)}
+    pages.check_steps(steps, written, folder)
     return folder
 
 
@@ -207,10 +204,6 @@ def synthetic_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
     write_report(folder, Content(**make_inputs(600, ("cams",), synthetic=True)))
     return folder
-
-
-def texts(figure: Figure) -> str:
-    return "\n".join(item.get_text() for item in figure.findobj(Text))
 
 
 def shown(inputs: dict[str, Any], stratum: str) -> pd.DataFrame:
@@ -426,44 +419,13 @@ def test_a_sample_that_differs_from_the_scores_is_refused() -> None:
         list(scatter.draw_scatters(Content(**inputs)))
 
 
-class Checker(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-        given = dict(attrs)
-        self.addresses += [given[key] or "" for key in ("src", "href", "action") if key in given]
-        self.ids += [given["id"] or ""] if "id" in given else []
-        if tag == "img" and "src" in given:
-            assert given["alt"]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("name", ["report", "synthetic_report"])
 def test_page_is_well_formed_and_needs_nothing_else(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     text = (request.getfixturevalue(name) / "report.html").read_text(encoding="utf-8")
-    checker = Checker()
-    checker.feed(text)
-    checker.close()
-    assert checker.open == []
-    assert len(checker.ids) == len(set(checker.ids))
-    assert len([uri for uri in checker.addresses if uri.startswith("data:image/png")]) >= 5
-    for address in checker.addresses:
-        assert address.startswith(("data:", "#"))
-        assert not address.startswith("#") or address[1:] in checker.ids
-    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttp", text)
+    assert pages.images_of_page(text) >= 5
     assert len(text) < 5_000_000
-    assert "<script>alert(1)" not in text
-    assert "&lt;script&gt;alert(1)" in text
 
 
 def test_page_says_what_was_asked_found_and_used(report: Path, inputs: dict[str, Any]) -> None:
@@ -484,17 +446,10 @@ def test_page_says_what_was_asked_found_and_used(report: Path, inputs: dict[str,
 
 
 def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
-    for path in (synthetic_report / "tables").iterdir():
-        text = path.read_text(encoding="utf-8")
-        assert "SYNTHETIC" in text
-        if path.suffix == ".csv":
-            assert set(pd.read_csv(path)["data"]) == {"SYNTHETIC"}
+    assert pages.check_synthetic(synthetic_report) >= 5
     heading = (synthetic_report / "tables" / "years.md").read_text(encoding="utf-8")
     assert "Published (real data; not comparable with synthetic)" in heading
     text = (synthetic_report / "report.html").read_text(encoding="utf-8")
-    assert "SYNTHETIC" in text.split("<body>")[0]
-    for part in re.findall(r"<caption>.*?</caption>", text, re.DOTALL):
-        assert "SYNTHETIC" in part
     assert "Contains modified Copernicus" not in text
     content = Content(**make_inputs(200, ("cams",), synthetic=True))
     for drawing in figures.draw_figures(content):
@@ -598,13 +553,11 @@ def test_limits_ignore_outliers() -> None:
 
 
 def test_stations_too_close_are_one_circle() -> None:
-    longitude = np.array([0.1, 0.2, 5.5, 9.0])
-    clusters = figures.cluster_stations(
-        longitude, np.full(4, 50.1), np.array([0.2, 0.6, np.nan, 0.9]), cell_deg=(1.0, 1.0)
-    )
-    assert list(clusters.stations) == [2, 1, 1]
-    np.testing.assert_allclose(clusters.longitude, [0.15, 5.5, 9.0])
-    np.testing.assert_allclose(clusters.value, [0.4, np.nan, 0.9])
+    places = pd.DataFrame({"longitude": [0.1, 0.2, 5.5, 9.0], "latitude": 50.1})
+    clusters = figures.cluster_stations(places.assign(value=[0.2, 0.6, np.nan, 0.9]), (1.0, 1.0))
+    assert list(clusters["stations"]) == [2, 1, 1]
+    np.testing.assert_allclose(clusters["longitude"], [0.15, 5.5, 9.0])
+    np.testing.assert_allclose(clusters["value"], [0.4, np.nan, 0.9])
 
 
 def test_waterfall_ends_at_the_rows_that_are_left(inputs: dict[str, Any]) -> None:
@@ -625,8 +578,8 @@ def test_month_panels_are_left_out_first(tmp_path: Path) -> None:
     for kind in ("stations", "scatter_months", "scatter"):
         (tmp_path / f"{kind}.png").write_bytes(bytes(100))
         pictures.append(style.Picture(kind, kind, "", ""))
-    assert set(page.embed(pictures, tmp_path, room=250)) == {"stations", "scatter"}
-    assert set(page.embed(pictures, tmp_path, room=300)) == {
+    assert set(rendering.embed(pictures, tmp_path, room=250)) == {"stations", "scatter"}
+    assert set(rendering.embed(pictures, tmp_path, room=300)) == {
         "stations",
         "scatter",
         "scatter_months",

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.text import Text
 
 from deepcams_eval.bench import figures, sections
 from deepcams_eval.bench import page as pages
@@ -26,6 +24,8 @@ from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.options import SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.report import published, tables
+from tests import pages as shared
+from tests.pages import texts
 
 METHODS = {
     "temporal": (
@@ -65,7 +65,6 @@ ERROR = {
     "bicubic-ibp+dis": 2.95,
 }
 BOXES = {"regional": (-112.0, 34.0, -104.0, 40.0), "global": (170.0, 20.0, -160.0, 40.0)}
-VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 def make_grid(grid: str) -> tuple[np.ndarray, np.ndarray]:
@@ -271,9 +270,7 @@ def report(content: SimulationRun, tmp_path_factory: pytest.TempPathFactory) -> 
     # One task: drawing takes most of the time.
     partial = replace(content, months={"temporal": content.months["temporal"]})
     written = write_report(folder, partial, SAID, progress=lambda *step: steps.append(step))
-    assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
-    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
-    assert {total for _, total in steps} == {len(steps)}
+    shared.check_steps(steps, written, folder)
     return folder
 
 
@@ -282,10 +279,6 @@ def synthetic_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
     write_report(folder, make_content("global", ("spatial",), synthetic=True), SAID)
     return folder
-
-
-def texts(figure: Figure) -> str:
-    return "\n".join(item.get_text() for item in figure.findobj(Text))
 
 
 def page_of(content: SimulationRun) -> str:
@@ -441,61 +434,21 @@ def test_the_other_weighting_is_not_shown_as_skill(content: SimulationRun) -> No
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
 
 
-class Checker(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-        given = dict(attrs)
-        self.addresses += [given[key] or "" for key in ("src", "href", "action") if key in given]
-        self.ids += [given["id"] or ""] if "id" in given else []
-        if tag == "img" and "src" in given:
-            assert given["alt"]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("name, images", [("report", 5), ("synthetic_report", 5)])
 def test_page_is_well_formed_and_needs_nothing_else(
     name: str, images: int, request: pytest.FixtureRequest
 ) -> None:
     text = (request.getfixturevalue(name) / "report.html").read_text(encoding="utf-8")
-    checker = Checker()
-    checker.feed(text)
-    checker.close()
-    assert checker.open == []
-    assert len(checker.ids) == len(set(checker.ids))
-    pictures = [uri for uri in checker.addresses if uri.startswith("data:image/png")]
-    assert len(pictures) == images
-    for address in checker.addresses:
-        assert address.startswith(("data:", "#"))
-        assert not address.startswith("#") or address[1:] in checker.ids
-    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttp", text)
-    assert "<script>alert(1)" not in text
-    assert "&lt;script&gt;alert(1)" in text
+    assert shared.images_of_page(text) == images
 
 
 def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
-    for path in (synthetic_report / "tables").iterdir():
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".csv":
-            assert set(pd.read_csv(path)["data"]) == {"SYNTHETIC"}
-        elif path.stem == "spatial":
-            assert text.count("SYNTHETIC data.") == 3
-            assert "Published (real data; not comparable with synthetic)" in text
-        else:
-            assert "SYNTHETIC data." in text
+    assert shared.check_synthetic(synthetic_report) == 7
+    for ending in ("md", "tex"):
+        text = (synthetic_report / "tables" / f"spatial.{ending}").read_text(encoding="utf-8")
+        assert text.count("SYNTHETIC data.") == 3
+        assert "Published (real data; not comparable with synthetic)" in text
     text = (synthetic_report / "report.html").read_text(encoding="utf-8")
-    assert "SYNTHETIC" in text.split("<body>")[0]
-    captions = re.findall(r"<caption>.*?</caption>", text, re.DOTALL)
-    assert len(captions) == 7
-    assert all("SYNTHETIC" in caption for caption in captions)
     assert "GEOS-CF" not in text
     drawn = list(figures.draw_figures(make_content("global", ("spatial",), synthetic=True)))
     assert len(drawn) == 5

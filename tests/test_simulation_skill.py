@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepcams_eval.bench.checkpoints import MonthStore
-from deepcams_eval.bench.frame_scores import FrameScorer, Tiles, TileSums
+from deepcams_eval.bench.frame_scores import FrameScorer, TileSums
 from deepcams_eval.bench.run import simulate
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.options import SimulationOptions
@@ -55,10 +55,10 @@ def errors() -> dict[str, npt.NDArray[np.float32]]:
 @pytest.fixture(scope="module")
 def tiles(errors: dict[str, npt.NDArray[np.float32]]) -> dict[tuple[str, str], TileSums]:
     """Return their sums by tile."""
-    grid = Tiles(LATITUDE, LONGITUDE)
+    scorer = FrameScorer(LATITUDE, LONGITUDE)
     found = {}
     for name, maps in errors.items():
-        parts = [grid.sums(hour, one) for hour, one in zip(HOURS, maps, strict=True)]
+        parts = [scorer.tile_sums(hour, one) for hour, one in zip(HOURS, maps, strict=True)]
         found["temporal", name] = parts[0] + parts[1] + parts[2]
     return found
 
@@ -68,12 +68,11 @@ def samples(errors: dict[str, npt.NDArray[np.float32]]) -> pd.DataFrame:
     """Return the samples of the same maps, the truth being anything."""
     scorer = FrameScorer(LATITUDE, LONGITUDE)
     truth = np.random.default_rng(4).gamma(2.0, 5.0, (46, 61)).astype(np.float64)
-    prepared = scorer.prepare(truth)
     rows = []
     for name, maps in errors.items():
         for hour, one in zip(HOURS, maps, strict=True):
             about = {"task": "temporal", "method": name, "hour_start": hour, "hours": "inserted"}
-            rows += [about | scores for scores in scorer.score(prepared, truth + one)]
+            rows += [about | scores for scores in scorer.score(truth, {"": truth + one})[""]]
     return pd.DataFrame(rows)
 
 

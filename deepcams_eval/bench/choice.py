@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from deepcams_eval.bench import calling
-from deepcams_eval.downscale import Downscaler, Task, Training, registry
+from deepcams_eval.downscale import TASKS, Downscaler, Task, Training, registry
 from deepcams_eval.downscale.degrade import Degradation, hours_of
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.downscale.plugins import AVAILABLE, Listed
@@ -155,19 +155,14 @@ def choose(
         of_tasks = (one.name for one in checkpoints if one.task in tasks)
         assigned = registry.assign((*names, *of_tasks), tasks, added=checkpoints)
         wanted = _with_baselines(assigned, predictions)
-    steps = _load_steps(tasks, wanted, checkpoints)
-    loaded = {task: one for task, one in steps.items() if task in tasks}
-    if "joint" in tasks and (wanted is None or wanted["joint"]):
-        reuse = [method for one in steps.values() for method in one.methods]
-        joint = None if wanted is None else wanted["joint"]
-        loaded["joint"] = registry.load("joint", joint, reuse=reuse, added=checkpoints)
+    loaded = _load(tasks, wanted, checkpoints)
     methods: dict[Task, tuple[Downscaler, ...]] = {}
     sources: dict[tuple[str, str], str] = {}
     for task in tasks:
-        of_task = loaded[task].methods if task in loaded else ()
+        of_task = loaded[task].methods
         files = tuple(one for one in predictions if one.task == task)
-        sources.update({(task, one.name): one.source for one in of_task})
-        sources.update({(task, one.name): "files" for one in files})
+        sources |= {(task, one.name): one.source for one in of_task}
+        sources |= {(task, one.name): "files" for one in files}
         if of_task or files:
             methods[task] = (*(one.call for one in of_task), *files)
             _refuse_repeats(task, methods[task])
@@ -211,20 +206,19 @@ def _with_baselines(
     }
 
 
-def _load_steps(
+def _load(
     tasks: Sequence[Task],
     wanted: Mapping[Task, tuple[str, ...]] | None,
     checkpoints: Sequence[Method],
 ) -> dict[Task, Loaded]:
-    """Load the temporal and spatial methods; pairs without names need them all."""
+    """Load the methods of each task; pairs are made of the steps, and without names need all."""
     loaded: dict[Task, Loaded] = {}
-    steps: tuple[Task, ...] = ("temporal", "spatial")
-    for task in steps:
-        if wanted is not None:
-            loaded[task] = registry.load(task, wanted.get(task, ()), added=checkpoints)
-        elif task in tasks or "joint" in tasks:
-            loaded[task] = registry.load(task, added=checkpoints)
-    return loaded
+    for task in TASKS:
+        if wanted is not None or task in tasks or "joint" in tasks:
+            names = None if wanted is None else wanted.get(task, ())
+            made = [method for one in loaded.values() for method in one.methods]
+            loaded[task] = registry.load(task, names, reuse=made, added=checkpoints)
+    return {task: one for task, one in loaded.items() if task in tasks}
 
 
 def _listed(
@@ -235,16 +229,14 @@ def _listed(
     known = {(one.task, one.name): one for one in registry.listing(checkpoints)}
     for task, of_task in loaded.items():
         known |= {(task, one.name): one for one in of_task.skipped}
-        known |= {(task, one.name): _ready(one) for one in of_task.methods}
+        for one in of_task.methods:
+            ready = Listed(one.name, one.task, one.title, one.source, True, AVAILABLE)
+            known[task, one.name] = ready
     files = tuple(
         Listed(one.name, one.task, "values read from files", "files", True, AVAILABLE)
         for one in predictions
     )
     return (*known.values(), *files)
-
-
-def _ready(method: Method) -> Listed:
-    return Listed(method.name, method.task, method.title, method.source, True, AVAILABLE)
 
 
 def _refuse_repeats(task: Task, methods: Sequence[Downscaler]) -> None:
@@ -257,11 +249,8 @@ def _refuse_repeats(task: Task, methods: Sequence[Downscaler]) -> None:
         )
 
 
-def _steps(method: Downscaler) -> Iterator[Any]:
-    if isinstance(method, Composed):
-        yield from (method.first, method.second)
-    else:
-        yield method
+def _steps(method: Downscaler) -> Sequence[Any]:
+    return (method.first, method.second) if isinstance(method, Composed) else (method,)
 
 
 def train(
@@ -311,7 +300,11 @@ def train(
     if year in asked:
         raise InputError(f"{year} is the year that is scored", hint="learn from other years")
     found = tuple(one for one in asked if one in years)
-    absent = _absent(asked, sorted({int(one) for one in years}))
+    missing = [one for one in asked if one not in years]
+    absent = ""
+    if missing:
+        absent = f"--train-years asks for {_listing(missing)}, but the truth has only "
+        absent += _listing(sorted({int(one) for one in years}))
     if not found:
         return chosen.without(learners, absent or "no training year: add --train-years")
     places = np.flatnonzero(np.isin(years, found))
@@ -328,17 +321,10 @@ def train(
     for learner in learners:
         calling.fit(learner, training)
     names = ", ".join(sorted({one.name for one in learners}))
-    note = f"{names}: learned on {_years(found)}, never on {year}"
+    note = f"{names}: learned on {_listing(found)}, never on {year}"
     note += f"; {absent}." if absent else "."
     return replace(chosen, notes=(*chosen.notes, note))
 
 
-def _absent(asked: Sequence[int], there: Sequence[int]) -> str:
-    missing = [one for one in asked if one not in there]
-    if not missing:
-        return ""
-    return f"--train-years asks for {_years(missing)}, but the truth has only {_years(there)}"
-
-
-def _years(years: Sequence[int]) -> str:
+def _listing(years: Sequence[int]) -> str:
     return ", ".join(map(str, years))

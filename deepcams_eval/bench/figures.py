@@ -271,31 +271,12 @@ def _draw_error_maps(content: SimulationRun, task: Task, pair: tuple[str, str]) 
     baseline, challenger = pair
     first, second = (np.asarray(content.error_maps[task, name], dtype=np.float64) for name in pair)
     difference = second - first
-    scale, spread = maps.from_zero(first, second), maps.about_zero(difference)
     extent = maps.extent_of(content.latitude, content.longitude)
-    shape = maps.shape_of(extent)
-    beside = shape < 1.2
-    height = 2.3 / max(shape, 0.6) + 1.9 if beside else 2.2 * 3 + 1.0
-    figure = style.new_figure(_WIDTH if beside else 6.0, height, layout="compressed")
-    grid = figure.subplots(*((1, 3) if beside else (3, 1)), sharex=True, sharey=True)
-    panels = grid.ravel().tolist()
     names = (baseline, challenger, f"{challenger} − {baseline}")
-    for axes, name, values in zip(panels, names, (first, second, difference), strict=True):
-        apart = values is difference
-        colours = maps.DIVERGING if apart else maps.SEQUENTIAL
-        maps.show(axes, extent, values, spread if apart else scale, colours)
-        maps.dress(axes)
-        axes.set_title(escape_figure(name), fontsize=style.TEXT)
-    side = "bottom" if beside else "right"
-    maps.colour_bar(figure, panels[:2], scale, f"RMSE ({UNIT})", side=side)
-    maps.colour_bar(
-        figure,
-        panels[2:],
-        spread,
-        f"difference of RMSE ({UNIT})",
-        colours=maps.DIVERGING,
-        extend="both",
-        side=side,
+    figure = maps.compare(
+        [(name, extent, one) for name, one in zip(names, (first, second, difference), strict=True)],
+        label=f"RMSE ({UNIT})",
+        difference=f"difference of RMSE ({UNIT})",
     )
     title = f"{TASK_NAMES[task]}: error of each cell"
     note = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,156 +63,6 @@ def row_weights(latitude: FloatArray) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedTruth:
-    """One true map and what depends on it alone.
-
-    Attributes
-    ----------
-    values : ndarray, shape (latitude, longitude)
-        µg m⁻³; NaN is missing.
-    high_row, high_column : ndarray of int, shape (cells,)
-        The cells above the `HIGH_PERCENT` percentile of the finite values, row by row.
-    high_values : ndarray, shape (cells,)
-        Their values, µg m⁻³.
-    """
-
-    values: Map
-    high_row: npt.NDArray[np.intp]
-    high_column: npt.NDArray[np.intp]
-    high_values: Array
-
-
-class FrameScorer:
-    """Scores estimates of one hour on one grid.
-
-    Parameters
-    ----------
-    latitude, longitude : ndarray
-        Of the grid, degrees, ascending; longitude evenly spaced, so that the cells of a row have
-        one area.
-    """
-
-    def __init__(self, latitude: FloatArray, longitude: FloatArray) -> None:
-        self._shape = (len(latitude), len(longitude))
-        self._weights: dict[Weights, Array] = {
-            "none": np.ones(len(latitude)),
-            "area": row_weights(latitude),
-        }
-
-    def prepare(self, truth: Map) -> PreparedTruth:
-        """Do once what every estimate of this hour needs.
-
-        Parameters
-        ----------
-        truth : ndarray, shape (latitude, longitude)
-            µg m⁻³; NaN is missing.
-
-        Raises
-        ------
-        InputError
-            If it is not on the grid.
-        """
-        self._require_grid(truth)
-        # NaN compares as not above, in a comparison that does not warn.
-        row, column = np.nonzero(truth > _percentile(truth, HIGH_PERCENT))
-        return PreparedTruth(truth, row, column, truth[row, column].astype(np.float64))
-
-    def score(self, truth: PreparedTruth, estimate: Map) -> list[dict[str, str | float]]:
-        """Score one estimate, unweighted and by cell area.
-
-        Parameters
-        ----------
-        truth : PreparedTruth
-            From `prepare`.
-        estimate : ndarray, shape (latitude, longitude)
-            µg m⁻³; cells in which it or the truth is NaN or infinite are left out.
-
-        Returns
-        -------
-        list of dict
-            One for each of `WEIGHTS`, with these keys; a number that is undefined is NaN.
-
-            ``weights`` : "none" or "area".
-            ``n`` : cells in which both are finite.
-            ``weight`` : their weight, in mean cells of the grid; equal to ``n`` for "none", and
-            for "area" on a map without NaN.
-            ``r``, ``rmse``, ``mae``, ``mb`` : see `deepcams_eval.score.metrics`; 1 and µg m⁻³.
-            ``p99_error`` : root-mean-square error over the cells whose truth exceeds its 99th
-            percentile (unweighted, over all finite cells of the hour), µg m⁻³.
-            ``weight_p99`` : weight of those cells, as ``weight``.
-            ``mean_truth``, ``mean_estimate`` : µg m⁻³.
-            ``var_truth``, ``var_estimate``, ``covariance`` : of the population, (µg m⁻³)².
-            ``square_error``, ``absolute_error`` : means, (µg m⁻³)² and µg m⁻³.
-
-        Raises
-        ------
-        InputError
-            If the estimate is not on the grid.
-        """
-        self._require_grid(estimate)
-        rows = Moments.of_rows(truth.values, estimate)
-        high = self._high_rows(truth, estimate)
-        return [
-            {"weights": name, **_frame(rows, high, weights)}
-            for name, weights in self._weights.items()
-        ]
-
-    def _high_rows(self, truth: PreparedTruth, estimate: Map) -> Moments:
-        values = estimate[truth.high_row, truth.high_column]
-        both = np.isfinite(values)
-        return Moments.of(
-            truth.high_values[both], values[both], truth.high_row[both], self._shape[0]
-        )
-
-    def _require_grid(self, values: Map) -> None:
-        if values.shape != self._shape:
-            raise InputError(
-                f"a map of shape {values.shape} is not on the grid of {self._shape}",
-                hint="score a map on the grid of the truth",
-            )
-
-
-def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
-    cells = float(rows.n.sum())
-    weighted = rows.scaled(weights)
-    weight = float(weighted.n.sum())
-    # In units of a mean cell that counts, so that two cells on a pole are still two for R.
-    share = cells / weight if weight else 1.0
-    sums = _pooled(weighted.scaled(share))
-    weighted_high = _pooled(high.scaled(weights))
-    n = sums.n if cells else np.full(1, np.nan)
-    values = {
-        **{name: metrics.SCORES[name](sums) for name in ("r", "rmse", "mae", "mb")},
-        "p99_error": metrics.rmse(weighted_high),
-        "weight_p99": weighted_high.n,
-        "mean_truth": sums.mean_o * (n / n),
-        "mean_estimate": sums.mean_m * (n / n),
-        "var_truth": sums.ss_o / n,
-        "var_estimate": sums.ss_m / n,
-        "covariance": sums.sp / n,
-        "square_error": sums.square_error / n,
-        "absolute_error": sums.absolute_error / n,
-    }
-    return {
-        "n": int(cells),
-        "weight": weight,
-        **{name: float(value[0]) for name, value in values.items()},
-    }
-
-
-def _pooled(rows: Moments) -> Moments:
-    return rows.pool(np.zeros(rows.n.shape, dtype=np.intp), 1)
-
-
-def _percentile(truth: Map, percent: float) -> float:
-    """Return the linearly interpolated percentile of the finite values; NaN if there are none."""
-    finite = truth[np.isfinite(truth)]
-    if not len(finite):
-        return float("nan")
-    return float(np.percentile(finite, percent, overwrite_input=True))
-
-
-@dataclass(frozen=True, eq=False)
 class TileSums:
     """One method at any number of hours.
 
@@ -262,29 +113,126 @@ class TileSums:
         return np.sqrt(mean) if metric == "rmse" else mean
 
 
-class Tiles:
-    """The tiles of a grid.
+class FrameScorer:
+    """Scores estimates of one hour on one grid, and sums their errors over its tiles.
 
     Parameters
     ----------
     latitude, longitude : ndarray
-        Of the grid, degrees, ascending, evenly spaced.
+        Of the grid, degrees, ascending; longitude evenly spaced, so that the cells of a row have
+        one area.
     """
 
     def __init__(self, latitude: FloatArray, longitude: FloatArray) -> None:
-        self._rows = _begins(len(latitude), spacing_deg(latitude))
-        self._columns = _begins(len(longitude), spacing_deg(longitude))
-        self._weights = np.stack([np.ones(len(latitude)), row_weights(latitude)])
+        self._shape = (len(latitude), len(longitude))
+        self._weights: dict[Weights, Array] = {
+            "none": np.ones(len(latitude)),
+            "area": row_weights(latitude),
+        }
+        self._tiles = tuple(_begins(len(one), spacing_deg(one)) for one in (latitude, longitude))
 
-    def sums(self, hour: np.datetime64, error: Map) -> TileSums:
-        """Return the sums of one map of errors; cells with NaN are left out."""
+    def score(
+        self, truth: Map, estimates: Mapping[str, Map]
+    ) -> dict[str, list[dict[str, str | float]]]:
+        """Score estimates of one hour, unweighted and by cell area.
+
+        Parameters
+        ----------
+        truth : ndarray, shape (latitude, longitude)
+            µg m⁻³; NaN is missing.
+        estimates : mapping of str to ndarray, shape (latitude, longitude)
+            By method, µg m⁻³; cells in which it or the truth is NaN or infinite are left out.
+
+        Returns
+        -------
+        dict of str to list of dict
+            By method one for each of `WEIGHTS`, with these keys; a number that is undefined is
+            NaN.
+
+            ``weights`` : "none" or "area".
+            ``n`` : cells in which both are finite.
+            ``weight`` : their weight, in mean cells of the grid; equal to ``n`` for "none", and
+            for "area" on a map without NaN.
+            ``r``, ``rmse``, ``mae``, ``mb`` : see `deepcams_eval.score.metrics`; 1 and µg m⁻³.
+            ``p99_error`` : root-mean-square error over the cells whose truth exceeds its 99th
+            percentile (unweighted, over all finite cells of the hour), µg m⁻³.
+            ``weight_p99`` : weight of those cells, as ``weight``.
+            ``mean_truth``, ``mean_estimate`` : µg m⁻³.
+            ``var_truth``, ``var_estimate``, ``covariance`` : of the population, (µg m⁻³)².
+            ``square_error``, ``absolute_error`` : means, (µg m⁻³)² and µg m⁻³.
+
+        Raises
+        ------
+        InputError
+            If a map is not on the grid.
+        """
+        for values in (truth, *estimates.values()):
+            if values.shape != self._shape:
+                raise InputError(
+                    f"a map of shape {values.shape} is not on the grid of {self._shape}",
+                    hint="score a map on the grid of the truth",
+                )
+        finite = truth[np.isfinite(truth)]
+        limit = np.nan
+        if len(finite):
+            limit = float(np.percentile(finite, HIGH_PERCENT, overwrite_input=True))
+        # NaN compares as not above, in a comparison that does not warn.
+        row, column = np.nonzero(truth > limit)
+        high_truth = truth[row, column].astype(np.float64)
+        found: dict[str, list[dict[str, str | float]]] = {}
+        for name, estimate in estimates.items():
+            values = estimate[row, column]
+            both = np.isfinite(values)
+            high = Moments.of(high_truth[both], values[both], row[both], self._shape[0])
+            rows = Moments.of_rows(truth, estimate)
+            found[name] = [
+                {"weights": weights, **_frame(rows, high, of_rows)}
+                for weights, of_rows in self._weights.items()
+            ]
+        return found
+
+    def tile_sums(self, hour: np.datetime64, error: Map) -> TileSums:
+        """Return the sums over tiles of one map of errors; cells with NaN are left out."""
         finite = np.isfinite(error)
         known = np.where(finite, error, 0.0).astype(np.float64)
         parts = np.stack([finite.astype(np.float64), known**2, np.abs(known)])
-        by_column = np.add.reduceat(parts, self._columns, axis=2)
-        weighted = self._weights[:, None, :, None] * by_column
-        by_tile = np.add.reduceat(weighted, self._rows, axis=2)
+        rows, columns = self._tiles
+        by_column = np.add.reduceat(parts, columns, axis=2)
+        weights = np.stack(list(self._weights.values()))
+        by_tile = np.add.reduceat(weights[:, None, :, None] * by_column, rows, axis=2)
         return TileSums(np.array([hour]), by_tile.reshape(1, len(WEIGHTS), len(SUMS), -1))
+
+
+def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
+    cells = float(rows.n.sum())
+    weighted = rows.scaled(weights)
+    weight = float(weighted.n.sum())
+    # In units of a mean cell that counts, so that two cells on a pole are still two for R.
+    share = cells / weight if weight else 1.0
+    sums = _pooled(weighted.scaled(share))
+    weighted_high = _pooled(high.scaled(weights))
+    n = sums.n if cells else np.full(1, np.nan)
+    values = {
+        **{name: metrics.SCORES[name](sums) for name in ("r", "rmse", "mae", "mb")},
+        "p99_error": metrics.rmse(weighted_high),
+        "weight_p99": weighted_high.n,
+        "mean_truth": sums.mean_o * (n / n),
+        "mean_estimate": sums.mean_m * (n / n),
+        "var_truth": sums.ss_o / n,
+        "var_estimate": sums.ss_m / n,
+        "covariance": sums.sp / n,
+        "square_error": sums.square_error / n,
+        "absolute_error": sums.absolute_error / n,
+    }
+    return {
+        "n": int(cells),
+        "weight": weight,
+        **{name: float(value[0]) for name, value in values.items()},
+    }
+
+
+def _pooled(rows: Moments) -> Moments:
+    return rows.pool(np.zeros(rows.n.shape, dtype=np.intp), 1)
 
 
 def _begins(count: int, step_deg: float) -> npt.NDArray[np.intp]:

@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from deepcams_eval.bench.calling import call, halo_of
-from deepcams_eval.bench.frame_scores import FrameScorer, Tiles, TileSums, box_cells, largest_box
+from deepcams_eval.bench.frame_scores import FrameScorer, TileSums, box_cells, largest_box
 from deepcams_eval.bench.plan import Day, Interval, Plan
 from deepcams_eval.bench.spectra import SpectralSums, ZonalSpectrum
 from deepcams_eval.core.field import TIME_DTYPE
@@ -297,7 +297,6 @@ class _Scoring:
         self.scorer = FrameScorer(latitude, longitude)
         self.spectrum = ZonalSpectrum(longitude)
         self.box = box_cells(latitude, longitude)
-        self.tiles = Tiles(latitude, longitude) if work.by_tile else None
         self.halo = max(
             (halo_of(method) for methods in work.methods.values() for method in methods), default=0
         )
@@ -360,10 +359,9 @@ class _Scoring:
     ) -> None:
         cells = _Cells(truth, estimates)
         inserted = start.astype("datetime64[h]").astype(int) % FACTOR
-        scored = self.scorer.prepare(truth)
         shared = {name: cells.shared(name, values) for name, values in estimates.items()}
-        for name, values in shared.items():
-            own = estimates[name]
+        scored = self.scorer.score(truth, shared)
+        for name, own in estimates.items():
             finite = np.isfinite(own)
             about = {
                 "task": task,
@@ -376,7 +374,7 @@ class _Scoring:
                 "negative_share": float((own < 0).sum() / max(1, finite.sum())),
                 "lowest": float(np.min(own, where=finite, initial=np.inf)),
             }
-            self.rows += [about | scores for scores in self.scorer.score(scored, values)]
+            self.rows += [about | scores for scores in scored[name]]
         # The tables leave out an hour in which a method has no value: so do spectra and maps.
         if not cells.complete or not cells.common.any():
             return
@@ -390,8 +388,8 @@ class _Scoring:
                 finite = np.isfinite(error)
                 squares = np.where(finite, error, 0.0) ** 2
                 _add(self.result.square_error, {key: np.array([squares, finite], np.float64)})
-            if self.tiles is not None:
-                _add(self.result.tiles, {key: self.tiles.sums(start, error)})
+            if self.work.by_tile:
+                _add(self.result.tiles, {key: self.scorer.tile_sums(start, error)})
         if shown and set(shown) <= set(shared):
             baseline, challenger = (shared[name] for name in shown)
             apart = np.where(cells.common, np.abs(challenger - baseline), 0.0)

@@ -33,7 +33,7 @@ def notes_of(
     merged : MonthResult
         All months.
     counts : pandas.DataFrame
-        Of `deepcams_eval.bench.plan.with_empty`.
+        Of `Plan.counts`.
     between : int
         Frames of the truth whose hour begins between two full ones.
     """

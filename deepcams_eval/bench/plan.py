@@ -133,22 +133,37 @@ class Plan:
                 found.append(index)
         return [*reversed(before), interval.before, interval.after, *after]
 
-    def counts(self, tasks: Sequence[Task]) -> pd.DataFrame:
+    def counts(self, tasks: Sequence[Task], samples: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return how many hours each month has for each task, and why others have none.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+            Which.
+        samples : pandas.DataFrame, optional
+            All samples, with ``task``, ``hour_start`` and ``cells_truth``: what the values of the
+            truth decide is not known without them.
 
         Returns
         -------
         pandas.DataFrame
             ``task, month, expected, scored, truth_absent, interval_incomplete, truth_empty``;
-            the last four add up to ``expected``, the hours of the calendar. What the values of
-            the truth decide is not known yet: ``truth_empty`` is 0; see `with_empty`.
+            the last four add up to ``expected``, the hours of the calendar.
         """
         rows = [
             {"task": task, "month": month, **self._count(task, month)}
             for task in tasks
             for month in self.months
         ]
-        return pd.DataFrame(rows)
+        counts = pd.DataFrame(rows)
+        if samples is None:
+            return counts.assign(truth_empty=0)
+        empty = samples.loc[samples["cells_truth"] == 0, ["task", "hour_start"]].drop_duplicates()
+        month = np.datetime_as_string(empty["hour_start"].to_numpy().astype("datetime64[M]"))
+        found = empty.assign(month=month).groupby(["task", "month"]).size()
+        places = pd.MultiIndex.from_frame(counts[["task", "month"]])
+        number = found.reindex(places, fill_value=0).to_numpy(dtype=np.int64)
+        return counts.assign(scored=counts["scored"] - number, truth_empty=number)
 
     def _count(self, task: Task, month: str) -> dict[str, int]:
         hours = [hour for hour in self._month(month) if task != "temporal" or hour % FACTOR]
@@ -159,7 +174,6 @@ class Plan:
             "scored": len(scored),
             "truth_absent": len(hours) - len(present),
             "interval_incomplete": len(present) - len(scored),
-            "truth_empty": 0,
         }
 
     def _complete(self, hour: int) -> bool:
@@ -182,24 +196,6 @@ class Plan:
             int(one.astype("datetime64[h]").astype(np.int64)) for one in (start, start + 1)
         )
         return range(first, end)
-
-
-def with_empty(counts: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Move hours in which the truth has no value from ``scored`` to ``truth_empty``.
-
-    Parameters
-    ----------
-    counts : pandas.DataFrame
-        Of `Plan.counts`.
-    samples : pandas.DataFrame
-        All samples, with ``task``, ``hour_start`` and ``cells_truth``.
-    """
-    empty = samples.loc[samples["cells_truth"] == 0, ["task", "hour_start"]].drop_duplicates()
-    month = np.datetime_as_string(empty["hour_start"].to_numpy().astype("datetime64[M]"))
-    found = empty.assign(month=month).groupby(["task", "month"]).size()
-    places = pd.MultiIndex.from_frame(counts[["task", "month"]])
-    number = found.reindex(places, fill_value=0).to_numpy(dtype=np.int64)
-    return counts.assign(scored=counts["scored"] - number, truth_empty=number)
 
 
 def _off_hours(field: xr.DataArray) -> InputError:

@@ -19,7 +19,7 @@ from deepcams_eval.bench.choice import BASELINES, Chosen, choose, shown_of, trai
 from deepcams_eval.bench.files import write_files
 from deepcams_eval.bench.month import Case, Key, MonthResult, Work, replay, score_month
 from deepcams_eval.bench.notes import notes_of
-from deepcams_eval.bench.plan import Plan, fitted_to, with_empty
+from deepcams_eval.bench.plan import Plan, fitted_to
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
 from deepcams_eval.core.field import FloatArray, Product
@@ -312,9 +312,9 @@ def simulate(
     merged = MonthResult.merged(store.read(month) for month in plan.months)
     names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
     samples = merged.samples
-    common, _ = tables.common(samples[samples["cells_truth"] > 0])
+    common = tables.common(samples[samples["cells_truth"] > 0])
     tables.require_common(names, common, samples)
-    counts = with_empty(plan.counts(tuple(names)), samples)
+    counts = plan.counts(tuple(names), samples)
     notes = list(notes_of(product, predictions, chosen, merged, counts, between=plan.between))
     notes += chosen.said(truth)
     notes += [] if left_out is None else [f"{left_out}."]
@@ -340,8 +340,8 @@ def simulate(
                 task,
                 methods,
                 options.weights,
-                year=options.year,
-                published=printed.get(task),
+                options.year,
+                printed.get(task),
             )
             for task, methods in names.items()
         },

@@ -167,7 +167,7 @@ class ZonalSpectrum:
                 "power_truth": sums.truth / rows,
                 "power_estimate": sums.estimate / rows,
                 "ratio": _ratio(sums.estimate, sums.truth),
-                "small": self._small(),
+                "small": self.upper_steps <= SMALL_STEPS,
                 "rows": sums.rows,
             }
         )
@@ -181,18 +181,6 @@ class ZonalSpectrum:
             table.insert(1, "method", method)
             found.append(table)
         return pd.concat(found, ignore_index=True)
-
-    def small_scale_ratio(self, sums: SpectralSums) -> float:
-        """Return the power of the estimate to that of the truth below `SMALL_STEPS`.
-
-        NaN where the truth has no power there.
-        """
-        small = self._small()
-        truth, estimate = float(sums.truth[small].sum()), float(sums.estimate[small].sum())
-        return estimate / truth if truth > 0 else float("nan")
-
-    def _small(self) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.upper_steps <= SMALL_STEPS)
 
 
 def _edges(columns: int) -> Array:

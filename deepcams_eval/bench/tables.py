@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from deepcams_eval.downscale import Task
-from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.errors import NoDataError
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
 
@@ -42,44 +42,21 @@ SPLIT_BY_HOURS = "joint"
 """The task whose tables tell the two classes of hours apart."""
 
 
-def common(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], int]]:
+def common(samples: pd.DataFrame) -> pd.DataFrame:
     """Keep, in each task, the hours for which every method of the task has a score.
 
-    Parameters
-    ----------
-    samples : pandas.DataFrame
-        Samples of any number of tasks, in any order. An hour that a method has no row for counts
-        like one without a finite RMSE.
-
-    Returns
-    -------
-    samples : pandas.DataFrame
-        The rows kept, in their order, with a new index.
-    left_out : dict of (task, method) to int
-        Hours left out because this method has no score for them, where there are any. An hour
-        that several methods lack counts for each.
-
-    Raises
-    ------
-    InputError
-        If a sample stands there twice.
+    An hour that a method has no row for counts like one without a finite RMSE. The rows kept are
+    in their order, with a new index.
     """
-    _require_columns(samples, ("task", "method", "hour_start", "weights", "rmse"))
     keep = np.zeros(len(samples), dtype=bool)
-    left_out: dict[tuple[str, str], int] = {}
     task_of = samples["task"].to_numpy()
     for task in names_in(samples["task"]):
         rows = np.flatnonzero(task_of == task)
         part = samples.iloc[rows]
         # Of the two weightings of an hour both stay, or neither.
-        finite = by_hour(part, "rmse", ["method", "weights"]).notna()
-        shared = finite.all(axis=1)
-        for method in names_in(part["method"]):
-            missing = int((~finite.loc[:, [method]].all(axis=1)).sum())
-            if missing:
-                left_out[task, method] = missing
-        keep[rows] = part["hour_start"].isin(finite.index[shared]).to_numpy()
-    return samples[keep].reset_index(drop=True), left_out
+        finite = by_hour(part, "rmse", ["method", "weights"]).notna().all(axis=1)
+        keep[rows] = part["hour_start"].isin(finite.index[finite]).to_numpy()
+    return samples[keep].reset_index(drop=True)
 
 
 def require_common(
@@ -110,8 +87,7 @@ def month_table(
     task: str,
     methods: Sequence[str],
     weights: str,
-    *,
-    year: int | None = None,
+    year: int,
     published: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the scores of each month and their average, laid out as Tables 2 and 3.
@@ -130,9 +106,8 @@ def month_table(
         In the order of the columns.
     weights : {"none", "area"}
         Which samples.
-    year : int, optional
-        Gives its twelve calendar months a row each; those without a sample have n = 0 and NaN.
-        Without it there is a row for each month that occurs.
+    year : int
+        Its twelve calendar months have a row each; those without a sample have n = 0 and NaN.
     published : pandas.DataFrame, optional
         `report.published.table2` or `table3`. Its columns are added where it has a month
         of the table; its average stands beside ours however few months ours has.
@@ -143,26 +118,14 @@ def month_table(
         ``month`` ("2020-01", …, "average"), ``n`` (samples of each method; of the average their
         sum), ``r_<method>`` …, ``rmse_<method>`` …, ``mae_<method>`` …, and ``published_`` with
         the columns of `published` (NaN for a month that it lacks). The joint task has ``hours``
-        ("all", "kept", "inserted") in front, a block of rows each if it has
-        samples, and no published columns.
-
-    Raises
-    ------
-    InputError
-        If a method has no sample, two differ in their hours, or a sample lies outside `year`.
+        ("all", "kept", "inserted") in front, a block of rows each if it has samples, and no
+        published columns.
     """
     chosen = scored_samples(samples)
     chosen = chosen[(chosen["task"] == task) & (chosen["weights"] == weights)]
     chosen = chosen[chosen["method"].isin(list(methods))]
     chosen = chosen.assign(month=_month(chosen))
-    _require_same_hours(chosen, task, methods)
-    occurring = sorted(set(chosen["month"]))
-    months = occurring if year is None else [f"{year}-{number:02d}" for number in range(1, 13)]
-    outside = sorted(set(occurring) - set(months))
-    if outside:
-        raise InputError(
-            f"a {task} sample of {outside[0]} lies outside {year}", hint="score one year at a time"
-        )
+    months = [f"{year}-{number:02d}" for number in range(1, 13)]
     if task == SPLIT_BY_HOURS:
         blocks = [
             _months_of(part, methods, months).assign(hours=hours)
@@ -194,15 +157,8 @@ def summary(samples: pd.DataFrame) -> pd.DataFrame:
         two. ``aggregate`` is ``months``, the mean of the monthly means as in `month_table`, or
         ``pooled``, one score over all cells of all samples. In a pooled ``p99_error`` each
         sample contributes the cells above its own percentile.
-
-    Raises
-    ------
-    NoDataError
-        If no sample has a score.
     """
     scored = scored_samples(samples)
-    if scored.empty:
-        raise NoDataError("no sample of the simulation has a score", hint="check the truth")
     scored = scored.assign(month=_month(scored))
     keys = ["task", "method", "weights"]
     tables = []
@@ -314,54 +270,17 @@ def all_hours(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_hour(samples: pd.DataFrame, value: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return `value` by hour and `columns`, both sorted; NaN where there is no row.
-
-    Raises
-    ------
-    InputError
-        If a sample stands there twice.
-    """
-    keys = ["hour_start", *columns]
-    repeated = samples.duplicated(keys)
-    if repeated.any():
-        row = samples[repeated].iloc[0]
-        raise InputError(
-            f"the sample of {row['task']} {row['method']} at {row['hour_start']} stands there"
-            " twice",
-            hint="score each hour once",
-        )
+    """Return `value` by hour and `columns`, both sorted; NaN where there is no row."""
     finite = samples[value].where(np.isfinite(samples[value]))
     table = samples.assign(**{value: finite}, method=samples["method"].astype(str))
-    # A mean over one sample; `dropna` would drop the hours and methods without a score.
-    return pd.DataFrame(
-        table.pivot_table(values=value, index="hour_start", columns=list(columns), dropna=False)
-    )
+    # Not pivot_table: a sample that stands twice is an error, not a mean.
+    return table.pivot(index="hour_start", columns=list(columns), values=value)  # noqa: PD010
 
 
 def scored_samples(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the samples that count."""
-    _require_columns(samples, ("task", "method", "hour_start", "hours", "weights", *TABLE_SCORES))
     finite = np.isfinite(samples["rmse"].to_numpy(dtype=np.float64))
     return samples.iloc[np.flatnonzero(finite)]
-
-
-def _require_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
-    absent = [name for name in needed if name not in samples.columns]
-    if absent:
-        raise InputError(f"the samples lack the column {', '.join(absent)}")
-
-
-def _require_same_hours(samples: pd.DataFrame, task: str, methods: Sequence[str]) -> None:
-    hours = {name: set(samples["hour_start"][samples["method"] == name]) for name in methods}
-    for name, times in hours.items():
-        if not times:
-            raise InputError(f"the method {name!r} has no {task} sample")
-        if times != hours[methods[0]]:
-            raise InputError(
-                f"{name!r} and {methods[0]!r} are scored at different hours"
-                f" ({len(times)} and {len(hours[methods[0]])})",
-                hint="take the hours they have in common first",
-            )
 
 
 def _month(samples: pd.DataFrame) -> npt.NDArray[np.str_]:

@@ -39,7 +39,7 @@ _MONTHS = range(1, 13)
 def doctor(
     data: Data = None,
 ) -> None:
-    """Show what is installed, which keys are set, what the data folder holds and lacks.
+    """Show what is installed, which keys are set, what the data folder holds and what is missing.
 
     Values of keys are never shown, and no server is asked.
 
@@ -54,9 +54,9 @@ def _installed() -> Iterator[str]:
     yield f"deepcams {__version__}, Python {platform.python_version()}"
     yield "  " + ", ".join(f"{name} {_version(name)}" for name in _CORE)
     for extra, names in _EXTRAS.items():
-        lacking = [name for name in names if _version(name) == "absent"]
+        absent = any(_version(name) == "absent" for name in names)
         found = ", ".join(f"{name} {_version(name)}" for name in names)
-        get = f": {INSTALL.replace('fetch', extra)}" if lacking else ""
+        get = f": {INSTALL.replace('fetch', extra)}" if absent else ""
         yield f"  [{extra}] {found}{get}"
 
 
@@ -193,19 +193,19 @@ def _of(year: int, month: int, counts: Counter[Month], per_day: int) -> str:
 def _wanting(
     source: str, counts: Counter[Month], years: Sequence[int], root: Path, *, per_day: int = 0
 ) -> Iterator[str]:
-    """Say which months of a source lack, and the command that gets them."""
-    lacking = [
+    """Say which months of a source are missing, and the command that gets them."""
+    missing = [
         (year, month)
         for year in years
         for month in _MONTHS
         if counts[year, month] < max(1, per_day * monthrange(year, month)[1])
     ]
-    if not lacking:
+    if not missing:
         yield f"  {source}: complete"
         return
-    months = ", ".join(f"{year}: {_ranges(found)}" for year, found in _by_year(lacking))
-    asked = _ranges(sorted({year for year, _ in lacking}))
-    yield f"  {source}: lacking or incomplete, {months}"
+    months = ", ".join(f"{year}: {_ranges(found)}" for year, found in _by_year(missing))
+    asked = _ranges(sorted({year for year, _ in missing}))
+    yield f"  {source}: missing or incomplete, {months}"
     yield f"    deepcams-eval fetch {source} --years {asked} --data {shlex.quote(str(root))}"
 
 

@@ -13,7 +13,17 @@ from typing import Any
 from deepcams_eval.errors import InputError
 
 RUN_FILE = "run.json"
+CACHE_VARIABLE = "DEEPCAMS_CACHE"
 _ELSEWHERE = "name another place with --out"
+
+
+def cache_folder() -> Path:
+    """Return where caches are kept: ``$DEEPCAMS_CACHE``, else the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "deepcams"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ faults planted in known numbers.
 
 from __future__ import annotations
 
-from deepcams_eval.demo.archive import cache_folder, demo_archive, is_demo
+from deepcams_eval.core.folder import cache_folder
+from deepcams_eval.demo.archive import demo_archive, is_demo
 from deepcams_eval.demo.settings import GENERATOR_VERSION, DemoSettings
 
 __all__ = ["GENERATOR_VERSION", "DemoSettings", "cache_folder", "demo_archive", "is_demo"]

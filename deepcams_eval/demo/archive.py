@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.folder import CACHE_VARIABLE, cache_folder
 from deepcams_eval.demo.faults import KEPT, REPEATS, make_records
 from deepcams_eval.demo.nature import HourlyMaps, NatureRun
 from deepcams_eval.demo.openaq_files import write_block, write_stations
@@ -27,7 +28,6 @@ from deepcams_eval.demo.settings import ARCHIVE_VERSION, GENERATOR_VERSION, Demo
 from deepcams_eval.demo.stations import LATE_SHIFT_H, PROVIDERS, Station, make_stations, report
 from deepcams_eval.errors import DeepcamsError, InputError
 
-CACHE_VARIABLE = "DEEPCAMS_CACHE"
 MANIFEST = "demo.json"
 PLANTED_COLUMNS = ("station_id", "sensor_id", "time_end", "value", "fault", "clean", "truth")
 
@@ -100,15 +100,6 @@ def is_demo(root: Path) -> bool:
     return isinstance(manifest, dict) and manifest.get("synthetic") is True
 
 
-def cache_folder() -> Path:
-    """Return the folder in which archives are kept unless the caller names one."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "deepcams"
-
-
 def make_block(folder: Path, settings: DemoSettings, number: int) -> None:
     """Write all files of one block of days, and a part of the tables, under `folder`."""
     block = settings.blocks[number]
@@ -118,45 +109,37 @@ def make_block(folder: Path, settings: DemoSettings, number: int) -> None:
     write_products(folder, settings, block, maps)
     reports = report(settings, block, make_stations(settings), maps.mean)
     records = make_records(settings, block, reports)
-    cut = settings.faults and number in _cut_blocks(settings)
+    cut = settings.faults and number in (0, len(settings.blocks) // 2)
     written = write_block(folder / "openaq", block, reports, records, cut=cut)
     records.loc[written.cut_rows, "fault"] = "cut_file"
     part = folder / "parts" / block.name
     part.mkdir(parents=True)
     _identified(records, reports.stations).to_parquet(part / "records.parquet", index=False)
-    notes = {"files": written.files, "two_offsets": written.two_offsets}
-    text = json.dumps({**notes, "cut_short": written.cut_short, **_runs(records)})
-    (part / "notes.json").write_text(text, encoding="utf-8")
-
-
-def _cut_blocks(settings: DemoSettings) -> tuple[int, ...]:
-    count = len(settings.blocks)
-    return tuple(sorted({0, count // 2}))
-
-
-def _runs(records: pd.DataFrame) -> dict[str, int]:
-    return {"stuck_runs": int(records["station"][records["fault"] == "stuck"].nunique())}
+    notes = {
+        "files": written.files,
+        "two_offsets": written.two_offsets,
+        "cut_short": written.cut_short,
+        "stuck_runs": int(records["station"][records["fault"] == "stuck"].nunique()),
+    }
+    (part / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
 def _identified(records: pd.DataFrame, stations: Sequence[Station]) -> pd.DataFrame:
     place = records["station"].to_numpy()
-    names = np.array([station.station_id for station in stations])
-    sensors = np.array([station.sensor_name for station in stations])
     result = records.drop(columns="station")
-    result.insert(0, "station_id", names[place])
-    result.insert(1, "sensor_id", sensors[place])
+    result.insert(0, "station_id", np.array([one.station_id for one in stations])[place])
+    result.insert(1, "sensor_id", np.array([one.sensor_name for one in stations])[place])
     return result
 
 
 def _make(work: Path, settings: DemoSettings, progress: Progress | None, workers: int) -> None:
     total = len(settings.blocks)
-    lock, done = threading.Lock(), Counter[str]()
+    lock, done = threading.Lock(), itertools.count(1)
 
     def tell() -> None:
         with lock:
-            done["blocks"] += 1
             if progress is not None:
-                progress(done["blocks"], total)
+                progress(next(done), total)
 
     if workers <= 1 or total == 1:
         for number in range(total):
@@ -165,8 +148,7 @@ def _make(work: Path, settings: DemoSettings, progress: Progress | None, workers
     else:
         shares = [list(range(first, total, workers)) for first in range(min(workers, total))]
         with ThreadPoolExecutor(len(shares)) as pool:
-            for result in [pool.submit(_work, work, settings, share, tell) for share in shares]:
-                result.result()
+            list(pool.map(lambda share: _work(work, settings, share, tell), shares))
     _finish(work, settings)
 
 

@@ -181,7 +181,4 @@ def _daily_means(block: Block, reports: Reports) -> pd.DataFrame:
         for day in range(block.days)
     ]
     table = pd.DataFrame(rows)
-    table["true_end"] = table["time_end"]
-    table["clean"] = table["value"]
-    table["truth"] = np.nan
-    return table
+    return table.assign(true_end=table["time_end"], clean=table["value"], truth=np.nan)

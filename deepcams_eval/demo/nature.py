@@ -7,27 +7,41 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
+from scipy import ndimage
 
-from deepcams_eval.demo.climate import EUROPE, TURN_DEG, Climate
-from deepcams_eval.demo.mixed_layer import EMISSION_DEPTH_M, MixedLayer, mixed
+from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo.places import CITIES
-from deepcams_eval.demo.settings import SPACING_DEG, Block, DemoSettings
-from deepcams_eval.demo.waves import TravellingWaves
-from deepcams_eval.demo.wind import EARTH_RADIUS_M, Wind, seasonal
+from deepcams_eval.demo.settings import EUROPE, SPACING_DEG, Block, Climate, DemoSettings, Domain
+from deepcams_eval.demo.wind import (
+    STEP_S,
+    STEPS_PER_HOUR,
+    Advection,
+    TravellingWaves,
+    Wind,
+    diffuse,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
-STEPS_PER_HOUR = 2
-STEP_S = 3600.0 / STEPS_PER_HOUR
 MARGIN = 6
 """Cells around the region in which the tracer is drawn towards the inflow."""
 
 FREE_AIR = 1.5
 """What the air above the boundary layer holds, µg m⁻³."""
 
+TOP_M = 4000.0
+"""Where the layer above the mixed layer ends."""
+
+TURN_DEG = 25.0
+"""How far the wind turns clockwise from the mixed layer to the air above."""
+
 _ABOVE = 0.6  # what flows in above the mixed layer, as a share of what flows in below
 _ABOVE_MEMORY_H = 48.0  # time in which the air above turns into free air
+_EMISSION_DEPTH_M = 400.0  # depth of the mixed layer that emissions are given for
+_SEA_M = 600.0  # depth over the sea, day and night
+_DAY_HOURS = 5.0  # integral of the cosine of the zenith over a day of spring at 48° N, h
+_SUNSET = 0.1  # cosine of the zenith below which nothing heats the ground
+_COLLAPSE_H = 0.8
 
 
 @dataclass(frozen=True)
@@ -64,48 +78,30 @@ class NatureRun:
     """
 
     def __init__(self, settings: DemoSettings, block: Block, climate: Climate = EUROPE) -> None:
-        self.settings = settings
-        self.block = block
-        self.climate = climate
         pad: FloatArray = SPACING_DEG * np.arange(1.0, MARGIN + 1)
-        self.latitude = _extend(settings.latitude, pad)
-        self.longitude = _extend(settings.longitude, pad)
+        nodes = _extend(settings.latitude, pad), _extend(settings.longitude, pad)
+        self._domain = domain = Domain(settings, block, *nodes)
+        self._climate = climate
         wind, air, fires, noise, coast, showers, dust, depth = (
             settings.rng("nature", block.year, block.month, part) for part in range(8)
         )
-        shape = len(self.latitude), len(self.longitude)
-        self._land = _draw_land(coast, shape, climate.sea)
-        self._showers = TravellingWaves(
-            self.latitude, self.longitude, showers, length_deg=(1, 6), count=40
-        )
-        self._dust = np.maximum(_smooth_noise(dust, shape, 5) - 1.5, 0.0)
-        self.wind = Wind(settings, block, self.latitude, self.longitude, wind)
-        self._air = AirMasses(settings, block, self.latitude, self.longitude, air, climate.contrast)
-        self._sources = Sources(
-            settings, block, self.latitude, self.longitude, fires, climate, self._land
-        )
-        self._noise = Noise(shape, noise)
-        pattern = static_pattern(settings, self.latitude, self.longitude)
-        self._pattern = climate.pattern * self._land * pattern
-        self._sponge = _sponge(len(self.latitude), len(self.longitude))
+        self._land = _draw_land(coast, domain.shape, climate.sea)
+        self._showers = TravellingWaves(domain, showers, length_deg=(1, 6), count=40)
+        self._dust = np.maximum(_smooth_noise(dust, domain.shape, 5) - 1.5, 0.0)
+        self.wind = Wind(domain, wind)
+        self._air = AirMasses(domain, air, climate.contrast)
+        self._sources = Sources(domain, fires, climate, self._land)
+        self._noise = Noise(domain.shape, noise)
+        self._pattern = climate.pattern * self._land * static_pattern(domain)
+        self._sponge = _sponge(*domain.shape)
         self._winds: dict[int, tuple[FloatArray, FloatArray]] = {}
-        self._start_hour = int(block.start.astype("datetime64[h]").astype(int)) % 24
-        self._layer: MixedLayer | None = None
-        if climate.night_m:
-            self._layer = MixedLayer(
-                climate,
-                block.start,
-                self.latitude,
-                self.longitude,
-                self._land,
-                (_rough_noise(depth, shape), _rough_noise(depth, shape)),
-            )
+        self._layer = MixedLayer(domain, climate, self._land, depth) if climate.night_m else None
 
     def run(self) -> HourlyMaps:
         """Simulate the block and return its maps without the margin."""
         inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        hours = self.block.hours
-        shape = (hours + 1, len(self.latitude) - 2 * MARGIN, len(self.longitude) - 2 * MARGIN)
+        settings, hours = self._domain.settings, self._domain.block.hours
+        shape = (hours + 1, len(settings.latitude), len(settings.longitude))
         instant, u, v = (np.empty(shape, dtype=np.float32) for _ in range(3))
         mean = np.zeros((hours, *shape[1:]), dtype=np.float32)
         for step, tracer in self._steps():
@@ -124,24 +120,24 @@ class NatureRun:
 
     def _steps(self) -> Iterator[tuple[int, FloatArray]]:
         """Yield (sub-steps since the start of the block, tracer) once the spin-up is over."""
-        spin_up = self.settings.spin_up_hours
+        spin_up = self._domain.settings.spin_up_hours
         tracer = self._air.at(-float(spin_up))
         above = _ABOVE * tracer
         if spin_up == 0:
             yield 0, tracer
-        for hour in range(-spin_up, self.block.hours):
+        for hour in range(-spin_up, self._domain.block.hours):
             carry, carry_above = self._carriers(hour)
             gain, loss, rest = self._sources_and_sinks(hour + 0.5)
             inflow = self._air.at(hour + 0.5)
             for part in range(1, STEPS_PER_HOUR + 1):
-                tracer = carry(tracer) if self.settings.wind else tracer
+                tracer = carry(tracer) if self._domain.settings.wind else tracer
                 tracer = rest + (tracer - rest) * loss + gain
-                if self.settings.mixing:
-                    tracer = diffuse(tracer, self.latitude, self.climate.diffusion)
+                if self._domain.settings.mixing:
+                    tracer = diffuse(tracer, self._domain.latitude, self._climate.diffusion)
                 tracer += self._sponge * (inflow - tracer)
                 if carry_above is not None:
                     middle = hour + (part - 0.5) / STEPS_PER_HOUR
-                    above = carry_above(above) if self.settings.wind else above
+                    above = carry_above(above) if self._domain.settings.wind else above
                     tracer, above = self._mixed(tracer, above, inflow, middle)
                 step = hour * STEPS_PER_HOUR + part
                 if step >= 0:
@@ -152,7 +148,7 @@ class NatureRun:
         if hour not in self._winds:
             self._winds = {past: wind for past, wind in self._winds.items() if past >= hour - 1}
             u, v = self.wind.at(hour)
-            self._winds[hour] = self.climate.wind * u, self.climate.wind * v
+            self._winds[hour] = self._climate.wind * u, self._climate.wind * v
         return self._winds[hour]
 
     def _mixed(
@@ -171,33 +167,31 @@ class NatureRun:
         """Return the transport over each step of the hour that begins at `hour`, and above."""
         begin, end = self._wind_at(hour), self._wind_at(hour + 1)
         u, v = ((first + last) / 2 for first, last in zip(begin, end, strict=True))
-        below = Advection(u, v, self.latitude, STEP_S)
+        below = Advection(u, v, self._domain.latitude, STEP_S)
         if self._layer is None:
             return below, None
         cosine, sine = np.cos(np.radians(TURN_DEG)), np.sin(np.radians(TURN_DEG))
         east, north = cosine * u + sine * v, cosine * v - sine * u
-        shear = self.climate.shear
-        return below, Advection(shear * east, shear * north, self.latitude, STEP_S)
+        shear = self._climate.shear
+        return below, Advection(shear * east, shear * north, self._domain.latitude, STEP_S)
 
     def _sources_and_sinks(self, hour: float) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return emission of a step, factor of what remains, and the value that is aimed at."""
-        shape = len(self.latitude), len(self.longitude)
-        rate = np.zeros(shape)
-        towards_free_air = np.zeros(shape)
-        if self.settings.deposition:
+        rate, towards_free_air = np.zeros((2, *self._domain.shape))
+        if self._domain.settings.deposition:
             rate += 1 / 70.0 + 0.12 * self.wind.rain(hour)
-            if self.climate.showers:
-                rate += self.climate.showers * np.maximum(self._showers.at(hour) - 1.2, 0.0)
-        if self.settings.mixing and self._layer is None:
-            towards_free_air = self.climate.ventilation * self._land * self._ventilation(hour)
+            if self._climate.showers:
+                rate += self._climate.showers * np.maximum(self._showers.at(hour) - 1.2, 0.0)
+        if self._domain.settings.mixing and self._layer is None:
+            towards_free_air = self._climate.ventilation * self._land * self._ventilation(hour)
         total = rate + towards_free_air
         share = towards_free_air / np.maximum(total, 1e-12)
         step_h = 1.0 / STEPS_PER_HOUR
         gain = self._sources.at(hour)
         if self._layer is not None:
-            gain *= EMISSION_DEPTH_M / self._layer.depth
-        if self.climate.dust:
-            gain += self.climate.dust * self._land * self._dust * self._gusts(hour)
+            gain *= _EMISSION_DEPTH_M / self._layer.depth
+        if self._climate.dust:
+            gain += self._climate.dust * self._land * self._dust * self._gusts(hour)
         return gain * step_h, np.exp(-total * step_h), FREE_AIR * share
 
     def _gusts(self, hour: float) -> FloatArray:
@@ -207,104 +201,76 @@ class NatureRun:
 
     def _ventilation(self, hour: float) -> FloatArray:
         """Return the rate at which the growing boundary layer takes in free air, h⁻¹, (nx,)."""
-        winter = seasonal(self.block.month) if self.settings.seasonal_cycle else 0.0
-        local = local_hour(self._start_hour + hour, self.longitude)
-        sun = (
-            np.maximum(0.0, np.sin(np.pi * (local - 7) / 12)) if self.settings.daily_cycle else 0.3
-        )
-        return np.asarray(0.02 + (0.08 - 0.05 * winter) * sun)
+        sun: FloatArray | float = 0.3
+        if self._domain.settings.daily_cycle:
+            sun = np.maximum(0.0, np.sin(np.pi * (self._domain.local_hour(hour) - 7) / 12))
+        return np.asarray(0.02 + (0.08 - 0.05 * self._domain.winter) * sun)
 
     def _seen(self, tracer: FloatArray) -> FloatArray:
         """Return the tracer with its sub-grid pattern and noise."""
         exponent = np.zeros_like(tracer)
-        if self.settings.static_pattern:
+        if self._domain.settings.static_pattern:
             exponent += self._pattern
-        if self.settings.noise:
+        if self._domain.settings.noise:
             exponent += self._noise.next()
         return tracer * np.exp(exponent)
 
 
-class Advection:
-    """Semi-Lagrangian transport over one step with interpolating cubic splines.
+class MixedLayer:
+    """Depth of the mixed layer, as a function of the sunshine since the morning.
+
+    h² = night² + K ∫ max(cos ζ, 0) dt: growth into a stable layer without entrainment of heat
+    (Carson 1973, doi:10.1002/qj.49709942105), with K such that it reaches `Climate.day_m`. After
+    sunset what was gained is lost within an hour or two.
 
     Parameters
     ----------
-    u, v : ndarray, shape (ny, nx)
-        Wind in the middle of the step, m s⁻¹.
-    latitude : ndarray, shape (ny,)
-        Degrees; the spacing in longitude shrinks with its cosine.
-    step_s : float
-        Length of the step, s.
-
-    Notes
-    -----
-    The place from which air arrives is found by the midpoint rule, with the wind at half the way
-    from its Taylor expansion. Results are kept between zero and the highest value before.
+    domain : Domain
+    climate : Climate
+    land : ndarray, shape (ny, nx)
+        1 over land, 0 over the sea.
+    rng : numpy.random.Generator
+        Draws how night and day differ from place to place.
     """
 
-    def __init__(self, u: FloatArray, v: FloatArray, latitude: FloatArray, step_s: float) -> None:
-        cell_m = EARTH_RADIUS_M * np.radians(SPACING_DEG)
-        east = u * step_s / (cell_m * np.cos(np.radians(latitude))[:, None])
-        north = v * step_s / cell_m
-        east_mid = east - 0.5 * _along(east, east, north)
-        north_mid = north - 0.5 * _along(north, east, north)
-        rows, columns = np.mgrid[: u.shape[0], : u.shape[1]]
-        self._matrix = _spline_matrix(rows - north_mid, columns - east_mid)
+    def __init__(
+        self, domain: Domain, climate: Climate, land: FloatArray, rng: np.random.Generator
+    ) -> None:
+        by_night, by_day = (
+            np.exp(climate.relief * _rough_noise(rng, domain.shape)) for _ in range(2)
+        )
+        self._place = domain.latitude, domain.longitude
+        self._start = domain.block.start.astype("datetime64[s]")
+        self._land = land
+        self._night = climate.night_m * by_night
+        self._gain = (climate.day_m * by_day) ** 2 / _DAY_HOURS
+        self._shone = np.zeros_like(land)
 
-    def __call__(self, tracer: FloatArray) -> FloatArray:
-        """Return the tracer one step later, same shape."""
-        coefficients = ndimage.spline_filter(tracer, order=3, mode="mirror")
-        moved = (self._matrix @ coefficients.ravel()).reshape(tracer.shape)
-        return np.asarray(np.clip(moved, 0.0, tracer.max()))
+    @property
+    def depth(self) -> FloatArray:
+        """Depth now, m, shape (ny, nx)."""
+        grown = np.sqrt(self._night**2 + self._gain * self._shone)
+        return np.minimum(self._land * grown + (1 - self._land) * _SEA_M, 0.9 * TOP_M)
 
-
-def _along(field: FloatArray, east: FloatArray, north: FloatArray) -> FloatArray:
-    by_row, by_column = np.gradient(field)
-    return north * by_row + east * by_column
-
-
-def _spline_matrix(rows: FloatArray, columns: FloatArray) -> sparse.csr_array:
-    """Return the weights of cubic B-splines at (rows, columns), shape (cells, cells)."""
-    ny, nx = rows.shape
-    # Four taps must lie on the grid. Air from beyond the last nodes but one is taken from there:
-    # that is in the margin, where the inflow rules anyway.
-    rows = np.clip(rows, 1.0, ny - 2.001).ravel()
-    columns = np.clip(columns, 1.0, nx - 2.001).ravel()
-    row, column = rows.astype(np.int32), columns.astype(np.int32)
-    weights_row, weights_column = _spline_weights(rows - row), _spline_weights(columns - column)
-    weights = weights_row[:, :, None] * weights_column[:, None, :]
-    taps = np.arange(-1, 3, dtype=np.int32)
-    index = (row[:, None, None] + taps[:, None]) * nx + column[:, None, None] + taps
-    start = np.arange(0, 16 * rows.size + 1, 16, dtype=np.int32)
-    return sparse.csr_array((weights.ravel(), index.ravel(), start), shape=(rows.size, rows.size))
+    def advance(self, hour: float, step_h: float) -> None:
+        """Go on by a step whose middle is at `hour` since the start."""
+        time = self._start + np.timedelta64(round(3600 * hour), "s")
+        sun = cosine_of_zenith(np.array([time]), *self._place)[0]
+        lost = np.where(sun < _SUNSET, np.exp(-step_h / _COLLAPSE_H), 1.0)
+        self._shone = self._shone * lost + step_h * np.maximum(sun, 0.0)
 
 
-def _spline_weights(t: FloatArray) -> FloatArray:
-    s = 1 - t
-    inner = (0.5 * t - 1) * t * t + 2 / 3, (0.5 * s - 1) * s * s + 2 / 3
-    return np.stack([s * s * s / 6, *inner, t * t * t / 6], axis=1)
+def mixed(
+    surface: FloatArray, above: FloatArray, before: FloatArray, after: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return both layers once the depth of the lower one has changed; mass is conserved.
 
-
-DIFFUSIVITY = 1000.0
-"""Horizontal mixing, m² s⁻¹."""
-
-
-def diffuse(tracer: FloatArray, latitude: FloatArray, factor: float = 1.0) -> FloatArray:
-    """Return the tracer after one step of horizontal diffusion; mass is conserved inside.
-
-    `factor` is on the diffusivity.
+    A layer that grows takes in air from above; one that shrinks leaves its air there.
     """
-    cell_m = EARTH_RADIUS_M * np.radians(SPACING_DEG)
-    cosine = np.cos(np.radians(latitude))[:, None]
-    number = factor * DIFFUSIVITY * STEP_S / cell_m**2
-    northward = np.diff(tracer, axis=0) * (cosine[1:] + cosine[:-1]) / 2
-    eastward = np.diff(tracer, axis=1)
-    result = tracer.copy()
-    result[:-1] += number * northward / cosine[:-1]
-    result[1:] -= number * northward / cosine[1:]
-    result[:, :-1] += number * eastward / cosine**2
-    result[:, 1:] -= number * eastward / cosine**2
-    return result
+    grown = (surface * before + above * (after - before)) / after
+    left = (above * (TOP_M - before) + surface * (before - after)) / (TOP_M - after)
+    grows = after > before
+    return np.where(grows, grown, surface), np.where(grows, above, left)
 
 
 class AirMasses:
@@ -314,22 +280,13 @@ class AirMasses:
     to north-west.
     """
 
-    def __init__(
-        self,
-        settings: DemoSettings,
-        block: Block,
-        latitude: FloatArray,
-        longitude: FloatArray,
-        rng: np.random.Generator,
-        contrast: float = 1.0,
-    ) -> None:
-        winter = seasonal(block.month) if settings.seasonal_cycle else 0.0
+    def __init__(self, domain: Domain, rng: np.random.Generator, contrast: float) -> None:
         self._spread = 1.2 * contrast
         # Places are counted from the middle of Europe, so that a smaller region has its own level.
-        south = (46.5 - latitude)[:, None] / 13.5
-        east = (longitude - 12.0) / 24.0
-        self._level = np.log(6.0 + 1.5 * winter) + 0.4 * south + 0.5 * east
-        self._waves = TravellingWaves(latitude, longitude, rng, length_deg=(5, 30), count=24)
+        south = (46.5 - domain.latitude)[:, None] / 13.5
+        east = (domain.longitude - 12.0) / 24.0
+        self._level = np.log(6.0 + 1.5 * domain.winter) + 0.4 * south + 0.5 * east
+        self._waves = TravellingWaves(domain, rng, length_deg=(5, 30), count=24)
 
     def at(self, hour: float) -> FloatArray:
         """Return the field at `hour` since the start of the block, shape (ny, nx)."""
@@ -340,46 +297,38 @@ class Sources:
     """Emission into the surface air, µg m⁻³ h⁻¹."""
 
     def __init__(
-        self,
-        settings: DemoSettings,
-        block: Block,
-        latitude: FloatArray,
-        longitude: FloatArray,
-        rng: np.random.Generator,
-        climate: Climate,
-        land: FloatArray,
+        self, domain: Domain, rng: np.random.Generator, climate: Climate, land: FloatArray
     ) -> None:
-        self._settings = settings
-        self._longitude = longitude
-        self._winter = seasonal(block.month) if settings.seasonal_cycle else 0.0
-        self._start_hour = int(block.start.astype("datetime64[h]").astype(int)) % 24
-        self._surface = climate.emissions * land * emission_map(settings, latitude, longitude)
+        self._domain = domain
+        self._surface = climate.emissions * land * emission_map(domain)
         self._plumes = climate.plumes * land
-        self._fires = _draw_fires(settings, block, latitude, longitude, rng, self._winter)
+        self._fires = _draw_fires(domain, rng)
 
     def at(self, hour: float) -> FloatArray:
         """Return the emission at `hour` since the start of the block, shape (ny, nx)."""
         rate = np.zeros_like(self._surface)
-        local = local_hour(self._start_hour + hour, self._longitude)
-        if self._settings.emissions:
-            rate += self._surface * (1 + 0.45 * self._winter) * self._daily(local)
-        if self._settings.plumes:
+        local = self._domain.local_hour(hour)
+        if self._domain.settings.emissions:
+            rate += self._surface * (1 + 0.45 * self._domain.winter) * self._daily(local)
+        if self._domain.settings.plumes:
             for fire in self._fires:
                 if fire.begin <= hour < fire.end:
                     afternoon = 1.0
-                    if self._settings.daily_cycle:
+                    if self._domain.settings.daily_cycle:
                         clock = local[fire.column]
                         afternoon = 1 + 0.8 * np.cos(2 * np.pi * (clock - 15) / 24)
                     rate[fire.window] += self._plumes[fire.window] * fire.rate * afternoon
         return rate
 
     def _daily(self, local: FloatArray) -> FloatArray:
-        if not self._settings.daily_cycle:
+        if not self._domain.settings.daily_cycle:
             return np.ones_like(local)
         morning = np.exp(-(((local - 8) / 1.8) ** 2))
         evening = np.exp(-(((local - 19.5) / 2.8) ** 2))
         night = 0.5 + 0.5 * np.cos(2 * np.pi * (local - 3) / 24)
-        return np.asarray(0.75 + 0.9 * morning + (0.9 + 0.4 * self._winter) * evening - 0.3 * night)
+        return np.asarray(
+            0.75 + 0.9 * morning + (0.9 + 0.4 * self._domain.winter) * evening - 0.3 * night
+        )
 
 
 @dataclass(frozen=True)
@@ -393,25 +342,18 @@ class Fire:
     rate: FloatArray
 
 
-def _draw_fires(
-    settings: DemoSettings,
-    block: Block,
-    latitude: FloatArray,
-    longitude: FloatArray,
-    rng: np.random.Generator,
-    winter: float,
-) -> list[Fire]:
-    cells = len(latitude) * len(longitude)
-    days = (block.hours + settings.spin_up_hours) / 24
-    count = rng.poisson(cells / 26000 * days * (4.5 - 2.5 * winter))
+def _draw_fires(domain: Domain, rng: np.random.Generator) -> list[Fire]:
+    (rows, columns), hours = domain.shape, domain.block.hours
+    spin_up = domain.settings.spin_up_hours
+    cells, days = rows * columns, (hours + spin_up) / 24
+    count = rng.poisson(cells / 26000 * days * (4.5 - 2.5 * domain.winter))
     reach = 4
     offset = np.arange(-reach, reach + 1)
     fires = []
     for _ in range(count):
-        row = int(len(latitude) * rng.beta(1.0, 1.6))
-        row = min(max(row, reach), len(latitude) - reach - 1)
-        column = int(rng.integers(reach, len(longitude) - reach))
-        begin = rng.uniform(-settings.spin_up_hours, block.hours)
+        row = min(max(int(rows * rng.beta(1.0, 1.6)), reach), rows - reach - 1)
+        column = int(rng.integers(reach, columns - reach))
+        begin = rng.uniform(-spin_up, hours)
         radius = rng.uniform(0.6, 1.4)
         blob = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * radius**2))
         fires.append(
@@ -426,36 +368,31 @@ def _draw_fires(
     return fires
 
 
-def emission_map(settings: DemoSettings, latitude: FloatArray, longitude: FloatArray) -> FloatArray:
+def emission_map(domain: Domain) -> FloatArray:
     """Return the constant part of surface emissions, µg m⁻³ h⁻¹, shape (ny, nx).
 
     Cities in cores of one cell with suburbs around them, towns scattered about them, and
     country-wide use.
     """
-    rng = settings.rng("emissions")
-    result = np.full((len(latitude), len(longitude)), 0.05)
+    rng = domain.settings.rng("emissions")
+    result = np.full(domain.shape, 0.05)
     for city in CITIES:
         # Drawn for every city, so that a smaller region has the same towns.
         places = rng.normal(0.0, 1.6, (14, 2)) * [1.0, 1.5]
         sizes = rng.lognormal(-1.0, 0.8, 14)
-        result += (
-            city.weight * 0.08 * _bump(latitude, longitude, city.latitude, city.longitude, 2.2)
-        )
-        result += (
-            city.weight * 1.8 * _bump(latitude, longitude, city.latitude, city.longitude, 0.16)
-        )
+        for strength, radius_deg in ((0.08, 2.2), (1.8, 0.16)):
+            bump = _bump(domain, city.latitude, city.longitude, radius_deg)
+            result += city.weight * strength * bump
         for (north, east), size in zip(places, sizes, strict=True):
             place = city.latitude + north, city.longitude + east
-            result += 1.3 * np.sqrt(city.weight) * size * _bump(latitude, longitude, *place, 0.13)
+            result += 1.3 * np.sqrt(city.weight) * size * _bump(domain, *place, 0.13)
     return result
 
 
-def _bump(
-    latitude: FloatArray, longitude: FloatArray, north: float, east: float, radius_deg: float
-) -> FloatArray:
+def _bump(domain: Domain, north: float, east: float, radius_deg: float) -> FloatArray:
     shrink = np.cos(np.radians(north))
-    rows = np.exp(-(((latitude - north) / radius_deg) ** 2) / 2)
-    columns = np.exp(-((((longitude - east) * shrink) / radius_deg) ** 2) / 2)
+    rows = np.exp(-(((domain.latitude - north) / radius_deg) ** 2) / 2)
+    columns = np.exp(-((((domain.longitude - east) * shrink) / radius_deg) ** 2) / 2)
     return np.outer(rows, columns)
 
 
@@ -483,12 +420,9 @@ class Noise:
         return np.asarray(white, dtype=np.float64) * (self.SPREAD / 0.44)
 
 
-def static_pattern(
-    settings: DemoSettings, latitude: FloatArray, longitude: FloatArray
-) -> FloatArray:
+def static_pattern(domain: Domain) -> FloatArray:
     """Return exponents that never change, shape (ny, nx): coasts, and fine relief."""
-    rng = settings.rng("pattern")
-    shape = len(latitude), len(longitude)
+    rng, shape = domain.settings.rng("pattern"), domain.shape
     fine = _smooth_noise(rng, shape, 0.7)
     relief = _smooth_noise(rng, shape, 2.5)
     coast = np.tanh(6 * _smooth_noise(rng, shape, 12))
@@ -512,11 +446,6 @@ def _rough_noise(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray
     """Return noise of two scales, standard deviation 1."""
     both = _smooth_noise(rng, shape, 1) + _smooth_noise(rng, shape, 5)
     return np.asarray(both / both.std())
-
-
-def local_hour(hour_utc: float, longitude: FloatArray) -> FloatArray:
-    """Return the hour of local solar day, 0 to 24."""
-    return np.asarray(np.mod(hour_utc + longitude / 15, 24))
 
 
 def _extend(nodes: FloatArray, pad: FloatArray) -> FloatArray:

@@ -22,17 +22,7 @@ from deepcams_eval.demo.settings import Block
 from deepcams_eval.demo.stations import Reports, Station
 
 HEADER = "location_id,sensors_id,location,datetime,lat,lon,parameter,units,value"
-STATION_HEADER = (
-    "location_id",
-    "sensor_id",
-    "name",
-    "latitude",
-    "longitude",
-    "country",
-    "provider",
-    "is_monitor",
-    "mobile",
-)
+STATION_HEADER = "location_id,sensor_id,name,latitude,longitude,country,provider,is_monitor,mobile"
 UNIT = "µg/m³"
 _NO2_SENSOR_STEP = 50_000
 _SHARE_LEFT_OF_CUT_FILE = 0.6
@@ -93,9 +83,9 @@ def write_block(
                 cut_short.append(str(path.relative_to(folder)))
                 cut_rows[labels] = True
                 cuttable = False
-                _write_gzip(path, lines, share=_SHARE_LEFT_OF_CUT_FILE)
+                _write_gzip(path, [HEADER, *lines], share=_SHARE_LEFT_OF_CUT_FILE)
             else:
-                _write_gzip(path, lines)
+                _write_gzip(path, [HEADER, *lines])
             files += 1
             two_offsets += len(offsets) > 1
     _write_realtime(folder, block, reports, records)
@@ -162,14 +152,10 @@ def _archive_path(folder: Path, station: Station, day: Any) -> Path:
 
 
 def _write_gzip(path: Path, lines: Sequence[str], *, share: float = 1.0) -> None:
-    text = "\n".join([HEADER, *lines, ""]).encode()
     # No time in the header: the same archive has the same bytes.
-    packed = gzip.compress(text, compresslevel=1, mtime=0)
-    try:
-        path.write_bytes(packed[: round(share * len(packed))])
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(packed[: round(share * len(packed))])
+    packed = gzip.compress("\n".join([*lines, ""]).encode(), compresslevel=1, mtime=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(packed[: round(share * len(packed))])
 
 
 def _write_realtime(folder: Path, block: Block, reports: Reports, records: pd.DataFrame) -> None:
@@ -179,10 +165,7 @@ def _write_realtime(folder: Path, block: Block, reports: Reports, records: pd.Da
         for row in records[records["station"].isin(places)].to_dict("records")
     ]
     if lines:
-        path = folder / "realtime" / f"{int(block.start.astype(int))}.ndjson.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = "\n".join([*lines, ""]).encode()
-        path.write_bytes(gzip.compress(text, compresslevel=1, mtime=0))
+        _write_gzip(folder / "realtime" / f"{int(block.start.astype(int))}.ndjson.gz", lines)
 
 
 def _realtime_line(station: Station, row: Mapping[Any, Any]) -> str:
@@ -216,25 +199,17 @@ def write_stations(path: Path, stations: Sequence[Station]) -> None:
     """Write what OpenAQ's service knows of the archive's sensors: a row each."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(STATION_HEADER)
+    table.writerow(STATION_HEADER.split(","))
     for station in stations:
         if not station.location_id:
             continue
         sensors = [station.sensor_id]
         sensors += [station.sensor_id + _NO2_SENSOR_STEP] if station.has_no2 else []
         for sensor in sensors:
-            table.writerow(
-                [
-                    station.location_id,
-                    sensor,
-                    station.name,
-                    station.latitude,
-                    station.longitude,
-                    station.city.country,
-                    station.provider.name,
-                    str(station.provider.is_monitor).lower(),
-                    str(station.role == "mobile").lower(),
-                ]
-            )
+            flags = (station.provider.is_monitor, station.role == "mobile")
+            place = (station.latitude, station.longitude)
+            names = (station.city.country, station.provider.name)
+            said = (str(flag).lower() for flag in flags)
+            table.writerow([station.location_id, sensor, station.name, *place, *names, *said])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.getvalue(), encoding="utf-8")

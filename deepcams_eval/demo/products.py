@@ -15,8 +15,14 @@ from scipy import ndimage
 from deepcams_eval.core.field import make_field
 from deepcams_eval.core.species import UG_M3
 from deepcams_eval.demo.nature import HourlyMaps
-from deepcams_eval.demo.settings import COARSE_STRIDE, GENERATOR_VERSION, Block, DemoSettings
-from deepcams_eval.demo.waves import TravellingWaves
+from deepcams_eval.demo.settings import (
+    COARSE_STRIDE,
+    GENERATOR_VERSION,
+    Block,
+    DemoSettings,
+    Domain,
+)
+from deepcams_eval.demo.wind import TravellingWaves
 from deepcams_eval.downscale.derived import bicubic_nodes, hourly_linear
 
 Maps = npt.NDArray[np.float32]
@@ -66,15 +72,11 @@ class CoarseModel:
 
     def __init__(self, settings: DemoSettings, block: Block) -> None:
         self._wrong = settings.model_error
-        self._waves = TravellingWaves(
-            settings.latitude,
-            settings.longitude,
-            settings.rng("model", block.year, block.month),
-            length_deg=(4, 20),
-            count=24,
-        )
+        domain = Domain(settings, block, settings.latitude, settings.longitude)
+        rng = settings.rng("model", block.year, block.month)
+        self._waves = TravellingWaves(domain, rng, length_deg=(4, 20), count=24)
 
-    def at(self, truth: Maps, hour: int, *, detail: float = 0.0) -> Maps:
+    def at(self, truth: Maps, hour: int, detail: float = 0.0) -> Maps:
         """Return the model's map for a true one.
 
         Parameters
@@ -101,21 +103,19 @@ def write_products(folder: Path, settings: DemoSettings, block: Block, maps: Hou
     if block.year >= GEOSCF_FIRST_YEAR:
         write_geoscf(folder / "geoscf", settings, block, maps.mean)
     if block.year <= DEEPCAMS_LAST_YEAR:
-        hourly = np.stack(
-            [
-                model.at(truth, hour, detail=CoarseModel.DETAIL_KEPT)
-                for hour, truth in enumerate(maps.instant)
-            ]
+        detail = CoarseModel.DETAIL_KEPT
+        hourly = np.stack([model.at(one, hour, detail) for hour, one in enumerate(maps.instant)])
+        without = without_added_value(
+            interpolated(settings, block, coarse_maps(maps, model)), hourly
         )
-        path = folder / "deepcams" / f"deepcams_{block.name}.nc"
-        write_hourly(path, settings, block, round_bits(hourly), title="DeepCAMS-like PM2.5")
-        path = folder / WITHOUT_FOLDER / f"{WITHOUT_FOLDER}_{block.name}.nc"
-        plain = interpolated(settings, block, coarse_maps(maps, model))
-        title = "DeepCAMS-like PM2.5 without added value"
-        without = without_added_value(plain, hourly)
-        write_hourly(path, settings, block, round_bits(without), title=title)
+        for name, values, title in (
+            ("deepcams", hourly, "DeepCAMS-like PM2.5"),
+            (WITHOUT_FOLDER, without, "DeepCAMS-like PM2.5 without added value"),
+        ):
+            path = folder / name / f"{name}_{block.name}.nc"
+            write_hourly(path, settings, block, round_bits(values), title)
     path = folder / "truth" / f"pm25_{block.name}.nc"
-    write_hourly(path, settings, block, maps.instant, title="True PM2.5 of the nature run")
+    write_hourly(path, settings, block, maps.instant, "True PM2.5 of the nature run")
     write_wind(folder / "truth" / f"wind_{block.name}.nc", settings, block, maps)
 
 
@@ -191,8 +191,7 @@ def _write_old_store(path: Path, times: Any, latitude: Any, longitude: Any, valu
         variable.scale_factor = (high - low) / (2 * _INT16_LARGEST)
         variable.add_offset = (high + low) / 2
         variable.missing_value = np.int16(_INT16_FILL)
-        variable.units = "kg m**-3"
-        variable.long_name = "Particulate matter d < 2.5 um"
+        variable.units, variable.long_name = "kg m**-3", "Particulate matter d < 2.5 um"
         variable[:] = values
 
 
@@ -204,14 +203,7 @@ def _write_new_store(path: Path, times: Any, latitude: Any, longitude: Any, valu
         time.calendar, time.standard_name = "proleptic_gregorian", "time"
         _coordinate(data, "latitude", "f8", latitude, "degrees_north")
         _coordinate(data, "longitude", "f8", longitude, "degrees_east")
-        variable = data.createVariable(
-            "pm2p5",
-            "f4",
-            ("valid_time", "latitude", "longitude"),
-            fill_value=np.float32(np.nan),
-            compression="zlib",
-            complevel=1,
-        )
+        variable = _packed(data, "pm2p5", "f4", ("valid_time", "latitude", "longitude"), np.nan)
         variable.units = "kg m**-3"
         variable.long_name = "Particulate matter d <= 2.5 um"
         variable.standard_name = "mass_concentration_of_pm2p5_ambient_aerosol_in_air"
@@ -230,25 +222,18 @@ def write_geoscf(folder: Path, settings: DemoSettings, block: Block, mean: Maps)
             _coordinate(data, "lev", "f8", [72.0], "layer")
             _coordinate(data, "lat", "f8", settings.latitude, "degrees_north")
             _coordinate(data, "lon", "f8", settings.longitude, "degrees_east")
-            variable = data.createVariable(
-                "PM25_RH35_GCC",
-                "f4",
-                ("time", "lev", "lat", "lon"),
-                fill_value=np.float32(1e15),
-                compression="zlib",
-                complevel=1,
-            )
+            variable = _packed(data, "PM25_RH35_GCC", "f4", ("time", "lev", "lat", "lon"), 1e15)
             variable.units = UG_M3
             variable.long_name = "Particulate matter with diameter below 2.5 um RH 35"
             variable[:] = values[None, None]
 
 
 def write_hourly(
-    path: Path, settings: DemoSettings, block: Block, values: Maps, *, title: str
+    path: Path, settings: DemoSettings, block: Block, values: Maps, title: str
 ) -> None:
     """Write instantaneous hourly maps as CF netCDF, variable ``pm25``."""
     with _hourly_file(path, settings, block, title) as data:
-        variable = _map_variable(data, "pm25", "f4", fill=np.float32(np.nan))
+        variable = _map_variable(data, "pm25", "f4", np.nan)
         variable.units = UG_M3
         variable.long_name = "mass concentration of PM2.5 in surface air"
         variable[:] = values
@@ -258,7 +243,7 @@ def write_wind(path: Path, settings: DemoSettings, block: Block, maps: HourlyMap
     """Write the wind at the full hours as packed int16 in steps of 0.05 m s⁻¹."""
     with _hourly_file(path, settings, block, "True wind of the nature run") as data:
         for name, values, side in (("u", maps.u, "eastward"), ("v", maps.v, "northward")):
-            variable = _map_variable(data, name, "i2", fill=np.int16(_INT16_FILL))
+            variable = _map_variable(data, name, "i2", _INT16_FILL)
             variable.scale_factor = _WIND_STEP
             variable.units = "m s-1"
             variable.standard_name = f"{side}_wind"
@@ -280,18 +265,26 @@ def _hourly_file(
         yield data
 
 
-def _map_variable(data: netCDF4.Dataset, name: str, kind: Any, *, fill: Any) -> Variable:
-    variable = data.createVariable(
-        name,
-        kind,
-        ("time", "latitude", "longitude"),
-        fill_value=fill,
-        compression="zlib",
-        complevel=1,
-        chunksizes=(1, len(data.dimensions["latitude"]), len(data.dimensions["longitude"])),
-    )
+def _map_variable(data: netCDF4.Dataset, name: str, kind: str, fill: float) -> Variable:
+    chunk = (1, len(data.dimensions["latitude"]), len(data.dimensions["longitude"]))
+    variable = _packed(data, name, kind, ("time", "latitude", "longitude"), fill, chunk)
     variable.cell_methods = "time: point"
     return variable
+
+
+def _packed(
+    data: netCDF4.Dataset,
+    name: str,
+    kind: Any,
+    dims: tuple[str, ...],
+    fill: float,
+    chunk: tuple[int, ...] | None = None,
+) -> Variable:
+    """Return a new compressed variable."""
+    missing = np.dtype(kind).type(fill)
+    return data.createVariable(
+        name, kind, dims, fill_value=missing, compression="zlib", complevel=1, chunksizes=chunk
+    )
 
 
 @contextmanager

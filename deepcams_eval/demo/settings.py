@@ -1,4 +1,4 @@
-"""What the synthetic archive consists of: seed, period, region and which terms act."""
+"""What a synthetic archive or block consists of: period, region, terms, climate."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from deepcams_eval.errors import InputError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 GENERATOR_VERSION = "1"
 """Changes whenever a file would differ for the same settings; it stands in the files."""
@@ -139,7 +136,7 @@ class DemoSettings:
 
     def to_json(self) -> str:
         """Return the settings as one JSON object."""
-        return as_json(self)
+        return _as_json(self)
 
     def rng(self, purpose: str, *numbers: int) -> np.random.Generator:
         """Return a generator of its own for each purpose, so that none disturbs another."""
@@ -149,7 +146,7 @@ class DemoSettings:
     @property
     def key(self) -> str:
         """Name of the archive in the cache: its version and a hash of the settings."""
-        return f"demo-v{ARCHIVE_VERSION}-{digest(self.to_json())}"
+        return f"demo-v{ARCHIVE_VERSION}-{_digest(self.to_json())}"
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -210,12 +207,132 @@ class Block:
         return np.asarray(self.start + np.arange(self.hours + 1) * np.timedelta64(3600, "s"))
 
 
-def as_json(settings: DataclassInstance) -> str:
-    """Return the fields of a dataclass as one JSON object, sorted by name."""
+@dataclass(frozen=True)
+class Climate:
+    """Factors on the terms of the nature run, and terms that the archive has not.
+
+    The defaults leave it as it is.
+
+    Attributes
+    ----------
+    wind : float
+        On the wind.
+    contrast : float
+        On the exponents of the air masses: how much their concentrations differ.
+    emissions, plumes : float
+        On what cities and the country emit, and on fires.
+    ventilation : float
+        On the exchange with the free air, which has a daily cycle.
+    pattern : float
+        On the exponents of the pattern that never changes.
+    diffusion : float
+        On the horizontal diffusivity: how smooth the smallest scales are.
+    dust : float
+        What the wind lifts from deserts at 10 m s⁻¹, µg m⁻³ h⁻¹.
+    showers : float
+        Rate of removal in showers of 1° to 3°, h⁻¹.
+    sea : float
+        Share of the region, 0 to 1, in which nothing is emitted, nothing has a daily cycle, and
+        nothing keeps its place.
+    night_m, day_m : float
+        Depth of the mixed layer over land at night and on a spring afternoon, m; see
+        `MixedLayer`. With a night of 0 there is one layer, whose exchange with the free air is
+        `ventilation`.
+    relief : float
+        Standard deviation of the logarithms of these depths from place to place.
+    shear : float
+        Wind above the mixed layer, over that within; it is turned by `TURN_DEG` as well.
+    """
+
+    wind: float = 1.0
+    contrast: float = 1.0
+    emissions: float = 1.0
+    plumes: float = 1.0
+    ventilation: float = 1.0
+    pattern: float = 1.0
+    diffusion: float = 1.0
+    dust: float = 0.0
+    showers: float = 0.0
+    sea: float = 0.0
+    night_m: float = 0.0
+    day_m: float = 0.0
+    relief: float = 0.0
+    shear: float = 1.0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Self:
+        """Return a climate: anything from trade winds over an ocean to the haze of a plain."""
+
+        def between(low: float, high: float) -> float:
+            return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+        return cls(
+            wind=between(0.3, 1.8),
+            contrast=between(0.5, 1.6),
+            emissions=between(0.1, 10.0),
+            plumes=between(0.3, 10.0),
+            ventilation=between(0.1, 4.0),
+            pattern=between(0.03, 1.0),
+            diffusion=between(1.0, 12.0),
+            dust=between(0.1, 20.0),
+            showers=between(0.03, 2.0),
+            sea=rng.uniform(0.0, 1.0),
+            night_m=between(60.0, 600.0) if rng.random() < 0.8 else 0.0,
+            day_m=between(500.0, 3000.0),
+            relief=rng.uniform(0.0, 0.6),
+            shear=rng.uniform(1.0, 2.0),
+        )
+
+    @property
+    def key(self) -> str:
+        """Hash of the factors."""
+        return _digest(_as_json(self))
+
+
+EUROPE = Climate()
+"""That of the synthetic archive."""
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """A block of days on a grid: when and where the terms of the nature run act.
+
+    Attributes
+    ----------
+    settings : DemoSettings
+    block : Block
+    latitude, longitude : ndarray
+        Nodes in degrees, shapes (ny,) and (nx,).
+    """
+
+    settings: DemoSettings
+    block: Block
+    latitude: FloatArray
+    longitude: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.latitude), len(self.longitude)
+
+    @property
+    def winter(self) -> float:
+        """1 in mid-winter and −1 in mid-summer; 0 without a seasonal cycle."""
+        if not self.settings.seasonal_cycle:
+            return 0.0
+        return float(np.cos(2 * np.pi * (self.block.month - 1) / 12))
+
+    def local_hour(self, hour: float) -> FloatArray:
+        """Return the hour of local solar day, 0 to 24, at `hour` since the start, shape (nx,)."""
+        start = int(self.block.start.astype("datetime64[h]").astype(int)) % 24
+        return np.asarray(np.mod(start + hour + self.longitude / 15, 24))
+
+
+def _as_json(settings: DemoSettings | Climate) -> str:
     return json.dumps(dataclasses.asdict(settings), sort_keys=True)
 
 
-def digest(text: str) -> str:
+def _digest(text: str) -> str:
     """Return a short hash, as names in the cache have."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

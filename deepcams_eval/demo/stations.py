@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,14 +15,6 @@ from deepcams_eval.errors import InputError
 FloatArray = npt.NDArray[np.float64]
 Role = Literal["ordinary", "copy", "mobile", "zero_coordinates", "realtime", "no_coordinates"]
 
-ROLES: tuple[Role, ...] = (
-    "ordinary",
-    "copy",
-    "mobile",
-    "zero_coordinates",
-    "realtime",
-    "no_coordinates",
-)
 COPIES = 6
 SPECIAL: tuple[tuple[Role, int], ...] = (
     ("mobile", 2),
@@ -97,7 +89,7 @@ class Station:
     factor : float
         Constant ratio of the station to the air around it.
     role : str
-        One of `ROLES`.
+        One of `Role`.
     original : int
         Place in the list of stations of the one that a copy repeats; −1 for others.
     """
@@ -194,35 +186,31 @@ class _Maker:
         self._made = 0
 
     def station(self, provider: Provider, role: Role = "ordinary") -> Station:
-        city, latitude, longitude = self._place()
-        reported = {"zero_coordinates": 0.0, "no_coordinates": np.nan}.get(role)
+        city, *place = self._place()
+        reported = {"zero_coordinates": [0.0] * 2, "no_coordinates": [np.nan] * 2}.get(role, place)
         factor = np.exp(self._rng.normal(provider.bias_log, provider.spread_log))
         return Station(
             *self._numbers(role),
             name=f"{city.name} {self._made:03d}",
             city=city,
             provider=provider,
-            latitude=latitude if reported is None else reported,
-            longitude=longitude if reported is None else reported,
-            air_latitude=latitude,
-            air_longitude=longitude,
+            latitude=reported[0],
+            longitude=reported[1],
+            air_latitude=place[0],
+            air_longitude=place[1],
             factor=float(factor),
             role=role,
         )
 
     def copy(self, station: Station, place: int) -> Station:
         location_id, sensor_id = self._numbers("copy")
-        return Station(
-            location_id,
-            sensor_id,
+        return replace(
+            station,
+            location_id=location_id,
+            sensor_id=sensor_id,
             name=f"{station.city.name} portal {self._made:03d}",
-            city=station.city,
             provider=COPYING,
             latitude=round(station.latitude + 0.0009, 4),  # 100 m
-            longitude=station.longitude,
-            air_latitude=station.air_latitude,
-            air_longitude=station.air_longitude,
-            factor=station.factor,
             role="copy",
             original=place,
         )

@@ -1,19 +1,63 @@
-"""A time-varying wind without divergence on the sphere, from a stream function."""
+"""What moves: random fields that travel, a wind without divergence, transport and diffusion."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage, sparse
 
-from deepcams_eval.demo.settings import Block, DemoSettings
+from deepcams_eval.demo.settings import SPACING_DEG, Domain
 
 EARTH_RADIUS_M = 6.371e6
 KM = 1000.0
 
+STEPS_PER_HOUR = 2
+STEP_S = 3600.0 / STEPS_PER_HOUR
+
 FloatArray = npt.NDArray[np.float64]
+
+
+class TravellingWaves:
+    """A sum of plane waves with random directions; mean 0, standard deviation near 1.
+
+    Parameters
+    ----------
+    domain : Domain
+    rng : numpy.random.Generator
+    length_deg : tuple of float
+        Shortest and longest wavelength.
+    count : int
+        Number of waves.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        rng: np.random.Generator,
+        *,
+        length_deg: tuple[float, float],
+        count: int,
+    ) -> None:
+        length = np.exp(rng.uniform(np.log(length_deg[0]), np.log(length_deg[1]), count))
+        direction = rng.uniform(0, np.pi, count)
+        east = 2 * np.pi / length * np.cos(direction)
+        row_angle = np.outer(2 * np.pi / length * np.sin(direction), domain.latitude)
+        amplitude = np.sqrt(2 * length / length.sum())[:, None]
+        self._rows = amplitude * np.cos(row_angle), amplitude * np.sin(row_angle)
+        self._column_angle = np.outer(east, domain.longitude) + rng.uniform(
+            0, 2 * np.pi, (count, 1)
+        )
+        self._turn = east * rng.uniform(0.1, 0.5, count)  # 0.1° to 0.5° of longitude an hour
+
+    def at(self, hour: float) -> FloatArray:
+        """Return the field at `hour`, shape (ny, nx)."""
+        angle = self._column_angle - (self._turn * hour)[:, None]
+        cosine, sine = self._rows
+        return np.asarray(cosine.T @ np.cos(angle) - sine.T @ np.sin(angle))
 
 
 @dataclass(frozen=True)
@@ -72,34 +116,22 @@ class Wind:
 
     Parameters
     ----------
-    settings : DemoSettings
-        ``wind=False`` gives rest; ``weather_systems=False`` leaves jet and waves.
-    block : Block
-        Its month sets the strength of the jet.
-    latitude, longitude : ndarray
-        Nodes in degrees, shapes (ny,) and (nx,).
+    domain : Domain
+        ``wind=False`` gives rest; ``weather_systems=False`` leaves jet and waves. The month sets
+        the strength of the jet.
     rng : numpy.random.Generator
         Draws the systems of this block.
     """
 
-    def __init__(
-        self,
-        settings: DemoSettings,
-        block: Block,
-        latitude: FloatArray,
-        longitude: FloatArray,
-        rng: np.random.Generator,
-    ) -> None:
-        self._latitude = latitude
-        self._longitude = longitude
-        self._blows = settings.wind
-        winter = seasonal(block.month) if settings.seasonal_cycle else 0.0
-        self._jet_speed = 6.0 + 2.0 * winter
+    def __init__(self, domain: Domain, rng: np.random.Generator) -> None:
+        self._latitude, self._longitude = domain.latitude, domain.longitude
+        self._blows = domain.settings.wind
+        self._jet_speed = 6.0 + 2.0 * domain.winter
         self._jet_latitude = rng.uniform(46, 54)
         self._waves = _draw_waves(rng)
-        self.cyclones = _draw_cyclones(settings, block, rng, winter)
-        others = _draw_anticyclones(settings, block, rng), _draw_eddies(settings, block, rng)
-        self._systems = (self.cyclones, *others) if settings.weather_systems else ()
+        self.cyclones = _draw(domain, rng, _CYCLONES, 1 + 0.2 * domain.winter)
+        others = _draw(domain, rng, _ANTICYCLONES, -1.0), _draw(domain, rng, _EDDIES)
+        self._systems = (self.cyclones, *others) if domain.settings.weather_systems else ()
 
     def at(self, hour: float) -> tuple[FloatArray, FloatArray]:
         """Return eastward and northward wind, m s⁻¹, shapes (ny, nx).
@@ -168,11 +200,6 @@ class Wind:
         return np.asarray(np.minimum(cover, 1.0))
 
 
-def seasonal(month: int) -> float:
-    """Return 1 in mid-winter and −1 in mid-summer of the northern hemisphere."""
-    return float(np.cos(2 * np.pi * (month - 1) / 12))
-
-
 def _draw_waves(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Return (speed m s⁻¹, wavelength °, period h, phase) of each wave."""
     return [
@@ -181,64 +208,126 @@ def _draw_waves(rng: np.random.Generator) -> list[tuple[float, float, float, flo
     ]
 
 
-def _draw_cyclones(
-    settings: DemoSettings, block: Block, rng: np.random.Generator, winter: float
-) -> Vortices:
-    drawn = _draw(settings, block, rng, per_million_km2=0.45, size_km=(250, 550), life_h=(50, 110))
-    count = len(drawn["size"])
-    return Vortices(
-        **drawn,
-        peak=rng.uniform(9, 16, count) * (1 + 0.2 * winter),
-        eastward=rng.uniform(5, 11, count),
-        northward=rng.uniform(-1, 4, count),
-    )
+class _Kind(NamedTuple):
+    """How many there are, m² and h of their life, and ranges to draw from (m s⁻¹)."""
+
+    per_million_km2: float
+    size_km: tuple[float, float]
+    life_h: tuple[float, float]
+    peak: tuple[float, float]
+    eastward: tuple[float, float]
+    northward: tuple[float, float]
 
 
-def _draw_anticyclones(settings: DemoSettings, block: Block, rng: np.random.Generator) -> Vortices:
-    drawn = _draw(settings, block, rng, per_million_km2=0.3, size_km=(500, 900), life_h=(90, 160))
-    count = len(drawn["size"])
-    return Vortices(
-        **drawn,
-        peak=-rng.uniform(5, 9, count),
-        eastward=rng.uniform(1, 5, count),
-        northward=rng.uniform(-2, 2, count),
-    )
-
-
-def _draw_eddies(settings: DemoSettings, block: Block, rng: np.random.Generator) -> Vortices:
-    drawn = _draw(settings, block, rng, per_million_km2=7.0, size_km=(70, 200), life_h=(12, 36))
-    count = len(drawn["size"])
-    return Vortices(
-        **drawn,
-        peak=rng.uniform(1.5, 4.5, count) * rng.choice([-1, 1], count),
-        eastward=rng.uniform(2, 9, count),
-        northward=rng.uniform(-3, 3, count),
-    )
+_CYCLONES = _Kind(0.45, (250, 550), (50, 110), (9, 16), (5, 11), (-1, 4))
+_ANTICYCLONES = _Kind(0.3, (500, 900), (90, 160), (5, 9), (1, 5), (-2, 2))
+_EDDIES = _Kind(7.0, (70, 200), (12, 36), (1.5, 4.5), (2, 9), (-3, 3))
 
 
 def _draw(
-    settings: DemoSettings,
-    block: Block,
-    rng: np.random.Generator,
-    *,
-    per_million_km2: float,
-    size_km: tuple[float, float],
-    life_h: tuple[float, float],
-) -> dict[str, FloatArray]:
-    """Draw places and times so that systems are met evenly over region and period."""
-    halo = 8.0
+    domain: Domain, rng: np.random.Generator, kind: _Kind, factor: float | None = None
+) -> Vortices:
+    """Draw systems so that they are met evenly over region and period.
+
+    `factor` is on the strongest wind; without it each turns either way.
+    """
+    settings, halo = domain.settings, 8.0
     south, north = settings.south - halo, settings.north + halo
     west, east = settings.west - halo, settings.east + halo
     degree_km = np.radians(1) * EARTH_RADIUS_M / KM
     width = (east - west) * np.cos(np.radians((south + north) / 2))
     area = (north - south) * width * degree_km**2 / 1e6
-    begin, end = -settings.spin_up_hours - life_h[1] / 2, block.hours + life_h[1] / 2
-    alive = (life_h[0] + life_h[1]) / 2
-    count = int(rng.poisson(per_million_km2 * area * (end - begin) / alive))
-    return {
-        "latitude": rng.uniform(south, north, count),
-        "longitude": rng.uniform(west, east, count),
-        "size": rng.uniform(*size_km, count) * KM,
-        "middle": rng.uniform(begin, end, count),
-        "life": rng.uniform(*life_h, count),
-    }
+    begin = -settings.spin_up_hours - kind.life_h[1] / 2
+    end = domain.block.hours + kind.life_h[1] / 2
+    alive = (kind.life_h[0] + kind.life_h[1]) / 2
+    count = int(rng.poisson(kind.per_million_km2 * area * (end - begin) / alive))
+    # Drawn in this order, on which the archive depends.
+    latitude, longitude = rng.uniform(south, north, count), rng.uniform(west, east, count)
+    size, middle = rng.uniform(*kind.size_km, count) * KM, rng.uniform(begin, end, count)
+    life, peak = rng.uniform(*kind.life_h, count), rng.uniform(*kind.peak, count)
+    turn = rng.choice([-1, 1], count) if factor is None else factor
+    eastward, northward = rng.uniform(*kind.eastward, count), rng.uniform(*kind.northward, count)
+    return Vortices(latitude, longitude, northward, eastward, size, peak * turn, middle, life)
+
+
+class Advection:
+    """Semi-Lagrangian transport over one step with interpolating cubic splines.
+
+    Parameters
+    ----------
+    u, v : ndarray, shape (ny, nx)
+        Wind in the middle of the step, m s⁻¹.
+    latitude : ndarray, shape (ny,)
+        Degrees; the spacing in longitude shrinks with its cosine.
+    step_s : float
+        Length of the step, s.
+
+    Notes
+    -----
+    The place from which air arrives is found by the midpoint rule, with the wind at half the way
+    from its Taylor expansion. Results are kept between zero and the highest value before.
+    """
+
+    def __init__(self, u: FloatArray, v: FloatArray, latitude: FloatArray, step_s: float) -> None:
+        cell_m = EARTH_RADIUS_M * np.radians(SPACING_DEG)
+        east = u * step_s / (cell_m * np.cos(np.radians(latitude))[:, None])
+        north = v * step_s / cell_m
+        east_mid = east - 0.5 * _along(east, east, north)
+        north_mid = north - 0.5 * _along(north, east, north)
+        rows, columns = np.mgrid[: u.shape[0], : u.shape[1]]
+        self._matrix = _spline_matrix(rows - north_mid, columns - east_mid)
+
+    def __call__(self, tracer: FloatArray) -> FloatArray:
+        """Return the tracer one step later, same shape."""
+        coefficients = ndimage.spline_filter(tracer, order=3, mode="mirror")
+        moved = (self._matrix @ coefficients.ravel()).reshape(tracer.shape)
+        return np.asarray(np.clip(moved, 0.0, tracer.max()))
+
+
+def _along(field: FloatArray, east: FloatArray, north: FloatArray) -> FloatArray:
+    by_row, by_column = np.gradient(field)
+    return north * by_row + east * by_column
+
+
+def _spline_matrix(rows: FloatArray, columns: FloatArray) -> sparse.csr_array:
+    """Return the weights of cubic B-splines at (rows, columns), shape (cells, cells)."""
+    ny, nx = rows.shape
+    # Four taps must lie on the grid. Air from beyond the last nodes but one is taken from there:
+    # that is in the margin, where the inflow rules anyway.
+    rows = np.clip(rows, 1.0, ny - 2.001).ravel()
+    columns = np.clip(columns, 1.0, nx - 2.001).ravel()
+    row, column = rows.astype(np.int32), columns.astype(np.int32)
+    weights_row, weights_column = _spline_weights(rows - row), _spline_weights(columns - column)
+    weights = weights_row[:, :, None] * weights_column[:, None, :]
+    taps = np.arange(-1, 3, dtype=np.int32)
+    index = (row[:, None, None] + taps[:, None]) * nx + column[:, None, None] + taps
+    start = np.arange(0, 16 * rows.size + 1, 16, dtype=np.int32)
+    return sparse.csr_array((weights.ravel(), index.ravel(), start), shape=(rows.size, rows.size))
+
+
+def _spline_weights(t: FloatArray) -> FloatArray:
+    s = 1 - t
+    inner = (0.5 * t - 1) * t * t + 2 / 3, (0.5 * s - 1) * s * s + 2 / 3
+    return np.stack([s * s * s / 6, *inner, t * t * t / 6], axis=1)
+
+
+DIFFUSIVITY = 1000.0
+"""Horizontal mixing, m² s⁻¹."""
+
+
+def diffuse(tracer: FloatArray, latitude: FloatArray, factor: float = 1.0) -> FloatArray:
+    """Return the tracer after one step of horizontal diffusion; mass is conserved inside.
+
+    `factor` is on the diffusivity.
+    """
+    cell_m = EARTH_RADIUS_M * np.radians(SPACING_DEG)
+    cosine = np.cos(np.radians(latitude))[:, None]
+    number = factor * DIFFUSIVITY * STEP_S / cell_m**2
+    northward = np.diff(tracer, axis=0) * (cosine[1:] + cosine[:-1]) / 2
+    eastward = np.diff(tracer, axis=1)
+    result = tracer.copy()
+    result[:-1] += number * northward / cosine[:-1]
+    result[1:] -= number * northward / cosine[1:]
+    result[:, :-1] += number * eastward / cosine**2
+    result[:, 1:] -= number * eastward / cosine**2
+    return result

@@ -28,6 +28,8 @@ IntArray = npt.NDArray[np.integer[Any]]
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
 """Runs dask tasks and returns their results in order."""
 Matching = Literal["cell", "bilinear"]
+_Taps = tuple[IntArray, IntArray, FloatArray]
+"""Row, column and weight of the cells that each station is read from, shape (stations, taps)."""
 
 _WINDOW = 16
 _PART = 1_000_000
@@ -62,23 +64,6 @@ class Colocation:
     outside: dict[str, tuple[str, ...]]
     unpaired: int
     rows: IntArray
-
-
-@dataclass(frozen=True)
-class _Taps:
-    """The cells that each station is read from; of one, or of four with weights.
-
-    All arrays have the shape (stations, taps); `weight` is None where there is one tap.
-    """
-
-    row: IntArray
-    column: IntArray
-    weight: FloatArray | None = None
-
-    def at(self, station: IntArray) -> tuple[IntArray, IntArray, FloatArray | None]:
-        """Return rows, columns and weights of some stations."""
-        weight = None if self.weight is None else self.weight[station]
-        return self.row[station], self.column[station], weight
 
 
 def colocate(
@@ -135,20 +120,15 @@ def colocate(
     columns: dict[str, npt.NDArray[np.float32]] = {}
     coverage, outside = [], {}
     for product in products:
-        row, column = find_cells(
-            latitude,
-            longitude,
-            product.field["latitude"].values,
-            product.field["longitude"].values,
-        )
+        grid = product.field["latitude"].values, product.field["longitude"].values
+        row, column = find_cells(latitude, longitude, *grid)
         step = np.empty(len(code), dtype=np.int32)
         for part in _parts(len(code)):
             matched = match_steps(product.field, start[part], end[part], hourly_only=hourly_only)
             step[part] = np.where((row >= 0)[code[part]], matched, _OFF_GRID)
-        taps = _Taps(row[:, None], column[:, None])
+        taps: _Taps = row[:, None], column[:, None], np.ones((len(row), 1))
         if matching == "bilinear":
-            grid = product.field["latitude"].values, product.field["longitude"].values
-            taps = _Taps(*find_corners(np.nan_to_num(latitude), np.nan_to_num(longitude), *grid))
+            taps = find_corners(np.nan_to_num(latitude), np.nan_to_num(longitude), *grid)
         values = np.full(len(code), np.nan, dtype=np.float32)
         for where, gathered in _gather(product, step, code, taps, compute, progress):
             values[where] = gathered
@@ -283,7 +263,7 @@ def _gather(
             delayed(_pick, pure=False)(
                 field.isel(time=slice(first, last)).data,
                 step[where] - first,
-                *taps.at(code[where]),
+                *(array[code[where]] for array in taps),
             )
             for (first, last, _, _), where in zip(window, rows_of, strict=True)
         ]
@@ -299,10 +279,10 @@ def _pick(
     step: IntArray,
     row: IntArray,
     column: IntArray,
-    weight: FloatArray | None,
+    weight: FloatArray,
 ) -> npt.NDArray[np.float32]:
     values: npt.NDArray[np.float32] = block[step[:, None], row, column]
-    if weight is None:
+    if weight.shape[1] == 1:
         return values[:, 0]
     # A tap without weight may be missing.
     weighed: FloatArray = np.where(weight > 0, values * weight, 0.0)

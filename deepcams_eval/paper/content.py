@@ -125,18 +125,3 @@ class AnnualMaps:
     difference: FloatArray
     coarse_steps: int
     fine_steps: int
-
-
-@dataclass(frozen=True, eq=False)
-class StationYear:
-    """The stations with pairs in a year, for a figure in the manner of Fig. 1.
-
-    ``latitude``, ``longitude`` in degrees (NaN where unknown) and ``kind`` (``reference``,
-    ``sensor`` or ``unknown``) have the shape (stations,); ``pairs`` counts their observations.
-    """
-
-    year: int
-    latitude: FloatArray
-    longitude: FloatArray
-    kind: npt.NDArray[np.str_]
-    pairs: int

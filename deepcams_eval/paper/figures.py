@@ -1,26 +1,33 @@
-"""The maps of the paper: Figs. 1, 5 and 8.
-
-Figs. 3 and 4 are those of the simulation (`deepcams_eval.bench.figures`), 6 and 7
-stand in `deepcams_eval.paper.plots`.
-"""
+"""The figures of the paper; Figs. 3 and 4 are those of the simulation (`deepcams_eval.bench`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import calendar
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepcams_eval.paper.content import AnnualMaps, MapSequence, StationYear
-from deepcams_eval.report import maps, style
+from deepcams_eval.paper.content import AnnualMaps, FloatArray, MapSequence, PointSeries, Times
+from deepcams_eval.report import maps, scatter, style
+from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import UNIT, escape_figure
 
 _WIDTH = 7.2
-_WIDE = 1.6
-"""Maps wider than so many times their height stand above, not beside each other."""
-
+_BINS = (30, 110)
+_COARSE_LOOK: dict[str, Any] = {
+    "color": "#D55E00",
+    "linewidth": 1.1,
+    "marker": ".",
+    "markersize": 2.2,
+    "alpha": 0.8,
+}
+_FINE_LOOK: dict[str, Any] = {"color": "#0072B2", "linewidth": 0.6}
+_ZOOM_DAYS = 1.5
+_DAY_US = 86_400e6
 _KINDS = {
     "reference": ("#0072B2", "o", "reference-grade"),
     "sensor": ("#D55E00", "^", "sensor"),
@@ -28,29 +35,28 @@ _KINDS = {
 }
 
 
-def draw_stations(years: Sequence[StationYear], owed: style.Credit) -> style.Drawing:
+def draw_stations(years: Mapping[int, pd.DataFrame], owed: style.Credit) -> style.Drawing:
     """Return Fig. 1: the stations with pairs, a map a year.
 
     Parameters
     ----------
-    years : sequence of StationYear
-        At least one.
+    years : mapping of int to pandas.DataFrame
+        By year, at least one, a row a station: ``latitude``, ``longitude`` in degrees (NaN where
+        unknown), ``station_kind`` (``reference``, ``sensor`` or ``unknown``) and ``pairs``.
     owed : Credit
         Of the data; the coastlines are added.
     """
-    latitude, longitude = (
-        np.concatenate([getattr(one, name) for one in years]) for name in ("latitude", "longitude")
-    )
-    extent = maps.extent_about(latitude, longitude)
-    figure, grid = _map_panels(len(years), extent, below=1.2)
-    for place, (axes, one) in enumerate(zip(grid, years, strict=True)):
+    every = pd.concat(years.values())
+    extent = maps.extent_about(every["latitude"].to_numpy(), every["longitude"].to_numpy())
+    figure, grid = maps.panels(len(years), extent, below=1.2)
+    for place, (axes, (year, stations)) in enumerate(zip(grid, years.items(), strict=True)):
         maps.set_extent(axes, extent)
-        size = float(np.clip(2200.0 / max(len(one.kind), 1), 3.0, 12.0))
+        size = float(np.clip(2200.0 / max(len(stations), 1), 3.0, 12.0))
         for kind, (colour, marker, _) in _KINDS.items():
-            mine = one.kind == kind
+            mine = stations[stations["station_kind"] == kind]
             axes.scatter(
-                one.longitude[mine],
-                one.latitude[mine],
+                mine["longitude"],
+                mine["latitude"],
                 s=size,
                 color=colour,
                 marker=marker,
@@ -58,15 +64,14 @@ def draw_stations(years: Sequence[StationYear], owed: style.Credit) -> style.Dra
                 edgecolors="white",
                 zorder=3,
             )
-        maps.dress(axes, left=place == 0 or _stacked(extent))
         axes.set_title(
-            f"{one.year}: {len(one.kind):,} stations, {one.pairs:,} pairs",
+            f"{year}: {len(stations):,} stations, {stations['pairs'].sum():,} pairs",
             fontsize=style.TEXT,
-            pad=4 if place and _stacked(extent) else 18,
+            pad=4 if place and maps.stacked(extent) else 18,
         )
-    _kind_legend(grid[0], years)
-    lost = max(int(np.isnan(one.latitude).sum()) for one in years)
-    total = ", ".join(f"{len(one.kind):,} in {one.year}" for one in years)
+    _kind_legend(grid[0], set(every["station_kind"]))
+    lost = max(int(one["latitude"].isna().sum()) for one in years.values())
+    total = ", ".join(f"{len(one):,} in {year}" for year, one in years.items())
     note = f"n: stations with at least one pair of the sample shown, {total}."
     if lost:
         note += f" Up to {lost:,} a year have no coordinates and are not drawn."
@@ -150,26 +155,14 @@ def draw_annual(means: AnnualMaps, owed: style.Credit) -> style.Drawing:
         As in `draw_stations`.
     """
     extent = means.fine_grid.extent
-    figure, panels = _map_panels(3, extent, below=1.0 if _stacked(extent) else 1.75)
-    norm = maps.from_zero(means.coarse_mean, means.fine_mean)
-    spread = maps.about_zero(means.difference)
-    maps.show(panels[0], means.coarse_grid.extent, means.coarse_mean, norm)
-    maps.show(panels[1], extent, means.fine_mean, norm)
-    maps.show(panels[2], extent, means.difference, spread, maps.DIVERGING)
-    names = (means.coarse, means.fine, f"{means.fine} − {means.coarse}")
-    for place, (axes, name) in enumerate(zip(panels, names, strict=True)):
-        maps.dress(axes, left=place == 0 or _stacked(extent))
-        axes.set_title(escape_figure(name), fontsize=style.TEXT)
-    side = "right" if _stacked(extent) else "bottom"
-    maps.colour_bar(figure, panels[:2], norm, f"PM2.5 ({UNIT})", side=side)
-    maps.colour_bar(
-        figure,
-        panels[2:],
-        spread,
-        f"difference ({UNIT})",
-        colours=maps.DIVERGING,
-        extend="both",
-        side=side,
+    figure = maps.compare(
+        [
+            (means.coarse, means.coarse_grid.extent, means.coarse_mean),
+            (means.fine, extent, means.fine_mean),
+            (f"{means.fine} − {means.coarse}", extent, means.difference),
+        ],
+        label=f"PM2.5 ({UNIT})",
+        difference=f"difference ({UNIT})",
     )
     note = (
         f"n = {means.coarse_steps:,} maps of {means.coarse} and {means.fine_steps:,} of "
@@ -189,25 +182,7 @@ def draw_annual(means: AnnualMaps, owed: style.Credit) -> style.Drawing:
     )
 
 
-def _map_panels(count: int, extent: maps.Extent, *, below: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with some maps, and room of so many inches for what is not a map."""
-    shape = maps.shape_of(extent)
-    columns = 1 if _stacked(extent) else min(3, count)
-    rows = -(-count // columns)
-    height = rows * ((_WIDTH - 0.6) / columns / shape + 0.25) + below
-    figure = style.new_figure(_WIDTH, min(height, 11.0), layout="compressed")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for axes in grid[count:]:
-        axes.set_visible(False)
-    return figure, grid[:count]
-
-
-def _stacked(extent: maps.Extent) -> bool:
-    return maps.shape_of(extent) > _WIDE
-
-
-def _kind_legend(axes: Axes, years: Sequence[StationYear]) -> None:
-    present = {str(kind) for one in years for kind in one.kind}
+def _kind_legend(axes: Axes, present: set[str]) -> None:
     for kind, (colour, marker, name) in _KINDS.items():
         if kind in present:
             axes.scatter([], [], s=14, color=colour, marker=marker, label=name)
@@ -221,6 +196,168 @@ def _kind_legend(axes: Axes, years: Sequence[StationYear]) -> None:
     )
     # Between the map and its title, which makes room; it may be wider than the map.
     legend.set_in_layout(False)
+
+
+def draw_scatters(content: Content, owed: style.Credit) -> style.Drawing:
+    """Return Fig. 6: scatter density, a row a product and a column a year.
+
+    Parameters
+    ----------
+    content : Content
+        Where the pairs and the scores are; the numbers written are rows of the scores.
+    owed : Credit
+        Of the data.
+    """
+    panels = [(product, year) for product in content.products for year in content.years]
+    scores = [content.score(product, "year", str(year)) for product, year in panels]
+    known = {place: content.pick(*panels[place]) for place, one in enumerate(scores) if one}
+    observed = np.concatenate([one.observed for one in known.values()])
+    estimate = np.concatenate([one.estimate for one in known.values()])
+    counted = scatter.histogram(
+        observed,
+        estimate,
+        limits=scatter.robust_limits(observed, estimate),
+        bins=scatter.bins_for(len(observed) / len(panels), _BINS),
+        panel=np.repeat(list(known), [len(one) for one in known.values()]),
+        panels=len(panels),
+    )
+    note = (
+        f"n = {len(observed):,} pairs in all, {content.sample} sample. RMSE and MAE in {UNIT}. "
+        f"Dashed 1:1, solid least squares. Logarithmic colours. {scatter.outside_note(counted)}"
+    )
+    return scatter.draw_panels(
+        counted,
+        scores,
+        [f"{product}, {year}" for product, year in panels],
+        owed,
+        columns=len(content.years),
+        with_line=True,
+        name="fig6",
+        kind="paper",
+        title="Scatter density of products against stations, by year",
+        note=note,
+        caption=f"Fig. 6. Scatter density of products against stations, by year. {note} "
+        f"{owed.source}",
+        alternative="Scatter density of each product and year; the numbers are in Table 1.",
+    )
+
+
+def draw_series(series: Sequence[PointSeries], owed: style.Credit) -> style.Drawing:
+    """Return Fig. 7: years at points, with the days about the highest coarse value enlarged.
+
+    Parameters
+    ----------
+    series : sequence of PointSeries
+        At least one.
+    owed
+        As in `draw_stations`.
+    """
+    figure = style.new_figure(_WIDTH, 1.5 * len(series) + 1.7)
+    grid = figure.subplots(
+        len(series), 2, squeeze=False, sharey="row", gridspec_kw={"width_ratios": [3.0, 1.15]}
+    )
+    for row, one in zip(grid, series, strict=True):
+        for axes in row:
+            _draw_lines(axes, one)
+            style.dress(axes)
+        row[0].set_ylabel(f"PM2.5 ({UNIT})", fontsize=style.SMALL + 0.5)
+        row[0].set_title(f"{_point(one)}, {one.year}", fontsize=style.TEXT, loc="left", pad=3)
+        _year_axis(row[0], one.year)
+        _zoom_axis(row[1], one)
+    grid[0, 0].legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=2,
+        fontsize=style.SMALL + 0.5,
+        frameon=False,
+        borderaxespad=0.2,
+    )
+    places = dict.fromkeys((_point(one), one.rule) for one in series)
+    counts = "; ".join(
+        f"{_point(one)} in {one.year}: {_known(one.coarse_values):,} of {one.coarse} and "
+        f"{_known(one.fine_values):,} hours of {one.fine}"
+        for one in series
+    )
+    note = (
+        f"n: {counts}. {' '.join(f'{point}: {rule}' for point, rule in places)} The cell that "
+        "contains the point; a gap is a gap. Right: the three days about the highest value of "
+        f"{series[0].coarse}."
+    )
+    return finish(
+        figure,
+        owed,
+        number=7,
+        title=f"A year of {series[0].coarse} and {series[0].fine} at single points",
+        note=note,
+        alternative="PM2.5 of both products over each year at each point.",
+    )
+
+
+def _draw_lines(axes: Axes, one: PointSeries) -> None:
+    times, values = with_gaps(one.fine_times, one.fine_values)
+    axes.plot(_days(times, one.year), values, **_FINE_LOOK, label=escape_figure(one.fine), zorder=3)
+    times, values = with_gaps(one.coarse_times, one.coarse_values)
+    axes.plot(
+        _days(times, one.year), values, **_COARSE_LOOK, label=escape_figure(one.coarse), zorder=2
+    )
+
+
+def with_gaps(times: Times, values: FloatArray) -> tuple[Times, FloatArray]:
+    """Return a series with a NaN in each step that is longer than usual, so that lines break.
+
+    Parameters
+    ----------
+    times : ndarray of datetime64, shape (n,)
+        Ascending.
+    values : ndarray, shape (n,)
+    """
+    steps = np.diff(times)
+    if not len(steps):
+        return times, values
+    after = np.flatnonzero(steps > np.median(steps.astype(np.int64)).astype(steps.dtype)) + 1
+    return np.insert(times, after, times[after - 1] + steps.min()), np.insert(
+        values.astype(np.float64), after, np.nan
+    )
+
+
+def _days(times: Times, year: int) -> FloatArray:
+    """Return days since the beginning of a year."""
+    elapsed = times.astype("datetime64[us]") - np.datetime64(f"{year}-01-01", "us")
+    return np.asarray(elapsed.astype(np.float64) / _DAY_US)
+
+
+def _year_axis(axes: Axes, year: int) -> None:
+    months = np.arange(f"{year}-01", f"{year + 1}-02", dtype="datetime64[M]")
+    starts = _days(months, year)
+    axes.set_xlim(0.0, float(starts[-1]))
+    axes.set_xticks(starts[:-1], [calendar.month_abbr[month] for month in range(1, 13)])
+    axes.tick_params(labelsize=style.SMALL)
+
+
+def _zoom_axis(axes: Axes, one: PointSeries) -> None:
+    axes.tick_params(labelsize=style.SMALL)
+    if not _known(one.coarse_values):
+        axes.set_axis_off()
+        return
+    peak = int(np.nanargmax(one.coarse_values))
+    middle = float(_days(one.coarse_times[peak : peak + 1], one.year)[0])
+    low, high = middle - _ZOOM_DAYS, middle + _ZOOM_DAYS
+    axes.set_xlim(low, high)
+    midnights = np.arange(np.ceil(low), np.floor(high) + 1)
+    dates = np.datetime64(f"{one.year}-01-01") + midnights.astype(np.int64)
+    axes.set_xticks(midnights, [f"{int(str(day)[8:])} {_month(day)}" for day in dates])
+
+
+def _month(day: np.datetime64) -> str:
+    return calendar.month_abbr[int(str(day)[5:7])]
+
+
+def _known(values: FloatArray) -> int:
+    return int(np.isfinite(values).sum())
+
+
+def _point(one: PointSeries) -> str:
+    return maps.point_in_words(one.latitude, one.longitude)
 
 
 def _moment(time: np.datetime64) -> str:

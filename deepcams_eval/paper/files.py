@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from deepcams_eval.bench import files as simulation_files
 from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
-from deepcams_eval.core.pairs import codes_of
 from deepcams_eval.options import PaperOptions
-from deepcams_eval.paper import figures, page, plots
-from deepcams_eval.paper.content import StationYear
+from deepcams_eval.paper import figures, page
 from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult
 from deepcams_eval.report import credit, maps, style
 from deepcams_eval.report.content import Content
@@ -117,27 +116,16 @@ def write_files(
     write_run(folder, run)
 
 
-def station_years(content: Content) -> list[StationYear]:
-    """Return the stations with pairs on the sample shown, for each year."""
-    table = content.scored_pairs.table
+def station_years(content: Content) -> dict[int, pd.DataFrame]:
+    """Return the stations with pairs on the sample shown, and how many, for each year."""
     shown = np.logical_or.reduce([content.rows[name] for name in content.products])
-    code, _ = codes_of(table["station_id"])
-    kinds = table["station_kind"].to_numpy().astype(np.str_)
-    year = content.month_of_pair // 12
-    made = []
-    for one in content.years:
-        mine = np.flatnonzero(shown & (year == one))
-        _, first = np.unique(code[mine], return_index=True)
-        places = table.iloc[mine[first]]
-        made.append(
-            StationYear(
-                year=one,
-                latitude=places["latitude"].to_numpy(dtype=float),
-                longitude=places["longitude"].to_numpy(dtype=float),
-                kind=kinds[mine[first]],
-                pairs=len(mine),
-            )
-        )
+    columns = ["latitude", "longitude", "station_kind"]
+    made = {}
+    for year in content.years:
+        rows = shown & (content.month_of_pair // 12 == year)
+        mine = content.scored_pairs.table.loc[rows, ["station_id", *columns]]
+        stations = mine.groupby("station_id", observed=True, sort=False)
+        made[year] = stations[columns].first().assign(pairs=stations.size())
     return made
 
 
@@ -148,12 +136,12 @@ def _drawings(
     if content is not None:
         owed = credit.line(content)
         yield figures.draw_stations(station_years(content), owed)
-        yield plots.draw_scatters(content, owed)
+        yield figures.draw_scatters(content, owed)
     owed = credit.truth_line(_map_kind(result), synthetic=synthetic)
     if result.sequences:
         yield figures.draw_sequences(result.sequences, owed)
     if result.series:
-        yield plots.draw_series(result.series, owed)
+        yield figures.draw_series(result.series, owed)
     if result.annual is not None:
         yield figures.draw_annual(result.annual, owed)
 

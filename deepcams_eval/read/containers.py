@@ -27,6 +27,7 @@ from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK
 
+from deepcams_eval.core.folder import cache_folder
 from deepcams_eval.errors import InputError
 
 Format = Literal["netcdf", "matlab", "zarr", "zip"]
@@ -406,15 +407,6 @@ def zip_members(path: Path) -> list[str]:
         path=path,
         hint="name a zip file with .nc files inside, or unpack it first",
     )
-
-
-def cache_folder() -> Path:
-    """Return where unpacked files are kept: ``$DEEPCAMS_CACHE``, else the user's cache folder."""
-    named = os.environ.get("DEEPCAMS_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "deepcams"
 
 
 def _unpacked(path: Path, member: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,76 +63,44 @@ def has_lags(content: Content) -> bool:
     return bool(content.lags.loc[content.lags["lag_h"] != 0, "r"].notna().any())
 
 
-@dataclass(frozen=True)
-class Clusters:
-    """Stations that would be drawn on top of each other, put together.
-
-    Attributes
-    ----------
-    longitude, latitude : ndarray, shape (clusters,)
-        Mean place, degrees; that of the station where it is alone.
-    stations : ndarray of int, shape (clusters,)
-        Number of stations.
-    value : ndarray, shape (clusters,)
-        Median over the stations that have a value; NaN where none has.
-    """
-
-    longitude: Array
-    latitude: Array
-    stations: npt.NDArray[np.int64]
-    value: Array
-
-
-def cluster_stations(
-    longitude: Array, latitude: Array, value: Array, *, cell_deg: tuple[float, float]
-) -> Clusters:
-    """Put stations in the same cell together.
+def cluster_stations(located: pd.DataFrame, cell_deg: tuple[float, float]) -> pd.DataFrame:
+    """Put stations in the same cell together, which would be drawn on top of each other.
 
     Parameters
     ----------
-    longitude, latitude, value : ndarray, shape (stations,)
-        Degrees, without NaN; `value` may be NaN.
+    located : pandas.DataFrame
+        ``longitude, latitude`` in degrees, without NaN, and ``value``, which may be NaN.
     cell_deg : tuple of float
         Size of a cell in longitude and latitude, degrees.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a cell that has stations: their mean ``longitude, latitude``, how many ``stations``,
+        and the median ``value`` over those that have one (NaN where none has).
     """
-    table = pd.DataFrame(
-        {
-            "column": np.floor(longitude / cell_deg[0]),
-            "row": np.floor(latitude / cell_deg[1]),
-            "longitude": longitude,
-            "latitude": latitude,
-            "value": value,
-        }
+    cells = located.groupby(
+        [np.floor(located["longitude"] / cell_deg[0]), np.floor(located["latitude"] / cell_deg[1])]
     )
-    cells = table.groupby(["column", "row"])
     middle = cells[["longitude", "latitude"]].mean()
-    return Clusters(
-        longitude=middle["longitude"].to_numpy(),
-        latitude=middle["latitude"].to_numpy(),
-        stations=cells.size().to_numpy().astype(np.int64),
-        value=cells["value"].median().to_numpy(dtype=np.float64),
-    )
+    return middle.assign(stations=cells.size(), value=cells["value"].median())
 
 
 def _draw_stations(content: Content) -> style.Drawing:
     product = content.products[0]
-    located = content.stations[
-        content.stations["longitude"].notna() & content.stations["latitude"].notna()
-    ]
-    latitude, longitude, values = (
-        located[name].to_numpy(dtype=np.float64)
-        for name in ("latitude", "longitude", f"r_{product}")
-    )
-    extent = maps.extent_about(latitude, longitude)
+    places = pd.DataFrame(content.stations.drop(columns="geometry"))
+    located = places.dropna(subset=["longitude", "latitude"])
+    located = located.assign(value=located[f"r_{product}"].astype(float))
+    extent = maps.extent_about(located["latitude"].to_numpy(), located["longitude"].to_numpy())
     width = (extent[1] - extent[0]) / _CELLS_ACROSS
     cell = (width, width / maps.stretch_of(extent))
-    clusters = cluster_stations(longitude, latitude, values, cell_deg=cell)
+    clusters = cluster_stations(located, cell)
     height = float(np.clip(5.9 / maps.shape_of(extent), 1.7, 4.8)) + 1.45
     figure = style.new_figure(_MAP_WIDTH, height, layout="compressed")
     axes = figure.add_subplot()
     maps.set_extent(axes, extent)
-    if len(clusters.stations):
-        norm = _r_norm(clusters.value)
+    if len(clusters):
+        norm = _r_norm(clusters["value"].to_numpy())
         _draw_clusters(axes, clusters, norm)
         _label_countries(axes, located, cell)
         label = f"R of {escape_figure(shortened(product))}"
@@ -146,27 +113,26 @@ def _draw_stations(content: Content) -> style.Drawing:
         name="stations",
         kind="stations",
         title=f"R of {product} at {plural(len(located), 'station')}, {content.sample} sample",
-        note=_map_note(content, clusters, len(content.stations) - len(located)),
+        note=_map_note(content, clusters, len(places) - len(located)),
         alternative=f"Map of {len(located)} stations coloured by the correlation with {product}.",
     )
 
 
-def _draw_clusters(axes: Axes, clusters: Clusters, norm: Normalize) -> None:
-    order = np.argsort(-clusters.stations, kind="stable")
-    area = _area(clusters.stations)
-    known = np.isfinite(clusters.value)
-    for chosen, face in ((order[~known[order]], "none"), (order[known[order]], None)):
-        colour: Any = face if face else colormaps["viridis"](norm(clusters.value[chosen]))
+def _draw_clusters(axes: Axes, clusters: pd.DataFrame, norm: Normalize) -> None:
+    # The largest first, so that none covers another; those without a value below all.
+    clusters = clusters.sort_values("stations", ascending=False, kind="stable")
+    known = clusters["value"].notna()
+    for mine, filled in ((clusters[~known], False), (clusters[known], True)):
         axes.scatter(
-            clusters.longitude[chosen],
-            clusters.latitude[chosen],
-            s=area[chosen],
-            facecolors=colour,
+            mine["longitude"],
+            mine["latitude"],
+            s=_area(mine["stations"]),
+            facecolors=colormaps["viridis"](norm(mine["value"])) if filled else "none",
             edgecolors=style.INK,
             linewidths=0.4,
             zorder=3,
         )
-    largest = int(clusters.stations.max())
+    largest = int(clusters["stations"].max())
     if largest > 1:
         for size in (size for size in (1, 10, 100, 1000) if size <= max(10, largest)):
             axes.scatter(
@@ -217,11 +183,11 @@ def _label_countries(axes: Axes, located: pd.DataFrame, cell_deg: tuple[float, f
         )
 
 
-def _map_note(content: Content, clusters: Clusters, without_place: int) -> str:
+def _map_note(content: Content, clusters: pd.DataFrame, without_place: int) -> str:
     parts = []
-    if len(clusters.stations) and clusters.stations.max() > 1:
+    if (clusters["stations"] > 1).any():
         parts.append("Stations too close to tell apart are one circle with their median R.")
-    if not np.isfinite(clusters.value).all():
+    if clusters["value"].isna().any():
         parts.append("Open circles: R is undefined.")
     if without_place:
         parts.append(f"{plural(without_place, 'station')} without coordinates not drawn.")

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepcams_eval.report import style
+from deepcams_eval.report.wording import escape_figure
 
 COASTLINES = "Coastlines: Natural Earth, 1:50 million"
 """What a map with coastlines owes them to."""
@@ -46,6 +47,9 @@ _HALO: dict[str, Any] = {"colors": "#ffffff", "linewidths": 1.1, "alpha": 0.55, 
 _MISSING = "#cfcfcf"
 _HEMISPHERE_DEG = 90.0
 _MARGIN, _LEAST_SPAN_DEG = 0.06, 4.0
+_WIDTH = 7.2
+_WIDE = 1.6
+"""Maps wider than so many times their height stand above, not beside, each other."""
 
 
 def coastlines(extent: Extent, across: float = _PRINTED) -> Lines:
@@ -246,3 +250,54 @@ def _robust(maps: Sequence[Array]) -> float:
     known = values[np.isfinite(values)]
     top = float(np.percentile(known, ROBUST)) if len(known) else 0.0
     return top if top > 0 else 1.0
+
+
+def panels(count: int, extent: Extent, *, below: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of some maps of one extent, beside each other or, if wide, in a column.
+
+    Parameters
+    ----------
+    count : int
+        Number of maps.
+    extent : tuple of float
+        Of each.
+    below : float
+        Inches for what is no map: title, colour bars and notes.
+    """
+    columns = 1 if stacked(extent) else min(3, count)
+    rows = -(-count // columns)
+    height = rows * ((_WIDTH - 0.6) / columns / shape_of(extent) + 0.25) + below
+    figure = style.new_figure(_WIDTH, min(height, 11.0), layout="compressed")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for place, axes in enumerate(grid):
+        axes.set_visible(place < count)
+        dress(axes, left=place == 0 or columns == 1)
+    return figure, grid[:count]
+
+
+def stacked(extent: Extent) -> bool:
+    """Return whether maps of an extent stand above, not beside, each other."""
+    return shape_of(extent) > _WIDE
+
+
+def compare(shown: Sequence[tuple[str, Extent, Array]], *, label: str, difference: str) -> Figure:
+    """Return three maps: two on one scale from 0, and what is between them on another.
+
+    Parameters
+    ----------
+    shown : sequence of (str, tuple of float, ndarray)
+        Name, extent and values (rows, columns) of both maps and of their difference.
+    label, difference : str
+        What the two colour bars say.
+    """
+    (_, _, first), (_, _, second), (_, extent, apart) = shown
+    figure, grid = panels(3, extent, below=1.0 if stacked(extent) else 1.75)
+    scale, spread = from_zero(first, second), about_zero(apart)
+    looks = ((scale, SEQUENTIAL), (scale, SEQUENTIAL), (spread, DIVERGING))
+    for axes, (name, box, values), (norm, colours) in zip(grid, shown, looks, strict=True):
+        show(axes, box, values, norm, colours)
+        axes.set_title(escape_figure(name), fontsize=style.TEXT)
+    side = "right" if stacked(extent) else "bottom"
+    colour_bar(figure, grid[:2], scale, label, side=side)
+    colour_bar(figure, grid[2:], spread, difference, colours=DIVERGING, extend="both", side=side)
+    return figure
