@@ -26,8 +26,8 @@ import pandas as pd
 from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.pair.colocate import colocate
-from deepcams_eval.score.intervals import draw_stations, percentile_interval, resample
-from deepcams_eval.score.metrics import HEADLINE, SCORES
+from deepcams_eval.score.intervals import draw_clusters, percentile_interval, resample
+from deepcams_eval.score.metrics import HEADLINE, METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.strata import Grouping
 
@@ -118,9 +118,9 @@ def ours(observations: Observations) -> dict[str, float]:
     station = np.repeat(np.arange(STATIONS), months).reshape(STATIONS, months)
     overall = monthly.pool(station, STATIONS).reshape(STATIONS, 1)
     total = overall.pool(np.zeros(overall.n.shape, dtype=int), 1)
-    found = {name: float(SCORES[name](total)[0]) for name in HEADLINE}
-    draws = draw_stations(STATIONS, RESAMPLES, np.random.default_rng(0))
-    headline = {name: SCORES[name] for name in HEADLINE}
+    found = {name: float(METRICS[name](total)[0]) for name in HEADLINE}
+    draws = draw_clusters(STATIONS, RESAMPLES, np.random.default_rng(0))
+    headline = {name: METRICS[name] for name in HEADLINE}
     for table in (monthly, overall):
         for values in resample(table, draws, headline).values():
             percentile_interval(values, (table.n > 0).sum(axis=0))

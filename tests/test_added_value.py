@@ -209,7 +209,7 @@ def test_intervals_take_whole_stations_with_the_draws_of_the_scores(
 ) -> None:
     rows = pairs.table[pairs.table["good"].notna()]
     groups = [group for _, group in rows.groupby("station_id", observed=True)]
-    draws = intervals.draw_stations(len(groups), 200, np.random.default_rng(0))
+    draws = intervals.draw_clusters(len(groups), 200, np.random.default_rng(0))
     gains = []
     for drawn in draws.astype(int):
         taken = pd.concat([g for g, times in zip(groups, drawn, strict=True) for _ in range(times)])

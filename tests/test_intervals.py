@@ -8,8 +8,6 @@ import pytest
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
 
-HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
-
 
 def clustered(seed: int, stations: int = 30, hours: int = 50):
     rng = np.random.default_rng(seed)
@@ -22,8 +20,8 @@ def clustered(seed: int, stations: int = 30, hours: int = 50):
 def test_each_resample_equals_scoring_the_drawn_pairs() -> None:
     station, o, m = clustered(1)
     sums = Moments.of(o, m, station, 30).reshape(30, 1)
-    draws = intervals.draw_stations(30, 20, np.random.default_rng(2))
-    resampled = intervals.resample(sums, draws, HEADLINE)
+    draws = intervals.draw_clusters(30, 20, np.random.default_rng(2))
+    resampled = intervals.resample(sums, draws, metrics.HEADLINE_METRICS)
     for which, draw in enumerate(draws):
         rows = np.concatenate(
             [np.flatnonzero(station == one) for one in np.repeat(np.arange(30), draw.astype(int))]
@@ -35,7 +33,7 @@ def test_each_resample_equals_scoring_the_drawn_pairs() -> None:
 
 
 def test_stations_are_drawn_whole_and_as_many_as_there_are() -> None:
-    draws = intervals.draw_stations(17, 300, np.random.default_rng(3))
+    draws = intervals.draw_clusters(17, 300, np.random.default_rng(3))
     assert (draws.sum(axis=1) == 17).all()
     assert draws.mean() == pytest.approx(1.0)
     assert (draws == 0).any()
@@ -43,7 +41,7 @@ def test_stations_are_drawn_whole_and_as_many_as_there_are() -> None:
 
 def test_the_seed_decides_the_draws() -> None:
     first, second, other = (
-        intervals.draw_stations(9, 50, np.random.default_rng(seed)) for seed in (4, 4, 5)
+        intervals.draw_clusters(9, 50, np.random.default_rng(seed)) for seed in (4, 4, 5)
     )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -54,7 +52,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     for seed in range(120):
         station, o, m = clustered(seed, stations=40, hours=10)
         sums = Moments.of(o, m, station, 40).reshape(40, 1)
-        draws = intervals.draw_stations(40, 300, np.random.default_rng(seed))
+        draws = intervals.draw_clusters(40, 300, np.random.default_rng(seed))
         low, high = intervals.percentile_interval(
             intervals.resample(sums, draws, {"mb": metrics.mb})["mb"], np.array([40])
         )
@@ -65,13 +63,13 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_hours_of_one_station_do_not_narrow_the_interval() -> None:
     station, o, m = clustered(7, stations=25, hours=40)
-    draws = intervals.draw_stations(25, 800, np.random.default_rng(8))
+    draws = intervals.draw_clusters(25, 800, np.random.default_rng(8))
 
     def width(times: int) -> float:
         sums = Moments.of(
             np.repeat(o, times), np.repeat(m, times), np.repeat(station, times), 25
         ).reshape(25, 1)
-        resampled = intervals.resample(sums, draws, HEADLINE)["rmse"]
+        resampled = intervals.resample(sums, draws, metrics.HEADLINE_METRICS)["rmse"]
         low, high = intervals.percentile_interval(resampled, np.array([25]))
         return float(high[0] - low[0])
 

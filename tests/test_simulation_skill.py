@@ -15,7 +15,7 @@ from deepcams_eval.bench.run import simulate
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.options import SimulationOptions
 from deepcams_eval.read.product import ProductSpec
-from deepcams_eval.score.intervals import draw_stations
+from deepcams_eval.score.intervals import draw_clusters
 
 LATITUDE = 20.0 + np.arange(46.0)
 LONGITUDE = -30.0 + np.arange(61.0)
@@ -90,7 +90,7 @@ def test_all_tiles_together_are_the_map(
 def test_drawn_tiles_are_the_cells_in_them(
     errors: dict[str, npt.NDArray[np.float32]], tiles: dict[tuple[str, str], TileSums]
 ) -> None:
-    draws = draw_stations(ROWS * COLUMNS, 20, np.random.default_rng(5))
+    draws = draw_clusters(ROWS * COLUMNS, 20, np.random.default_rng(5))
     found = tiles["temporal", "better"].resampled("rmse", "none", HOURS, draws)
     masks = tile_masks()
     for place, draw in enumerate(draws):

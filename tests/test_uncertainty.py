@@ -12,16 +12,17 @@ from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence import uncertainty
 from deepcams_eval.evidence.published import published_agreement
 from deepcams_eval.evidence.questions import Given
-from deepcams_eval.evidence.uncertainty import (
-    COLUMNS,
+from deepcams_eval.evidence.uncertainty import COLUMNS, uncertainty_table
+from deepcams_eval.report.evidence import Section
+from deepcams_eval.score.intervals import (
     block_length,
     draw_blocks,
+    draw_clusters,
+    percentile_interval,
     politis_white,
-    uncertainty_table,
+    resample,
 )
-from deepcams_eval.report.evidence import Section
-from deepcams_eval.score.intervals import draw_stations, percentile_interval, resample
-from deepcams_eval.score.metrics import SCORES
+from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs
 
@@ -185,7 +186,7 @@ def test_blocks_cover_the_mean_of_a_process_with_memory_where_days_do_not() -> N
         sums = Moments.of(np.zeros(365), error, np.arange(365), 365)
         for name, length in (("blocks", block_length(days, [sums])), ("days", 1)):
             weights = draw_blocks(365, length, 300, rng)
-            drawn = resample(sums.reshape(-1, 1), weights, {"mb": SCORES["mb"]})["mb"]
+            drawn = resample(sums.reshape(-1, 1), weights, {"mb": METRICS["mb"]})["mb"]
             low, high = percentile_interval(drawn, np.array([10]))
             inside[name] += bool(low[0] <= 0 <= high[0])
     assert inside["blocks"] >= 0.83 * repetitions
@@ -200,7 +201,7 @@ def test_station_intervals_cover_the_score_of_the_population() -> None:
     observed = level * rng.lognormal(0, 0.4, (stations, hours))
     bias = rng.normal(0, 0.15, (stations, 1))
     estimate = observed * np.exp(bias + rng.normal(0, 0.25, (stations, hours)))
-    chosen_scores = {name: SCORES[name] for name in ("r", "rmse", "mae")}
+    chosen_scores = {name: METRICS[name] for name in ("r", "rmse", "mae")}
     population = Moments.of(observed.ravel(), estimate.ravel())
     inside = dict.fromkeys(chosen_scores, 0)
     group = np.repeat(np.arange(drawn), hours)
@@ -208,7 +209,7 @@ def test_station_intervals_cover_the_score_of_the_population() -> None:
         mine = np.random.default_rng(seed)
         chosen = mine.choice(stations, drawn, replace=False)
         sums = Moments.of(observed[chosen].ravel(), estimate[chosen].ravel(), group, drawn)
-        draws = draw_stations(drawn, 400, mine)
+        draws = draw_clusters(drawn, 400, mine)
         for name, drawn_scores in resample(sums.reshape(-1, 1), draws, chosen_scores).items():
             low, high = percentile_interval(drawn_scores, np.array([drawn]))
             inside[name] += bool(low[0] <= chosen_scores[name](population)[0] <= high[0])

@@ -16,8 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMetho
 
 from deepcams_eval.bench.month import Case
 from deepcams_eval.bench.sections import (
-    METRIC_NAMES,
-    UNITS,
+    SHOWN,
     published_name,
     resampled_in_words,
     weights_in_words,
@@ -25,8 +24,8 @@ from deepcams_eval.bench.sections import (
 from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
 from deepcams_eval.downscale import Task
 from deepcams_eval.report import credit, maps, style, wording
-from deepcams_eval.report.tables import excludes_zero
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
+from deepcams_eval.score.intervals import excludes_zero
 
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
@@ -361,7 +360,7 @@ def _draw_skill(content: SimulationRun, task: Task) -> style.Drawing:
                     0.0, place, " baseline", fontsize=style.SMALL, color="#6a6a6a", va="center"
                 )
             axes.set_title(
-                escape_figure(f"{METRIC_NAMES[metric]}, against {baseline}"), fontsize=style.TEXT
+                escape_figure(f"{SHOWN[metric].label}, against {baseline}"), fontsize=style.TEXT
             )
     grid[0, 0].set_yticks(range(len(methods)), [escape_figure(name) for name in methods])
     grid[0, 0].set_ylim(len(methods) - 0.4, -0.6)
@@ -421,8 +420,7 @@ def _draw_forest(
 
 
 def _label(metric: str) -> str:
-    unit = UNITS.get(metric)
-    return f"{METRIC_NAMES[metric]} ({unit})" if unit else METRIC_NAMES[metric]
+    return SHOWN[metric].header
 
 
 def _samples(content: SimulationRun, task: Task) -> str:

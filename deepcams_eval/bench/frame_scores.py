@@ -29,7 +29,7 @@ _POLAR_DEG = 75.0
 TILE_DEG = 15.0
 """Edge of the tiles of the map that are resampled where there are few days, about."""
 
-SUMS = ("weight", "rmse", "mae")
+SUMS = ("n", "square_error", "absolute_error")
 """Weight of the cells, and weighted squared and absolute errors."""
 
 Array = npt.NDArray[np.float64]
@@ -107,10 +107,8 @@ class TileSums:
         # One map without any cell stands for the hours that are not there.
         sums = np.concatenate([self.sums, np.zeros((1, *self.sums.shape[1:]))])[found]
         chosen = sums[:, [str(name) for name in WEIGHTS].index(weights)]
-        weight = draws @ chosen[:, 0].T
-        error = draws @ chosen[:, SUMS.index(metric)].T
-        mean: Array = np.divide(error, weight, out=np.full(error.shape, np.nan), where=weight > 0)
-        return np.sqrt(mean) if metric == "rmse" else mean
+        drawn = {name: draws @ chosen[:, place].T for place, name in enumerate(SUMS)}
+        return metrics.METRICS[metric](Moments.only(**drawn))
 
 
 class FrameScorer:
@@ -209,11 +207,11 @@ def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
     weight = float(weighted.n.sum())
     # In units of a mean cell that counts, so that two cells on a pole are still two for R.
     share = cells / weight if weight else 1.0
-    sums = _pooled(weighted.scaled(share))
-    weighted_high = _pooled(high.scaled(weights))
+    sums = weighted.scaled(share).merged()
+    weighted_high = high.scaled(weights).merged()
     n = sums.n if cells else np.full(1, np.nan)
     values = {
-        **{name: metrics.SCORES[name](sums) for name in ("r", "rmse", "mae", "mb")},
+        **{name: metrics.METRICS[name](sums) for name in (*metrics.HEADLINE, "mb")},
         "p99_error": metrics.rmse(weighted_high),
         "weight_p99": weighted_high.n,
         "mean_truth": sums.mean_o * (n / n),
@@ -229,10 +227,6 @@ def _frame(rows: Moments, high: Moments, weights: Array) -> dict[str, float]:
         "weight": weight,
         **{name: float(value[0]) for name, value in values.items()},
     }
-
-
-def _pooled(rows: Moments) -> Moments:
-    return rows.pool(np.zeros(rows.n.shape, dtype=np.intp), 1)
 
 
 def _begins(count: int, step_deg: float) -> npt.NDArray[np.intp]:

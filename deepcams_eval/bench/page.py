@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepcams_eval.bench import sections
 from deepcams_eval.bench.figures import interval_note
-from deepcams_eval.bench.sections import DECIMALS, METRIC_NAMES, UNITS
+from deepcams_eval.bench.sections import SHOWN
 from deepcams_eval.bench.tables import TABLE_SCORES, TASK_NAMES, all_hours
 from deepcams_eval.downscale import Task
 from deepcams_eval.report import credit, wording
@@ -17,8 +17,7 @@ from deepcams_eval.report.content import records
 from deepcams_eval.report.findings import Card
 from deepcams_eval.report.rendering import render
 from deepcams_eval.report.style import Picture
-from deepcams_eval.report.tables import excludes_zero
-from deepcams_eval.report.wording import UNIT
+from deepcams_eval.score.intervals import excludes_zero
 
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
@@ -26,11 +25,8 @@ if TYPE_CHECKING:
 _CORRECT, _AS_PRINTED = "linear", "linear-eq9"
 _DEFINITIONS = (
     ("N", "number of samples: hours at which a whole map was scored against the truth"),
-    ("R", "Pearson correlation of estimate and truth over the cells of a sample"),
-    ("RMSE", f"root-mean-square error over the cells of a sample, {UNIT}"),
-    ("MAE", f"mean absolute error over the cells of a sample, {UNIT}"),
-    ("MB", f"mean of estimate − truth, {UNIT}"),
-    ("P99 error", f"root-mean-square error where the truth exceeds its 99th percentile, {UNIT}"),
+    ("M, O", "estimate and truth in the cells of a sample; N in a formula is their number"),
+    *((one.label, one.definition) for one in SHOWN.values()),
     ("Average", "mean over the samples of each month, then over the months that have samples"),
     ("Skill", "1 − score / score of the baseline; 1 is perfect, 0 is no better, negative is worse"),
     ("Power ratio", "power of the estimate over that of the truth in a band of wavelengths"),
@@ -95,7 +91,7 @@ def cards(content: SimulationRun) -> Iterator[Card]:
             continue
         row = content.average(task)
         scores = tuple(
-            (METRIC_NAMES[metric], _score(row[f"{metric}_{best}"], metric), "")
+            (SHOWN[metric].label, _score(row[f"{metric}_{best}"], metric), "")
             for metric in TABLE_SCORES
         )
         count = len(content.methods[task])
@@ -116,7 +112,7 @@ def _best_sentence(content: SimulationRun, task: Task) -> str:
         return f"{TASK_NAMES[task]}: no score is defined."
     row = content.average(task)
     scores = ", ".join(
-        f"{METRIC_NAMES[metric]} {_score(row[f'{metric}_{best}'], metric)}"
+        f"{SHOWN[metric].label} {_score(row[f'{metric}_{best}'], metric)}"
         for metric in ("rmse", "mae", "r")
     )
     text = f"{TASK_NAMES[task]}: {best} has the lowest average RMSE ({scores})."
@@ -154,14 +150,13 @@ def _as_printed(content: SimulationRun) -> Iterator[str]:
     yield (
         f"The linear interpolation as printed in the paper (Eq. 9, {_AS_PRINTED}) has "
         f"{wording.number(printed / correct, 2)} times the MAE of the correct one ({_CORRECT}): "
-        f"{wording.number(printed, DECIMALS['mae'])} against {_score(correct, 'mae')}."
+        f"{wording.number(printed, SHOWN['mae'].digits)} against {_score(correct, 'mae')}."
     )
 
 
 def _score(value: float, metric: str) -> str:
-    text = wording.typographic(wording.number(value, DECIMALS[metric]))
-    unit = UNITS.get(metric)
-    return f"{text} {unit}" if unit else text
+    text = wording.typographic(wording.number(value, SHOWN[metric].digits))
+    return text + SHOWN[metric].unit_after
 
 
 def _asked(content: SimulationRun) -> Iterator[tuple[str, str]]:

@@ -33,7 +33,8 @@ from deepcams_eval.options import SimulationOptions
 from deepcams_eval.read.product import open_product
 from deepcams_eval.report import notebook, published, wording
 from deepcams_eval.report.content import SYNTHETIC, records
-from deepcams_eval.score.intervals import MIN_STATIONS
+from deepcams_eval.score.intervals import MIN_CLUSTERS
+from deepcams_eval.score.metrics import METRICS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -247,7 +248,7 @@ class SimulationRun:
         table = self.summary
         chosen = (table["weights"] == self.weights) & (table["aggregate"] == "months")
         columns = ["task", "method", "hours", "n_samples", *tables.TABLE_SCORES]
-        digits = {key: wording.DECIMALS[key] for key in tables.TABLE_SCORES}
+        digits = {key: METRICS[key].digits for key in tables.TABLE_SCORES}
         shown = table.loc[chosen, columns].round(digits)
         caption = f"Mean of the months of {self.year}; RMSE and MAE in {wording.UNIT}"
         return notebook.as_html(shown, caption, self.notes, synthetic=self.synthetic)
@@ -369,7 +370,7 @@ def simulate(
 
 
 def _few_days(plan: Plan) -> bool:
-    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_STATIONS
+    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_CLUSTERS
 
 
 def _score_all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -16,23 +16,29 @@ from deepcams_eval.report.content import records
 from deepcams_eval.report.tables import (
     Column,
     Table,
-    excludes_zero,
     plain_table,
 )
 from deepcams_eval.report.wording import UNIT
+from deepcams_eval.score.intervals import excludes_zero
+from deepcams_eval.score.metrics import HEADLINE_METRICS, METRICS, Metric
 
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
 
-METRIC_NAMES: Mapping[str, str] = {
-    "r": "R",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "mb": "MB",
-    "p99_error": "P99 error",
+SHOWN: Mapping[str, Metric] = {
+    key: replace(metric, digits=metric.digits + 1)
+    for key, metric in {
+        **HEADLINE_METRICS,
+        "mb": METRICS["mb"],
+        "p99_error": replace(
+            METRICS["rmse"],
+            key="p99_error",
+            label="P99 error",
+            definition="root-mean-square error where the truth exceeds its 99th percentile, "
+            + UNIT,
+        ),
+    }.items()
 }
-UNITS: Mapping[str, str] = {name: UNIT for name in METRIC_NAMES if name != "r"}
-DECIMALS: Mapping[str, int] = {"r": 4, "rmse": 3, "mae": 3, "mb": 3, "p99_error": 3}
 """One digit more than elsewhere: methods differ less here than products do at stations."""
 
 UNDEFINED = (
@@ -43,7 +49,6 @@ UNDEFINED = (
 _OURS = "This run"
 _PUBLISHED = "Published (Xiao et al. 2022)"
 _PUBLISHED_SYNTHETIC = "Published (real data; not comparable with synthetic)"
-_PUBLISHED_DECIMALS = {"r": 4, "rmse": 2, "mae": 2}
 _WEIGHTS = {"none": "unweighted", "area": "weighted by cell area"}
 
 
@@ -81,16 +86,13 @@ def summary_table(content: SimulationRun, task: Task) -> Table:
         Column("weights", "Weights"),
         Column("aggregate", "Aggregate"),
         Column("n_samples", "Samples", decimals=0),
-        *(
-            Column(key, name, UNITS.get(key, ""), DECIMALS[key])
-            for key, name in METRIC_NAMES.items()
-        ),
+        *(Column(key, one.label, one.unit, one.digits) for key, one in SHOWN.items()),
     ]
     bold = {
         (int(rows.index[place]), key)
         for _, rows in frame.groupby(["hours", "weights", "aggregate"])
         for key in (*TABLE_SCORES, "p99_error")
-        for place in _best(list(rows[key]), DECIMALS[key], highest=key == "r")
+        for place in _best(list(rows[key]), SHOWN[key])
     }
     return Table(
         name=f"summary_{task}",
@@ -110,7 +112,7 @@ def summary_table(content: SimulationRun, task: Task) -> Table:
 def skill_table(content: SimulationRun, task: Task) -> Table:
     """Return the skill of each method against each baseline; bold excludes zero."""
     frame = content.skill_of(task).reset_index(drop=True)
-    frame = frame.assign(metric=frame["metric"].map(lambda key: METRIC_NAMES.get(key, key)))
+    frame = frame.assign(metric=frame["metric"].map(lambda key: SHOWN[key].label))
     columns = (
         Column("method", "Method"),
         Column("baseline", "Baseline"),
@@ -179,16 +181,14 @@ def _month_table(content: SimulationRun, task: Task, metric: str) -> Table:
     frame = content.months[task].reset_index(drop=True)
     frame = frame.assign(month=frame["month"].replace({AVERAGE: "Average"}))
     methods = content.methods[task]
-    unit, decimals = UNITS.get(metric, ""), DECIMALS[metric]
     theirs = tuple(_published_columns(content, frame, metric))
     # The unit stands in the title; in a dozen headers it would widen the table for nothing.
-    title = f"{METRIC_NAMES[metric]} ({unit})" if unit else METRIC_NAMES[metric]
     columns = (
         Column("month", "Month"),
         *([Column("hours", "Hours")] if "hours" in frame else []),
         Column("n", "N", decimals=0),
         *(
-            Column(f"{metric}_{method}", method, decimals=decimals, group=_OURS)
+            Column(f"{metric}_{method}", method, decimals=SHOWN[metric].digits, group=_OURS)
             for method in methods
         ),
         *theirs,
@@ -204,7 +204,7 @@ def _month_table(content: SimulationRun, task: Task, metric: str) -> Table:
     keys = [column.key for column in columns]
     return Table(
         name=f"{task}_{metric}",
-        title=f"{TASK_NAMES[task]}: {title} by month of {content.year}, "
+        title=f"{TASK_NAMES[task]}: {SHOWN[metric].header} by month of {content.year}, "
         f"{weights_in_words(content)}",
         columns=columns,
         frame=frame,
@@ -222,7 +222,7 @@ def _published_columns(
     for key in map(str, frame.columns):
         if key.startswith(start) and frame[key].notna().any():
             label = published_name(key.removeprefix(start))
-            yield Column(key, label, decimals=_PUBLISHED_DECIMALS[metric], group=group)
+            yield Column(key, label, decimals=published.PRINTED_DIGITS[metric], group=group)
 
 
 def _best_in_rows(
@@ -232,16 +232,16 @@ def _best_in_rows(
     return frozenset(
         (place, keys[winner])
         for place, row in enumerate(records(frame[keys]))
-        for winner in _best([row[key] for key in keys], DECIMALS[metric], highest=metric == "r")
+        for winner in _best([row[key] for key in keys], SHOWN[metric])
     )
 
 
-def _best(values: Sequence[float], decimals: int, *, highest: bool) -> list[int]:
+def _best(values: Sequence[float], metric: Metric) -> list[int]:
     """Return the places of the best values as printed; none where all are equal."""
-    printed = pd.Series([float(f"{value:.{decimals}f}") for value in values]).dropna()
+    printed = pd.Series([float(f"{value:.{metric.digits}f}") for value in values]).dropna()
     if printed.nunique() < 2:
         return []
-    best = printed.max() if highest else printed.min()
+    best = printed.max() if metric.better == "high" else printed.min()
     return [int(place) for place in printed.index[printed == best]]
 
 

@@ -1,7 +1,7 @@
 """Skill against baselines, with paired intervals by resampling days, or tiles of the map.
 
 Samples are as in `deepcams_eval.bench.tables`. Days are what a year consists of; where fewer
-than `intervals.MIN_STATIONS` were scored, an interval over days would mean nothing,
+than `intervals.MIN_CLUSTERS` were scored, an interval over days would mean nothing,
 and tiles of the map are resampled instead: such an interval is about these hours alone.
 """
 
@@ -22,13 +22,17 @@ from deepcams_eval.bench.tables import (
     names_in,
     scored_samples,
 )
+from deepcams_eval.core.arrays import Array, Times, divide
 from deepcams_eval.downscale import Task
-from deepcams_eval.score.intervals import MIN_STATIONS, draw_stations, percentile_interval
+from deepcams_eval.score.intervals import (
+    MIN_CLUSTERS,
+    bounds,
+    draw_clusters,
+    percentile_interval,
+)
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
-Array = npt.NDArray[np.float64]
-Times = npt.NDArray[np.datetime64]
-
-SKILL_SCORES = ("rmse", "mae")
+SKILL_SCORES = tuple(key for key, one in HEADLINE_METRICS.items() if one.better == "low")
 
 DAYS, TILES = "days", "tiles"
 """What the intervals resample."""
@@ -53,7 +57,7 @@ def skill(
     The score is that of `tables.month_table`: the mean over months of the mean over samples. A
     resample takes as many whole UTC days as the task has, with replacement over the year; a month
     of which no day is drawn drops out of it. With fewer days than
-    `MIN_STATIONS` it takes as many tiles of the map as there are, the same
+    `MIN_CLUSTERS` it takes as many tiles of the map as there are, the same
     in every hour, if their sums are given. The same draws serve every method and baseline of a
     task.
 
@@ -79,7 +83,7 @@ def skill(
         difference_hi, skill`` (1 − score/baseline_score), ``skill_lo, skill_hi`` (95 %
         percentiles), ``days, samples`` (behind the comparison), ``resampled`` ("days" or
         "tiles"), ``tiles`` (with a cell; 0 where days are resampled). Intervals are NaN for fewer
-        days or tiles than `deepcams_eval.score.intervals.MIN_STATIONS`; everything is NaN without a
+        days or tiles than `deepcams_eval.score.intervals.MIN_CLUSTERS`; everything is NaN without a
         shared hour.
     """
     scored = scored_samples(samples)
@@ -92,7 +96,7 @@ def skill(
         days = np.unique(of_task["hour_start"].to_numpy().astype("datetime64[D]"))
         of_tiles = {name: sums for (of, name), sums in (tiles or {}).items() if of == task}
         draws: _Draws
-        if len(days) < MIN_STATIONS and of_tiles:
+        if len(days) < MIN_CLUSTERS and of_tiles:
             draws = _TileDraws(days, of_tiles, resamples, rng)
         else:
             draws = _DayDraws(days, resamples, rng)
@@ -147,7 +151,7 @@ class _DayDraws:
     def __init__(self, days: Times, resamples: int, rng: np.random.Generator) -> None:
         self.days = days
         # The first of the draws takes each day once: the scores themselves.
-        drawn = draw_stations(len(days), resamples, rng)
+        drawn = draw_clusters(len(days), resamples, rng)
         self._taken = np.vstack([np.ones((1, len(days))), drawn])
 
     def means(self, pairs: _Pairs) -> tuple[Array, Array, Array]:
@@ -176,7 +180,7 @@ class _TileDraws:
         self._filled = np.flatnonzero(cells)
         self._taken = np.zeros((1 + resamples, len(cells)))
         self._taken[0, self._filled] = 1
-        self._taken[1:, self._filled] = draw_stations(len(self._filled), resamples, rng)
+        self._taken[1:, self._filled] = draw_clusters(len(self._filled), resamples, rng)
 
     def means(self, pairs: _Pairs) -> tuple[Array, Array, Array]:
         """Return baseline and difference of each draw, and the tiles behind them."""
@@ -220,8 +224,6 @@ def _against(
         pairs = _Pairs(baseline, others, weights, metric, times, reference, difference)
         base, step, behind = draws.means(pairs)
         gain = _skill(step, base)
-        low, high = percentile_interval(step[1:], behind)
-        skill_low, skill_high = percentile_interval(gain[1:], behind)
         tables.append(
             pd.DataFrame(
                 {
@@ -232,11 +234,9 @@ def _against(
                     "score": base[0] + step[0],
                     "baseline_score": base[0],
                     "difference": step[0],
-                    "difference_lo": low,
-                    "difference_hi": high,
+                    **bounds("difference", percentile_interval(step[1:], behind)),
                     "skill": gain[0],
-                    "skill_lo": skill_low,
-                    "skill_hi": skill_high,
+                    **bounds("skill", percentile_interval(gain[1:], behind)),
                     "days": _Year(times, draws.days, pairs.paired).days().astype(int),
                     "samples": pairs.paired.sum(axis=0),
                     "resampled": draws.name,
@@ -281,9 +281,9 @@ class _Year:
         occurring = np.zeros_like(total)
         for days in self._months:
             count = draws[:, days] @ self._counts[days]
-            total += _divide(draws[:, days] @ sums[days], count, 0.0)
+            total += divide(draws[:, days] @ sums[days], count, otherwise=0.0)
             occurring += count > 0
-        return _divide(total, occurring, np.nan)
+        return divide(total, occurring)
 
     def _by_day(self, values: Array) -> Array:
         sums = np.zeros((self._size, values.shape[1]))
@@ -293,10 +293,4 @@ class _Year:
 
 def _skill(difference: Array, baseline: Array) -> Array:
     # Not minus the ratio: that would print -0 for a method that is its own baseline.
-    return _divide(0.0 - difference, baseline, np.nan)
-
-
-def _divide(numerator: Array, denominator: Array, otherwise: float) -> Array:
-    result = np.full(numerator.shape, otherwise)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
+    return divide(0.0 - difference, baseline)

@@ -9,7 +9,6 @@ between). It counts where its RMSE is finite.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from deepcams_eval.score.moments import Moments
 
 Array = npt.NDArray[np.float64]
 
-TABLE_SCORES = ("r", "rmse", "mae")
+TABLE_SCORES = metrics.HEADLINE
 """Scores of Tables 2 and 3, in their order."""
 
 TASK_NAMES: Mapping[str, str] = {
@@ -206,11 +205,10 @@ def _pooled(
     cells = np.bincount(code, samples["n"].to_numpy(dtype=np.float64), len(index))
     # R asks for two cells, whatever their area.
     sums = sums.scaled(cells / sums.n)
-    table = {name: metrics.SCORES[name](sums) for name in (*TABLE_SCORES, "mb")}
+    table = {name: metrics.METRICS[name](sums) for name in (*TABLE_SCORES, "mb")}
     high = samples["weight_p99"].to_numpy(dtype=np.float64)
     error = np.where(high > 0, samples["p99_error"].to_numpy(dtype=np.float64), 0.0)
-    empty = Moments.empty(len(samples))
-    above = replace(empty, n=high, square_error=high * error**2).pool(code, len(index))
+    above = Moments.only(n=high, square_error=high * error**2).pool(code, len(index))
     return pd.DataFrame({**table, "p99_error": metrics.rmse(above)}, index=index)
 
 
@@ -220,8 +218,7 @@ def _frame_moments(samples: pd.DataFrame) -> Moments:
     def stored(name: str) -> Array:
         return samples[name].to_numpy(dtype=np.float64)
 
-    undefined = np.full(len(samples), np.nan)
-    means = Moments(
+    means = Moments.only(
         n=np.ones(len(samples)),
         mean_o=stored("mean_truth"),
         mean_m=stored("mean_estimate"),
@@ -230,10 +227,6 @@ def _frame_moments(samples: pd.DataFrame) -> Moments:
         sp=stored("covariance"),
         square_error=stored("square_error"),
         absolute_error=stored("absolute_error"),
-        n_fractional=undefined,
-        fractional_bias=undefined,
-        fractional_error=undefined,
-        within_factor_2=undefined,
     )
     return means.scaled(stored("weight"))
 

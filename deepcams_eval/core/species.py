@@ -1,4 +1,4 @@
-"""Conversion of mass concentrations to µg m⁻³."""
+"""The unit of PM2.5, and conversion of mass concentrations to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import re
 from deepcams_eval.errors import UnitsError
 
 UG_M3 = "ug m-3"
+"""As files spell it."""
+
+UNIT = "µg m⁻³"
+"""As readers see it."""
 
 _GRAMS_TO_UG = {"kg": 1e9, "g": 1e6, "mg": 1e3, "ug": 1.0, "ng": 1e-3}
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, divide
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
@@ -18,8 +18,6 @@ from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
 from deepcams_eval.score import intervals
-
-Array = npt.NDArray[np.float64]
 
 LIMITS: tuple[tuple[float, str], ...] = (
     (15.0, "WHO 2021 guideline"),
@@ -84,17 +82,17 @@ def exceedance_table(
     -------
     pandas.DataFrame
         One row a product × limit, of the columns `COLUMNS`. A ratio without a case is NaN. The
-        95 % intervals resample stations; NaN with fewer than `intervals.MIN_STATIONS`.
+        95 % intervals resample stations; NaN with fewer than `intervals.MIN_CLUSTERS`.
     """
     table = daily.table
     station, names = codes_of(table["station_id"])
     observed = table["observed"].to_numpy()
-    draws = intervals.draw_stations(len(names), resamples, rng)
+    draws = intervals.draw_clusters(len(names), resamples, rng)
     rows = []
     for product in daily.products:
         estimate = table[product].to_numpy().astype(np.float64)
         there = np.isfinite(estimate)
-        behind = np.array([len(np.unique(station[there]))])
+        behind = len(np.unique(station[there]))
         for limit, whose in limits:
             above_o, above_m = observed[there] > limit, estimate[there] > limit
             # Hits, misses, false alarms and correct negatives, as in `COUNTS`.
@@ -104,12 +102,11 @@ def exceedance_table(
             by_station = counts.reshape(-1, len(COUNTS)).astype(np.float64)
             total = by_station.sum(axis=0)
             row = {"product": product, "limit": limit, "whose": whose}
-            row |= {"n_days": int(total.sum()), "stations": int(behind[0])}
+            row |= {"n_days": int(total.sum()), "stations": behind}
             row |= {name: int(one) for name, one in zip(COUNTS, total, strict=True)}
             row |= {name: float(value[0]) for name, value in ratios(total[None]).items()}
             for name, resampled in ratios(draws @ by_station).items():
-                low, high = intervals.percentile_interval(resampled[:, None], behind)
-                row |= {f"{name}_lo": float(low[0]), f"{name}_hi": float(high[0])}
+                row |= intervals.bounds(name, intervals.interval(resampled, behind))
             rows.append(row)
     return pd.DataFrame(rows)[list(COLUMNS)]
 
@@ -129,16 +126,12 @@ def ratios(counts: Array) -> dict[str, Array]:
     """
     hits, misses, false_alarms, negatives = counts.T
     return {
-        "hit_rate": _ratio(hits, hits + misses),
-        "false_alarm_ratio": _ratio(false_alarms, hits + false_alarms),
-        "false_alarm_rate": _ratio(false_alarms, false_alarms + negatives),
-        "frequency_bias": _ratio(hits + false_alarms, hits + misses),
-        "csi": _ratio(hits, hits + misses + false_alarms),
+        "hit_rate": divide(hits, hits + misses),
+        "false_alarm_ratio": divide(false_alarms, hits + false_alarms),
+        "false_alarm_rate": divide(false_alarms, false_alarms + negatives),
+        "frequency_bias": divide(hits + false_alarms, hits + misses),
+        "csi": divide(hits, hits + misses + false_alarms),
     }
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
 
 
 def section(frames: Frames, content: Content) -> Section:

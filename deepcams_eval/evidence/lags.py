@@ -7,14 +7,14 @@ at another than that of all the other providers: were it the product that is lat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.score import intervals, metrics
@@ -104,7 +104,7 @@ def lag_table(
     names = sorted(set(named))
     groups = {name: np.flatnonzero(named == name) for name in names}
     draws = {
-        name: intervals.draw_stations(len(members), resamples, rng)
+        name: intervals.draw_clusters(len(members), resamples, rng)
         for name, members in groups.items()
     }
     lagged, unmoved = _all_sums(series, pairs.products)
@@ -328,23 +328,14 @@ def _gains(
 
 
 def _gain_bounds(resampled: Array, stations: IntArray, compared: int) -> tuple[Array, Array]:
-    """Return the interval of each gain that holds for all lags compared, shape (lags,) each.
-
-    Percentiles are too narrow for a few clusters, and far out in the tails, where a bound for
-    several lags lies, by much. They are taken further out, as Hesterberg (2015, The American
-    Statistician 69, 371-386, doi:10.1080/00031305.2015.1089789) proposes: at ±√(n/(n−1)) times
-    Student's t instead of the normal quantile.
-    """
-    n = np.maximum(stations, 2)
-    tail = (1 - _LEVEL) / (2 * compared)
-    reach = np.sqrt(n / (n - 1)) * stats.t.ppf(1 - tail, n - 1)
-    levels = 1 - 2 * stats.norm.sf(reach)
-    behind = stations.astype(np.float64)
-    bounds = [
-        intervals.percentile_interval(resampled[:, [lag]], behind[[lag]], float(levels[lag]))
-        for lag in range(len(stations))
+    """Return the interval of each gain that holds for all lags compared, shape (lags,) each."""
+    levels = intervals.level_of_few(stations, 1 - (1 - _LEVEL) / compared)
+    found = [
+        intervals.interval(resampled[:, lag], int(stations[lag]), float(level))
+        for lag, level in enumerate(levels)
     ]
-    return np.concatenate([low for low, _ in bounds]), np.concatenate([high for _, high in bounds])
+    low, high = zip(*found, strict=True)
+    return np.array(low), np.array(high)
 
 
 def _within_stations(sums: Moments) -> Moments:
@@ -353,7 +344,7 @@ def _within_stations(sums: Moments) -> Moments:
     What is left there is rounding, and it says nothing about time.
     """
     varies = np.isfinite(metrics.r(sums)).astype(np.float64)
-    kept = Moments(*(values * varies for values in _arrays(sums)))
+    kept = sums.map(lambda values: values * varies)
     return replace(kept, mean_o=np.zeros_like(kept.n), mean_m=np.zeros_like(kept.n))
 
 
@@ -375,12 +366,8 @@ def _best(gain: Array) -> int | None:
     return LAGS_H[place] if gain[place] > 0 else 0
 
 
-def _arrays(sums: Moments) -> Iterator[Array]:
-    return (getattr(sums, one.name) for one in fields(sums))
-
-
 def _take(sums: Moments, stations: IntArray) -> Moments:
-    return Moments(*(values[stations] for values in _arrays(sums)))
+    return sums.map(itemgetter(stations))
 
 
 def _column(sums: Moments) -> Moments:
@@ -389,6 +376,5 @@ def _column(sums: Moments) -> Moments:
 
 def _stacked(parts: Mapping[str, list[Moments]]) -> dict[str, Moments]:
     return {
-        product: Moments(*(np.stack(each, axis=1) for each in zip(*map(_arrays, one), strict=True)))
-        for product, one in parts.items()
+        product: Moments.joined([_column(sums) for sums in one]) for product, one in parts.items()
     }

@@ -20,7 +20,8 @@ from deepcams_eval.evidence.write import write_report
 from deepcams_eval.options import SCORING, InsituOptions
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
-from deepcams_eval.report.notebook import HEADLINE, MARK, InsituPlots, as_html
+from deepcams_eval.report.notebook import MARK, InsituPlots, as_html
+from deepcams_eval.score.metrics import HEADLINE
 
 PAIRS_FILE, STATIONS_FILE = "pairs.parquet", "stations.parquet"
 _PRINTED_VERDICTS = ("analysis hours", "all hours")

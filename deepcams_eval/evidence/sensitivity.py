@@ -32,22 +32,20 @@ from deepcams_eval.report.content import Content
 from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, number, plural
-from deepcams_eval.score import metrics
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Years = Mapping[str, Collection[int]]
 
-_SCORES = tuple(metrics.HEADLINE)
 COLUMNS = (
-    *("family", "choice", "product", "n", "stations", *_SCORES),
-    *(f"d_{name}" for name in _SCORES),
-    *("baseline", *(f"gain_{name}" for name in _SCORES)),
+    *("family", "choice", "product", "n", "stations", *HEADLINE),
+    *(f"d_{name}" for name in HEADLINE),
+    *("baseline", *(f"gain_{name}" for name in HEADLINE)),
 )
 AS_SET = "as set"
 _HOUR_US = 3_600_000_000
-_METRICS = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 _REMARKS = (
     "Each line makes one choice the other way and leaves the rest as it is. The gain is the MAE "
     "of a product less that of the baseline under the same choice: it should hold whatever is "
@@ -149,8 +147,8 @@ def _scored(
         return Moments.of(observed[chosen], estimate, station[chosen], len(names))
 
     def total(by_station: Moments) -> dict[str, float]:
-        pooled = by_station.scaled(weights).pool(np.zeros(len(names), dtype=np.intp), 1)
-        return {name: float(score(pooled)[0]) for name, score in _METRICS.items()}
+        pooled = by_station.scaled(weights).merged()
+        return {name: float(score(pooled)[0]) for name, score in HEADLINE_METRICS.items()}
 
     lines = []
     for product in pairs.products:
@@ -163,7 +161,7 @@ def _scored(
         both = rows[product] & rows[baseline]
         if product != baseline and both.any():
             ours, theirs = total(sums(product, both)), total(sums(baseline, both))
-            line |= {f"gain_{name}": ours[name] - theirs[name] for name in _METRICS}
+            line |= {f"gain_{name}": ours[name] - theirs[name] for name in HEADLINE_METRICS}
         lines.append(line)
     return pd.DataFrame(lines, columns=[one for one in COLUMNS if not one.startswith("d_")])
 
@@ -171,10 +169,10 @@ def _scored(
 def _beside(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with changes from what is set, without choices that change nothing."""
     as_set = table[table["choice"] == AS_SET].set_index("product")
-    for name in _METRICS:
+    for name in HEADLINE_METRICS:
         table[f"d_{name}"] = table[name] - table["product"].map(as_set[name])
     same = table["product"].map(as_set["n"]) == table["n"]
-    still = table[[f"d_{name}" for name in _METRICS]].abs().max(axis="columns") == 0
+    still = table[[f"d_{name}" for name in HEADLINE_METRICS]].abs().max(axis="columns") == 0
     unchanged = (same & still).groupby(table["choice"]).transform("all")
     return table[~unchanged | (table["choice"] == AS_SET)][list(COLUMNS)].reset_index(drop=True)
 
@@ -374,12 +372,16 @@ def _table(table: pd.DataFrame) -> Table:
             parts.PRODUCT,
             parts.N,
             parts.STATIONS,
-            Column("r", "R", decimals=3),
-            Column("rmse", "RMSE", UNIT, 2),
-            Column("mae", "MAE", UNIT, 2),
-            Column("d_r", "Change of R", decimals=3, signed=True),
-            Column("d_rmse", "of RMSE", UNIT, 2, signed=True),
-            Column("d_mae", "of MAE", UNIT, 2, signed=True),
+            *(
+                Column(key, one.label, one.unit, one.digits)
+                for key, one in HEADLINE_METRICS.items()
+            ),
+            *(
+                Column(f"d_{key}", f"{change} {one.label}", one.unit, one.digits, signed=True)
+                for change, (key, one) in zip(
+                    ("Change of", *["of"] * len(HEADLINE)), HEADLINE_METRICS.items(), strict=False
+                )
+            ),
             Column("gain_r", "Gain in R", decimals=3, signed=True),
             Column("gain_mae", "in MAE", UNIT, 2, signed=True),
         ),

@@ -15,20 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
 from deepcams_eval.report import style, wording
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.evidence import Section
-from deepcams_eval.report.tables import Column, Table, excludes_zero
+from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, number, plural
 from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score.intervals import excludes_zero
+from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
-
-Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 MIN_BLOCKS = 10
 """Fewer blocks than this give no interval: the spread of a handful says too little."""
@@ -39,9 +38,8 @@ COLUMNS = (
     *(f"{kind}_{end}" for kind in KINDS for end in ("lo", "hi")),
     *("wider", "n", "stations", "days", "block_days", "blocks", "n_eff_station", "n_eff_block"),
 )
-_METRICS = {name: metrics.SCORES[name] for name in (*metrics.HEADLINE, "mb")}
-_DAY = np.timedelta64(1, "D")
-_NAMES = {"r": "R", "rmse": "RMSE", "mae": "MAE", "mb": "MB"}
+_METRICS = {name: METRICS[name] for name in (*metrics.HEADLINE, "mb")}
+_NAMES = {key: one.label for key, one in _METRICS.items()}
 _REMARKS = (
     "Resampling stations says how a score would vary with other stations of the same kind; "
     "resampling blocks of days, with all stations of a day together, how it would vary with other "
@@ -96,7 +94,7 @@ def uncertainty_table(
         ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where there is no interval)
         are effective sample sizes: the numbers of independent pairs that would give the mean of
         M − O the standard error that the resampling gives it.
-        An interval is NaN with fewer than `intervals.MIN_STATIONS` stations or `MIN_BLOCKS`
+        An interval is NaN with fewer than `intervals.MIN_CLUSTERS` stations or `MIN_BLOCKS`
         blocks.
     """
     table = pairs.table
@@ -104,7 +102,7 @@ def uncertainty_table(
     station, names = codes_of(table["station_id"])
     # Drawn first and for all stations, as for the scores, so that the same seed gives the same
     # intervals of stations.
-    draws = intervals.draw_stations(len(names), resamples, rng)
+    draws = intervals.draw_clusters(len(names), resamples, rng)
     own = {name: np.isfinite(table[name].to_numpy()) for name in pairs.products}
     cases: list[tuple[str, str, BoolArray]] = [(one, "", rows[one]) for one in pairs.products]
     cases += [
@@ -139,147 +137,37 @@ def _case(
     days, place = np.unique(day, return_inverse=True)
     by_station = [Moments.of(observed, one, station[chosen], draws.shape[1]) for one in estimates]
     by_day = [Moments.of(observed, one, place, len(days)) for one in estimates]
-    total = [one.pool(np.zeros(len(days), dtype=np.intp), 1) for one in by_day]
+    total = [one.merged() for one in by_day]
     stations = int((by_station[0].n > 0).sum())
-    length = block_length(days, by_day)
-    weights = draw_blocks(len(days), length, len(draws), rng)
+    length = intervals.block_length(days, by_day)
+    weights = intervals.draw_blocks(len(days), length, len(draws), rng)
     blocks = len(days) // length
     drawn = {
-        "station": (_resampled(by_station, draws), stations >= intervals.MIN_STATIONS),
-        "block": (_resampled(by_day, weights), blocks >= MIN_BLOCKS),
+        "station": (_resampled(by_station, draws), stations, intervals.MIN_CLUSTERS),
+        "block": (_resampled(by_day, weights), blocks, MIN_BLOCKS),
     }
     spread = float(metrics.crmse(total[0])[0])
     behind = {"n": int(total[0].n[0]), "stations": stations, "days": len(days)}
     behind |= {"block_days": length, "blocks": blocks}
     for name, score in _METRICS.items():
         row: dict[str, Any] = {"metric": name, **behind}
-        row["estimate"] = _difference([score(one) for one in total])[0]
+        row["estimate"] = intervals.less([score(one) for one in total])[0]
         width = {}
-        for kind, (resampled, enough) in drawn.items():
-            there = np.array([intervals.MIN_STATIONS if enough else 0])
-            low, high = intervals.percentile_interval(resampled[name][:, None], there)
-            row[f"{kind}_lo"], row[f"{kind}_hi"] = low[0], high[0]
-            width[kind] = high[0] - low[0]
-            if name == "mb" and len(products) == 1 and enough:
+        for kind, (resampled, clusters, least) in drawn.items():
+            low, high = intervals.interval(resampled[name], clusters, least=least)
+            row |= intervals.bounds(kind, (low, high))
+            width[kind] = high - low
+            if name == "mb" and len(products) == 1 and clusters >= least:
                 row[f"n_eff_{kind}"] = _effective(spread, resampled[name])
         known = np.isfinite(list(width.values())).all()
         row["wider"] = max(KINDS, key=width.__getitem__) if known else ""
         yield row
 
 
-def draw_blocks(days: int, length: int, resamples: int, rng: np.random.Generator) -> Array:
-    """Draw blocks of days with replacement, overlapping and closed to a circle.
-
-    Politis and Romano (1992): ⌈days / length⌉ blocks begin at random days, the last is cut so
-    that each resample has as many days as there are.
-
-    Returns
-    -------
-    ndarray, shape (resamples, days)
-        How often each day was drawn; each row sums to `days`.
-    """
-    count = -(-days // length)
-    starts = rng.integers(0, days, size=(resamples, count))
-    drawn = (starts[:, :, None] + np.arange(length)).reshape(resamples, -1)[:, :days] % days
-    drawn += days * np.arange(resamples)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=resamples * days)
-    return times.reshape(resamples, days).astype(np.float64)
-
-
-def block_length(days: npt.NDArray[np.datetime64], by_day: list[Moments]) -> int:
-    """Return the length of blocks that the daily errors ask for, days.
-
-    The rule of Politis and White (2004, doi:10.1081/ETC-120028836, corrected by Patton et al.
-    2009) for circular blocks, on the daily means of (M − O)² and of |M − O| — of their difference
-    between two products — and the longer of the two.
-
-    Parameters
-    ----------
-    days : ndarray of datetime64[D], shape (days,)
-        Rising; days that are not there are gaps.
-    by_day : list of Moments, each of shape (days,)
-        Sums of one product, or of two whose difference is meant.
-
-    Returns
-    -------
-    int
-        At least 1 and at most a third of the days.
-    """
-    place = ((days - days[0]) / _DAY).astype(np.int64)
-    longest = 1
-    for metric in ("square_error", "absolute_error"):
-        daily = _difference([getattr(sums, metric) / sums.n for sums in by_day])
-        longest = max(longest, politis_white(place, daily))
-    return int(min(longest, max(len(days) // 3, 1)))
-
-
-def politis_white(place: IntArray, series: Array) -> int:
-    """Return the block length of one series, rounded up; 1 where it does not vary.
-
-    Parameters
-    ----------
-    place : ndarray of int, shape (n,)
-        Time of each value, in steps, rising. The covariance at a lag is that of the values which
-        are so far apart, so that gaps are not closed up.
-    series : ndarray, shape (n,)
-        Without NaN.
-    """
-    n = len(series)
-    away = series - series.mean()
-    variance = float(away @ away) / n
-    # A constant leaves a residue of rounding.
-    if n < 4 or variance <= (4 * np.finfo(np.float64).eps * float(np.abs(series).max())) ** 2:
-        return 1
-    most = int(min(np.ceil(3 * np.sqrt(n)), n // 2))
-    covariance = np.array([variance, *_covariances(place, away, most)])
-    correlation = np.abs(covariance[1:] / variance)
-    run = max(5, int(np.sqrt(np.log10(n))))
-    small = correlation < 2 * np.sqrt(np.log10(n) / n)
-    last = _last_before_run(small, run)
-    width = min(2 * max(last, 1), most)
-    lag = np.arange(-width, width + 1)
-    taper = np.clip(2 * (1 - np.abs(lag) / width), 0.0, 1.0)
-    ordered = covariance[np.abs(lag)]
-    slope = float((taper * np.abs(lag) * ordered).sum())
-    level = float((taper * ordered).sum())
-    if level == 0:
-        return 1
-    length = (2 * slope**2 / (4 / 3 * level**2)) ** (1 / 3) * n ** (1 / 3)
-    return int(np.clip(np.ceil(length), 1, most))
-
-
-def _covariances(place: IntArray, away: Array, most: int) -> Iterator[float]:
-    """Yield the covariance at lags 1 … `most`; divided by n as a tapered sum needs it."""
-    size = int(place[-1]) + 1
-    value, there = np.zeros(size), np.zeros(size)
-    value[place], there[place] = away, 1.0
-    for lag in range(1, most + 1):
-        if lag >= size:
-            yield 0.0
-            continue
-        met = float(there[lag:] @ there[:-lag])
-        possible = len(away) - lag
-        # Where gaps leave few values at this distance, their mean product stands for all.
-        mean = float(value[lag:] @ value[:-lag]) / met if met else 0.0
-        yield mean * possible / len(away)
-
-
-def _last_before_run(small: BoolArray, run: int) -> int:
-    """Return the lag before the first `run` lags in a row at which the correlation is small."""
-    for first in range(len(small)):
-        if small[first : first + run].all():
-            return first
-    return len(small)
-
-
 def _resampled(sums: list[Moments], draws: Array) -> dict[str, Array]:
     """Return each metric of every resample, shape (resamples,)."""
     drawn = [intervals.resample(one.reshape(-1, 1), draws, _METRICS) for one in sums]
-    return {name: _difference([one[name][:, 0] for one in drawn]) for name in _METRICS}
-
-
-def _difference(values: list[Array]) -> Array:
-    return values[0] if len(values) == 1 else values[0] - values[1]
+    return {name: intervals.less([one[name][:, 0] for one in drawn]) for name in _METRICS}
 
 
 def _effective(spread: float, resampled: Array) -> float:
@@ -306,7 +194,7 @@ def _differences(table: pd.DataFrame) -> Iterator[str]:
     chosen = table[(table["baseline"] != "") & (table["stratum"] == "all")]
     for row in records(chosen[chosen["metric"].isin(["r", "mae"])]):
         metric = row["metric"]
-        decimals = wording.DECIMALS[metric]
+        decimals = METRICS[metric].digits
         bounds = {
             kind: wording.interval(row[f"{kind}_lo"], row[f"{kind}_hi"], decimals, sign=True)
             for kind in KINDS
@@ -314,7 +202,7 @@ def _differences(table: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{row['product']} less {row['baseline']}, {_NAMES[metric]}: "
             f"{number(row['estimate'], decimals, sign=True)}"
-            f"{'' if metric == 'r' else ' ' + UNIT}; by stations {bounds['station']}, by blocks "
+            f"{METRICS[metric].unit_after}; by stations {bounds['station']}, by blocks "
             f"of {plural(row['block_days'], 'day')} {bounds['block']}: {_verdict(row)}."
         )
 
@@ -390,8 +278,7 @@ def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
                 keys = ("estimate", f"{kind}_lo", f"{kind}_hi")
                 parts.bar(axes, mine.loc[line], keys, place + shift, looks[kind])
         axes.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
-        unit = "" if metric == "r" else f" ({UNIT})"
-        style.dress(axes, x=f"Δ{_NAMES[metric]}{unit}")
+        style.dress(axes, x=f"Δ{METRICS[metric].header}")
     names = [f"{product}, {'all years' if value == 'all' else value}" for product, value in lines]
     parts.label_lines(grid[0], names)
     handles = [

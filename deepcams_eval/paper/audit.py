@@ -24,13 +24,11 @@ from deepcams_eval.paper.audit_page import Finding
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import published
 from deepcams_eval.report.content import records
+from deepcams_eval.report.published import PRINTED_DIGITS
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
-
-PRINTED_DECIMALS = {"r": 4, "rmse": 2, "mae": 2}
-"""Digits after the point with which Tables 2 and 3 are printed."""
 
 FIGURE6_DECIMALS = 2
 """Digits after the point with which Fig. 6 prints R."""
@@ -47,7 +45,7 @@ _AS_IS = "all rows, as is"
 _BARE_OPTIONS = "kind=geoscf,start=2020-03-08T00:30,freq=1h"
 _HOUR = np.timedelta64(1, "h")
 _AVERAGE = "average"
-_METRICS = {"r": "R", "rmse": "RMSE", "mae": "MAE"}
+_METRICS = {key: one.label for key, one in metrics.HEADLINE_METRICS.items()}
 _BASELINES = {"Table 2": "linear", "Table 3": "bicubic"}
 _METHOD = "deepcams"
 _TINY = 1e-9
@@ -143,7 +141,7 @@ def averages(table2: pd.DataFrame, table3: pd.DataFrame) -> Finding:
                     "column": _column_words(column),
                     "mean": mean,
                     "average": average,
-                    "printed": f"{average:.{PRINTED_DECIMALS[column.partition('_')[0]]}f}",
+                    "printed": f"{average:.{PRINTED_DIGITS[column.partition('_')[0]]}f}",
                     "difference": average - mean,
                     "unit": unit,
                     "reading": _rounding(average - mean, unit),
@@ -222,7 +220,7 @@ def equal_cells(table2: pd.DataFrame, table3: pd.DataFrame) -> Finding:
                 "metric": label,
                 "table2": _column_words(column2),
                 "table3": _column_words(column3),
-                "value": f"{left[place]:.{PRINTED_DECIMALS[metric]}f}",
+                "value": f"{left[place]:.{PRINTED_DIGITS[metric]}f}",
             }
             for place in np.flatnonzero(equal)
         ]
@@ -306,8 +304,8 @@ def baseline_wins(table2: pd.DataFrame, table3: pd.DataFrame) -> Finding:
                         "table": name,
                         "month": record["month"],
                         "metric": label,
-                        "baseline": f"{_BASELINES[name]} {base:.{PRINTED_DECIMALS[metric]}f}",
-                        "method": f"{method:.{PRINTED_DECIMALS[metric]}f}",
+                        "baseline": f"{_BASELINES[name]} {base:.{PRINTED_DIGITS[metric]}f}",
+                        "method": f"{method:.{PRINTED_DIGITS[metric]}f}",
                         "reading": "baseline better" if gain < -_TINY else "equal",
                     }
                 )
@@ -767,7 +765,7 @@ def _where(table: pd.DataFrame, column: str, value: str) -> BoolArray:
 
 
 def _unit(column: str) -> float:
-    return float(10.0 ** -PRINTED_DECIMALS[column.partition("_")[0]])
+    return float(10.0 ** -PRINTED_DIGITS[column.partition("_")[0]])
 
 
 def _column_words(column: str) -> str:

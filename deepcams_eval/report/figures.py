@@ -15,12 +15,11 @@ from matplotlib.patheffects import withStroke
 
 from deepcams_eval.report import credit, maps, scatter, style, wording
 from deepcams_eval.report.content import Content
-from deepcams_eval.report.tables import HEADLINE
-from deepcams_eval.report.wording import UNIT, escape_figure, plural, shortened
+from deepcams_eval.report.wording import escape_figure, plural, shortened
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
 
 Array = npt.NDArray[np.float64]
 
-_LABELS = {"r": "R", "rmse": f"RMSE ({UNIT})", "mae": f"MAE ({UNIT})"}
 _MAP_WIDTH = 7.2
 _CELLS_ACROSS = 48
 _MONTHS = "JFMAMJJASOND"
@@ -203,7 +202,7 @@ def _draw_months(content: Content) -> style.Drawing:
     rows = figure.subplots(len(HEADLINE), 1, sharex=True)
     for axes, key in zip(rows, HEADLINE, strict=True):
         _draw_curves(axes, content, "month", months, key)
-        style.dress(axes, y=_LABELS[key])
+        style.dress(axes, y=HEADLINE_METRICS[key].header)
         _mark_if_empty(axes)
         for place, month in enumerate(months):
             if month.endswith("-01") and place:
@@ -234,7 +233,7 @@ def _draw_hours(content: Content) -> style.Drawing:
     for column, (stratum, label) in enumerate(strata.items()):
         for axes, key in zip(grid[:, column], HEADLINE, strict=True):
             _draw_curves(axes, content, stratum, hours, key)
-            style.dress(axes, y=_LABELS[key] if column == 0 else "")
+            style.dress(axes, y=HEADLINE_METRICS[key].header if column == 0 else "")
             _mark_if_empty(axes)
         grid[-1, column].set_xlabel(label, fontsize=style.TEXT)
         grid[-1, column].set_xticks(range(0, 24, 3))

@@ -9,12 +9,8 @@ from typing import Any
 
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import Content, records
-from deepcams_eval.report.tables import HEADLINE, excludes_zero
-from deepcams_eval.report.wording import DECIMALS, UNIT
-
-_NAMES = {"r": "R", "rmse": "RMSE", "mae": "MAE"}
-_UNITS = {"r": "", "rmse": f" {UNIT}", "mae": f" {UNIT}"}
-_HIGHER_IS_BETTER = {"r": True, "rmse": False, "mae": False}
+from deepcams_eval.score.intervals import excludes_zero
+from deepcams_eval.score.metrics import HEADLINE_METRICS, Metric
 
 
 @dataclass(frozen=True)
@@ -43,13 +39,13 @@ def headlines(content: Content) -> list[Card]:
             continue
         scores = tuple(
             (
-                _NAMES[key],
-                wording.typographic(wording.number(row[key], DECIMALS[key])) + _UNITS[key],
+                one.label,
+                wording.typographic(wording.number(row[key], one.digits)) + one.unit_after,
                 wording.typographic(
-                    wording.interval(row[f"{key}_lo"], row[f"{key}_hi"], DECIMALS[key])
+                    wording.interval(row[f"{key}_lo"], row[f"{key}_hi"], one.digits)
                 ),
             )
-            for key in HEADLINE
+            for key, one in HEADLINE_METRICS.items()
         )
         found.append(Card(product, scores, _pairs(row)))
     return found
@@ -64,7 +60,8 @@ def sentences(content: Content) -> list[str]:
             lines.append(f"{product} has no pairs on the {content.sample} sample.")
             continue
         parts = [
-            f"{_NAMES[key]} {wording.with_interval(row, key)}{_UNITS[key]}" for key in HEADLINE
+            f"{one.label} {wording.with_interval(row, key)}{one.unit_after}"
+            for key, one in HEADLINE_METRICS.items()
         ]
         lines.append(f"{product}, {_pairs(row)}: {', '.join(parts)}.{_missing(row)}")
     return lines + _differences(content) + _lags(content)
@@ -79,9 +76,9 @@ def _differences(content: Content) -> list[str]:
     lines = []
     for row in records(table[table["stratum"] == "all"]):
         parts = [
-            f"{_NAMES[key]} {wording.with_interval(row, f'd_{key}', sign=True)}{_UNITS[key]} "
-            f"({_verdict(row, key)})"
-            for key in HEADLINE
+            f"{one.label} {wording.with_interval(row, f'd_{key}', sign=True)}{one.unit_after} "
+            f"({_verdict(row, one)})"
+            for key, one in HEADLINE_METRICS.items()
         ]
         lines.append(
             f"{row['product']} − {row['baseline']}, N = {wording.number(row['n'], 0)} pairs that "
@@ -118,13 +115,13 @@ def _hours(lag: int) -> str:
     return wording.typographic(wording.number(lag, 0, sign=True))
 
 
-def _verdict(row: Mapping[str, Any], key: str) -> str:
-    low, high = row[f"d_{key}_lo"], row[f"d_{key}_hi"]
+def _verdict(row: Mapping[str, Any], metric: Metric) -> str:
+    low, high = row[f"d_{metric.key}_lo"], row[f"d_{metric.key}_hi"]
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
     if not excludes_zero(low, high):
         return "interval includes zero: no difference shown"
-    better = (low > 0) == _HIGHER_IS_BETTER[key]
+    better = (low > 0) == (metric.better == "high")
     return f"interval excludes zero: {row['product']} is {'better' if better else 'worse'}"
 
 

@@ -15,7 +15,6 @@ from deepcams_eval.report.content import SYNTHETIC, Content
 from deepcams_eval.report.style import Drawing
 
 MARK = f"{SYNTHETIC} data: nothing here says anything about a real product"
-HEADLINE = ("r", "rmse", "mae")
 
 
 @dataclass(frozen=True)

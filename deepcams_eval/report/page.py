@@ -15,6 +15,7 @@ from deepcams_eval.report.rendering import render
 from deepcams_eval.report.station_map import station_map
 from deepcams_eval.report.style import Picture
 from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.score.metrics import METRICS
 
 _CONTENTS = (
     ("Asked", "#asked"),
@@ -38,17 +39,19 @@ _SAMPLES = {
     "common": "common: observations for which every product that exists in the year has a value",
     "own": "own: for each product the observations for which it has a value; N may differ",
 }
-_DEFINITIONS = (
-    ("N", "number of pairs of an observation O and the value M of the product in its cell"),
-    ("R", "Pearson correlation of M and O"),
-    ("RMSE", f"root-mean-square error √(Σ(M−O)²/N), {wording.UNIT}"),
-    ("MAE", f"mean absolute error Σ|M−O|/N, {wording.UNIT}"),
-    ("MB", f"mean bias Σ(M−O)/N, {wording.UNIT}; positive where the product is too high"),
-    ("NMB", "normalised mean bias Σ(M−O)/ΣO"),
-    ("FAC2", "share of pairs with 0.5 ≤ M/O ≤ 2"),
-    ("Median over stations", "the middle of the scores of the single stations with enough pairs"),
-    ("[…]", "95 % interval from resampling whole stations; the same draws serve every product"),
-)
+
+
+def _definitions() -> list[tuple[str, str]]:
+    """Return what each name of the tables means."""
+    return [
+        ("N", "number of pairs of an observation O and the value M of the product in its cell"),
+        *((one.label, one.definition) for one in METRICS.values() if one.tabulated),
+        (
+            "Median over stations",
+            "the middle of the scores of the single stations with enough pairs",
+        ),
+        ("[…]", "95 % interval from resampling whole stations; the same draws serve every product"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def render_page(
         pictures=pictures,
         folder=folder,
         synthetic=content.synthetic,
-        definitions=_DEFINITIONS,
+        definitions=_definitions(),
         cards=findings.headlines(content),
         sentences=findings.sentences(content),
         placed=placed,
@@ -139,7 +142,7 @@ def lag_table(content: Content) -> Table | None:
     numbers = ["r_at_0", "r", "d_r", "d_r_lo", "d_r_hi"]
     lags = ["best_lag_h", "others_best_lag_h"]
     frame = frame[[*keys, "stations", "n", *lags, *numbers, "significant", "apart"]]
-    decimals = wording.DECIMALS["r"]
+    decimals = METRICS["r"].digits
     columns = (
         Column("provider", "Provider"),
         Column("product", "Product"),

@@ -19,7 +19,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from deepcams_eval.report import credit, style, wording
 from deepcams_eval.report.content import Content, IntArray, Selection
-from deepcams_eval.report.wording import DECIMALS, UNIT, escape_figure
+from deepcams_eval.report.wording import UNIT, escape_figure
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -159,9 +160,10 @@ def short_annotation(score: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"N {wording.number(score['n'], 0)}",
-            f"R {wording.typographic(wording.number(score['r'], DECIMALS['r']))}",
-            f"RMSE {wording.number(score['rmse'], DECIMALS['rmse'])}",
-            f"MAE {wording.number(score['mae'], DECIMALS['mae'])}",
+            *(
+                f"{one.label} {wording.typographic(wording.number(score[key], one.digits))}"
+                for key, one in HEADLINE_METRICS.items()
+            ),
         )
     )
 

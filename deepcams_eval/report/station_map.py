@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,19 +19,13 @@ from matplotlib.colors import to_hex
 from deepcams_eval.report import maps
 from deepcams_eval.report.content import SYNTHETIC, Content
 from deepcams_eval.report.rendering import template
-from deepcams_eval.report.tables import HEADLINE
-from deepcams_eval.report.wording import DECIMALS, UNIT
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 Array = npt.NDArray[np.float64]
 
 MAX_COAST_POINTS = 26_000
 """Points of all coastlines; each takes less than six letters of the page."""
 
-_LABELS: Mapping[str, tuple[str, str]] = {
-    "r": ("R", ""),
-    "rmse": ("RMSE", UNIT),
-    "mae": ("MAE", UNIT),
-}
 _ROOM = (np.int8, np.int16, np.int32)
 _PLACE_DECIMALS = 4
 _COLOURS = 33
@@ -91,23 +84,27 @@ def map_data(content: Content, located: pd.DataFrame) -> dict[str, Any]:
     latitude = located["latitude"].to_numpy(dtype=np.float64)
     longitude = unwrapped(located["longitude"].to_numpy(dtype=np.float64))
     frame = frame_about(longitude, latitude)
-    keys = [key for key in HEADLINE if f"{key}_{content.products[0]}" in located]
+    shown = {
+        key: metric
+        for key, metric in HEADLINE_METRICS.items()
+        if f"{key}_{content.products[0]}" in located
+    }
     values = {
         key: np.stack([_column(located, f"{key}_{name}") for name in content.products])
-        for key in keys
+        for key in shown
     }
     return {
         "products": list(content.products),
         "metrics": [
             {
                 "key": key,
-                "label": _LABELS[key][0],
-                "unit": _LABELS[key][1],
-                "decimals": DECIMALS[key],
-                "range": colour_range(values[key], DECIMALS[key]),
-                "falling": key != "r",
+                "label": one.label,
+                "unit": one.unit,
+                "decimals": one.digits,
+                "range": colour_range(values[key], one.digits),
+                "falling": one.better != "high",
             }
-            for key in keys
+            for key, one in shown.items()
         ],
         "longitude": packed(longitude, _PLACE_DECIMALS),
         "latitude": packed(latitude, _PLACE_DECIMALS),
@@ -118,7 +115,7 @@ def map_data(content: Content, located: pd.DataFrame) -> dict[str, Any]:
         "scores": [
             {
                 "n": packed(_column(located, f"n_{name}"), 0),
-                **{key: packed(values[key][place], DECIMALS[key]) for key in keys},
+                **{key: packed(values[key][place], one.digits) for key, one in shown.items()},
             }
             for place, name in enumerate(content.products)
         ],

@@ -9,27 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deepcams_eval.report import published, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
-from deepcams_eval.report.wording import DECIMALS, UNIT
+from deepcams_eval.score.intervals import excludes_zero
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS, Metric
 
-Best = Literal["high", "low", "near_zero"]
-
-HEADLINE = ("r", "rmse", "mae")
-_BEST: dict[str, Best] = {
-    "r": "high",
-    "rmse": "low",
-    "mae": "low",
-    "mb": "near_zero",
-    "nmb": "near_zero",
-    "fac2": "high",
-}
-_UNITS = {"rmse": UNIT, "mae": UNIT, "mb": UNIT}
 _MEDIANS = "Median over stations"
 _PUBLISHED = "Published (Fig. 6)"
 _PUBLISHED_SYNTHETIC = "Published (real data; not comparable with synthetic)"
@@ -154,14 +143,15 @@ def score_table(content: Content, strata: Sequence[str], *, name: str, label: st
     if len(parts) > 1 and strata[-1] == "all" and len(parts[0]["value"].unique()) == 1:
         parts.pop()
     frame = pd.concat(parts, ignore_index=True).rename(columns={"value": strata[0]})
+    headline = HEADLINE_METRICS.values()
     columns = [
         Column(strata[0], label),
         Column("product", "Product"),
         Column("n", "N", decimals=0),
         Column("stations", "Stations", decimals=0),
-        *(_score_column(key, interval=True) for key in HEADLINE),
-        *(_score_column(key) for key in ("mb", "nmb", "fac2")),
-        *(_score_column(key, prefix="station_median_", group=_MEDIANS) for key in HEADLINE),
+        *(_score_column(one, interval=True) for one in headline),
+        *(_score_column(one) for one in METRICS.values() if one.tabulated and not one.headline),
+        *(_score_column(one, prefix="station_median_", group=_MEDIANS) for one in headline),
     ]
     keys = [key for column in columns for key in _keys_of(column)]
     frame = frame[[*keys[:2], "sample", *keys[2:]]]
@@ -214,8 +204,8 @@ def year_table(content: Content) -> Table:
     theirs = (
         Column("n_published", "N", decimals=0, group=group),
         *(
-            Column(f"{key}_published", key.upper(), _UNITS.get(key, ""), 2, group=group)
-            for key in HEADLINE
+            Column(f"{key}_published", one.label, one.unit, 2, group=group)
+            for key, one in HEADLINE_METRICS.items()
         ),
     )
     behind = 1 + [column.key for column in table.columns].index(HEADLINE[-1])
@@ -260,10 +250,8 @@ def difference_table(content: Content) -> Table | None:
         Column("baseline", "Baseline"),
         Column("n", "N", decimals=0),
         *(
-            Column(
-                f"d_{key}", f"Δ{key.upper()}", _UNITS.get(key, ""), DECIMALS[key], True, signed=True
-            )
-            for key in HEADLINE
+            Column(f"d_{key}", f"Δ{one.label}", one.unit, one.digits, True, signed=True)
+            for key, one in HEADLINE_METRICS.items()
         ),
     )
     bold = frozenset(
@@ -302,11 +290,6 @@ def plain_table(name: str, title: str, frame: pd.DataFrame, *, synthetic: bool) 
         for key in frame.columns
     )
     return Table(name, title, columns, frame, synthetic=synthetic)
-
-
-def excludes_zero(low: float, high: float) -> bool:
-    """Return whether an interval lies on one side of zero; False where it is undefined."""
-    return bool(low > 0 or high < 0)
 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> list[Path]:
@@ -453,8 +436,10 @@ def _cell(column: Column, row: dict[str, Any], *, bold: bool) -> Cell:
     return Cell(text, bounds, bold, "" if np.isnan(value) else repr(value))
 
 
-def _score_column(key: str, *, interval: bool = False, prefix: str = "", group: str = "") -> Column:
-    return Column(prefix + key, key.upper(), _UNITS.get(key, ""), DECIMALS[key], interval, group)
+def _score_column(
+    metric: Metric, *, interval: bool = False, prefix: str = "", group: str = ""
+) -> Column:
+    return Column(prefix + metric.key, metric.label, metric.unit, metric.digits, interval, group)
 
 
 def _keys_of(column: Column) -> tuple[str, ...]:
@@ -481,13 +466,13 @@ def _best_cells(frame: pd.DataFrame, columns: Sequence[Column]) -> frozenset[tup
         if len(group) < 2 or group["n"].min() < group["n"].max():
             continue
         for column in columns:
-            rule = _BEST.get(column.key.removeprefix("station_median_"))
-            if rule is None or column.decimals is None:
+            metric = METRICS.get(column.key.removeprefix("station_median_"))
+            if metric is None or metric.better is None or column.decimals is None:
                 continue
             rounded = group[column.key].round(column.decimals)
-            if rule == "near_zero":
+            if metric.better == "near_zero":
                 rounded = rounded.abs()
-            best = rounded.max() if rule == "high" else rounded.min()
+            best = rounded.max() if metric.better == "high" else rounded.min()
             winners = rounded.index[rounded == best]
             if len(winners) < rounded.notna().sum():
                 bold.update((int(place), column.key) for place in winners)

@@ -7,18 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-UNIT = "µg m⁻³"
-DASH = "—"
-DECIMALS: Mapping[str, int] = {
-    "r": 3,
-    "rmse": 2,
-    "mae": 2,
-    "mb": 2,
-    "nmb": 3,
-    "fac2": 3,
-}
-"""Digits after the point; everything else on a page follows from these."""
+from deepcams_eval.core import species
+from deepcams_eval.score.metrics import METRICS
 
+UNIT = species.UNIT
+DASH = "—"
 UNDEFINED = (
     f"{DASH} is undefined: R needs at least two pairs in which both vary, and an interval needs "
     "enough stations to resample."
@@ -92,7 +85,7 @@ def shortened(text: str, most: int = 36) -> str:
 
 def with_interval(row: Mapping[str, Any], key: str, *, sign: bool = False) -> str:
     """Return the score `key` of a row with its interval, for reading: ``0.613 [0.590, 0.634]``."""
-    decimals = DECIMALS[key.removeprefix("d_")]
+    decimals = METRICS[key.removeprefix("d_")].digits
     value = number(row[key], decimals, sign=sign)
     bounds = interval(row[f"{key}_lo"], row[f"{key}_hi"], decimals, sign=sign)
     return typographic(f"{value} {bounds}")

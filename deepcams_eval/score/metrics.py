@@ -1,19 +1,86 @@
-"""Scores out of sums: the only place where a score is computed.
+"""The registry of metrics: everything that the package knows of a score stands here, once.
 
 M is the estimate (a product), O the observation, N the number of pairs. All functions take
-`Moments` and return an array of its shape; a score that is undefined is NaN.
+`Moments` and return an array of its shape; a score that is undefined is NaN. A new metric is one
+entry of `METRICS`: it then has a column in ``scores.csv`` and, where it says so, in the tables
+and definitions of the page. A sum that it needs and that is not there yet is one line of
+`deepcams_eval.score.moments.Moments`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from deepcams_eval.score.moments import Moments
+from deepcams_eval.core.arrays import Array, divide
+from deepcams_eval.core.species import UNIT
+from deepcams_eval.score.moments import SUMS, Moments
 
-Array = npt.NDArray[np.float64]
+Better = Literal["high", "low", "near_zero"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score: how it is computed, named and shown. Called with sums it returns its values.
+
+    Attributes
+    ----------
+    key : str
+        Its column.
+    label : str
+        What readers see.
+    function : callable
+        From `Moments` to an array of its shape, NaN where undefined.
+    needs : tuple of str
+        The sums that it is made of, attributes of `Moments`.
+    definition : str
+        What it is, for the page: formula, unit and, if it needs one, source.
+    unit : str
+        "" where it is dimensionless.
+    digits : int
+        After the point, in tables and sentences.
+    better : {"high", "low", "near_zero"}, optional
+        None where there is no better.
+    headline : bool
+        Whether it gets an interval, a difference from the baseline and a median over stations,
+        and stands in figures and sentences.
+    tabulated : bool
+        Whether it stands in the tables and definitions of the page; it is in ``scores.csv``
+        all the same.
+    """
+
+    key: str
+    label: str
+    function: Callable[[Moments], Array]
+    needs: tuple[str, ...]
+    definition: str
+    unit: str = ""
+    digits: int = 3
+    better: Better | None = None
+    headline: bool = False
+    tabulated: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = set(self.needs) - set(SUMS)
+        if unknown:
+            raise ValueError(f"{self.key} needs {', '.join(sorted(unknown))}, no sum of Moments")
+
+    def __call__(self, sums: Moments) -> Array:
+        """Return the score of each group."""
+        return self.function(sums)
+
+    @property
+    def header(self) -> str:
+        """Label and unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def unit_after(self) -> str:
+        """What follows a number: a blank and the unit, or nothing."""
+        return f" {self.unit}" if self.unit else ""
 
 
 def r(sums: Moments) -> Array:
@@ -26,7 +93,7 @@ def r(sums: Moments) -> Array:
     floor_o = _residue(sums.n, sums.mean_o)
     floor_m = _residue(sums.n, sums.mean_m)
     varies = (sums.n >= 2) & (sums.ss_o > floor_o) & (sums.ss_m > floor_m)
-    return np.clip(_divide(sums.sp, spread, varies), -1.0, 1.0)
+    return np.clip(divide(sums.sp, spread, varies), -1.0, 1.0)
 
 
 def rmse(sums: Moments) -> Array:
@@ -53,12 +120,12 @@ def crmse(sums: Moments) -> Array:
 def sd_ratio(sums: Moments) -> Array:
     """Ratio of the standard deviations of M and O, dimensionless; NaN where O does not vary."""
     varies = (sums.n >= 2) & (sums.ss_o > _residue(sums.n, sums.mean_o))
-    return np.sqrt(_divide(sums.ss_m, sums.ss_o, varies))
+    return np.sqrt(divide(sums.ss_m, sums.ss_o, varies))
 
 
 def nmb(sums: Moments) -> Array:
     """Normalised mean bias Σ(M−O)/ΣO, dimensionless; the divisor is the observed sum."""
-    return _divide(sums.mean_m - sums.mean_o, sums.mean_o, (sums.n > 0) & (sums.mean_o != 0))
+    return divide(sums.mean_m - sums.mean_o, sums.mean_o, (sums.n > 0) & (sums.mean_o != 0))
 
 
 def mnmb(sums: Moments) -> Array:
@@ -67,12 +134,12 @@ def mnmb(sums: Moments) -> Array:
     Pairs with M + O ≤ 0 (negative observations) are left out of the sum and of N: the ratio has
     no meaning there, and one such pair near zero would outweigh all others.
     """
-    return 2 * _divide(sums.fractional_bias, sums.n_fractional, sums.n_fractional > 0)
+    return 2 * divide(sums.fractional_bias, sums.n_fractional)
 
 
 def fge(sums: Moments) -> Array:
     """Fractional gross error 2/N Σ|M−O|/(M+O), in [0, 2]; pairs are left out as in `mnmb`."""
-    return 2 * _divide(sums.fractional_error, sums.n_fractional, sums.n_fractional > 0)
+    return 2 * divide(sums.fractional_error, sums.n_fractional)
 
 
 def fac2(sums: Moments) -> Array:
@@ -83,7 +150,7 @@ def fac2(sums: Moments) -> Array:
 def slope(sums: Moments) -> Array:
     """Slope of the least-squares line M = slope·O + intercept, dimensionless."""
     varies = (sums.n >= 2) & (sums.ss_o > _residue(sums.n, sums.mean_o))
-    return _divide(sums.sp, sums.ss_o, varies)
+    return divide(sums.sp, sums.ss_o, varies)
 
 
 def intercept(sums: Moments) -> Array:
@@ -91,51 +158,86 @@ def intercept(sums: Moments) -> Array:
     return sums.mean_m - slope(sums) * sums.mean_o
 
 
-def ioa(sums: Moments, cross: Array) -> Array:
-    """Willmott's index of agreement of 1981, in [0, 1].
+def ioa(sums: Moments) -> Array:
+    """Willmott's index of agreement of 1981, in [0, 1]; NaN where `Moments.cross` is.
 
     d = 1 − Σ(M−O)² / Σ(|M−Ō| + |O−Ō|)² (Willmott 1981, Physical Geography 2, 184-194,
     doi:10.1080/02723646.1981.10642213).
-
-    Parameters
-    ----------
-    sums : Moments
-        Sums over the pairs.
-    cross : ndarray
-        Σ|M−Ō||O−Ō| from `deepcams_eval.score.moments.cross_deviation` with Ō as the centre.
     """
     from_centre = sums.ss_m + sums.n * (sums.mean_m - sums.mean_o) ** 2
-    potential = from_centre + sums.ss_o + 2 * cross
-    disagreement = _divide(sums.square_error, potential, potential > 0)
-    return 1.0 - disagreement
+    potential = from_centre + sums.ss_o + 2 * sums.cross
+    return 1.0 - divide(sums.square_error, potential)
 
 
-SCORES: Mapping[str, Callable[[Moments], Array]] = {
-    "r": r,
-    "rmse": rmse,
-    "mae": mae,
-    "mb": mb,
-    "nmb": nmb,
-    "mnmb": mnmb,
-    "fge": fge,
-    "fac2": fac2,
-    "slope": slope,
-    "intercept": intercept,
-}
-"""Scores that need nothing but sums, by the name of their column."""
+_SLOPE = ("n", "mean_o", "ss_o", "sp")
+_FRACTION = "the pairs with M + O > 0"
 
-HEADLINE = ("r", "rmse", "mae")
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric(
+            "r", "R", r, ("n", "mean_o", "mean_m", "ss_o", "ss_m", "sp"),
+            "Pearson correlation of M and O",
+            better="high", headline=True, tabulated=True,
+        ),
+        Metric(
+            "rmse", "RMSE", rmse, ("n", "square_error"),
+            f"root-mean-square error √(Σ(M−O)²/N), {UNIT}",
+            UNIT, 2, "low", headline=True, tabulated=True,
+        ),
+        Metric(
+            "mae", "MAE", mae, ("n", "absolute_error"),
+            f"mean absolute error Σ|M−O|/N, {UNIT}",
+            UNIT, 2, "low", headline=True, tabulated=True,
+        ),
+        Metric(
+            "mb", "MB", mb, ("n", "mean_o", "mean_m"),
+            f"mean bias Σ(M−O)/N, {UNIT}; positive where the product is too high",
+            UNIT, 2, "near_zero", tabulated=True,
+        ),
+        Metric(
+            "nmb", "NMB", nmb, ("n", "mean_o", "mean_m"),
+            "normalised mean bias Σ(M−O)/ΣO",
+            better="near_zero", tabulated=True,
+        ),
+        Metric(
+            "mnmb", "MNMB", mnmb, ("n_fractional", "fractional_bias"),
+            f"modified normalised mean bias 2/N Σ(M−O)/(M+O) over {_FRACTION}",
+            better="near_zero",
+        ),
+        Metric(
+            "fge", "FGE", fge, ("n_fractional", "fractional_error"),
+            f"fractional gross error 2/N Σ|M−O|/(M+O) over {_FRACTION}",
+            better="low",
+        ),
+        Metric(
+            "fac2", "FAC2", fac2, ("n", "within_factor_2"),
+            "share of pairs with 0.5 ≤ M/O ≤ 2",
+            better="high", tabulated=True,
+        ),
+        Metric(
+            "ioa", "IOA", ioa, ("n", "mean_o", "mean_m", "ss_o", "ss_m", "square_error", "cross"),
+            "index of agreement 1 − Σ(M−O)²/Σ(|M−Ō|+|O−Ō|)² (Willmott 1981)",
+            better="high",
+        ),
+        Metric("slope", "Slope", slope, _SLOPE, "slope of the least-squares line of M over O"),
+        Metric(
+            "intercept", "Intercept", intercept, (*_SLOPE, "mean_m"),
+            f"intercept of the least-squares line of M over O, {UNIT}",
+            UNIT, 2,
+        ),
+    )
+}  # fmt: skip
+"""Every score by its key, in the order of the columns of ``scores.csv``."""
+
+HEADLINE = tuple(key for key, metric in METRICS.items() if metric.headline)
 """Scores that get an interval, a difference and a median over stations."""
+
+HEADLINE_METRICS = {key: METRICS[key] for key in HEADLINE}
 
 
 def _mean(total: Array, sums: Moments) -> Array:
-    return _divide(total, sums.n, sums.n > 0)
-
-
-def _divide(numerator: Array, denominator: Array, defined: npt.NDArray[np.bool_]) -> Array:
-    result = np.full(np.shape(numerator), np.nan)
-    np.divide(numerator, denominator, out=result, where=defined)
-    return result
+    return divide(total, sums.n)
 
 
 def _residue(n: Array, mean: Array) -> Array:

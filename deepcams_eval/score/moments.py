@@ -8,24 +8,60 @@ however large the mean is beside the spread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.integer[Any]]
+from deepcams_eval.core.arrays import Array, IntArray, divide
 
 _CHUNK = 65_536
-_FRACTIONAL = ("n_fractional", "fractional_bias", "fractional_error", "within_factor_2")
+
+
+class PairValues:
+    """What sums are made of: values and errors pair by pair, each computed once."""
+
+    def __init__(self, o: Array, m: Array) -> None:
+        self.o, self.m, self.error = o, m, m - o
+
+    @cached_property
+    def has_fraction(self) -> npt.NDArray[np.bool_]:
+        """Whether M + O > 0, so that a fractional error has a meaning."""
+        return self.o + self.m > 0
+
+    @cached_property
+    def fraction(self) -> Array:
+        """(M−O)/(M+O), and 0 where it has no meaning."""
+        return divide(self.error, self.o + self.m, self.has_fraction, 0.0)
+
+    @cached_property
+    def absolute(self) -> Array:
+        """|M−O|."""
+        return np.abs(self.error)
+
+    @cached_property
+    def within_factor_2(self) -> npt.NDArray[np.bool_]:
+        """Whether 0.5 ≤ M/O ≤ 2; with O = 0 only where M = 0 too."""
+        half, double = 0.5 * self.o, 2 * self.o
+        low, high = np.minimum(half, double), np.maximum(half, double)
+        return (self.m >= low) & (self.m <= high)
+
+
+def _sum_of(values: Callable[[PairValues], npt.NDArray[Any]]) -> dict[str, Any]:
+    """Declare a sum over pairs of these values: this line is all that a new sum needs."""
+    return {"values": values}
 
 
 @dataclass(frozen=True)
 class Moments:
     """Sums over the pairs of each group; all arrays have the same shape, one entry a group.
 
-    O is observed, M is the estimate, both in µg m⁻³. An empty group has zeros everywhere.
+    O is observed, M is the estimate, both in µg m⁻³. An empty group has zeros everywhere. A sum
+    that was not computed is NaN, and so is a score that needs it.
 
     Attributes
     ----------
@@ -43,6 +79,9 @@ class Moments:
         Σ(M−O)/(M+O) and Σ|M−O|/(M+O) over those; dimensionless.
     within_factor_2 : ndarray
         Pairs with 0.5 ≤ M/O ≤ 2; O = 0 counts only where M = 0 too.
+    cross : ndarray
+        Σ|M−Ō||O−Ō|, (µg m⁻³)². It depends on Ō of the whole group, so it does not merge: NaN but
+        where `cross_deviation` of a second pass was put in.
     """
 
     n: Array
@@ -51,17 +90,35 @@ class Moments:
     ss_o: Array
     ss_m: Array
     sp: Array
-    square_error: Array
-    absolute_error: Array
-    n_fractional: Array
-    fractional_bias: Array
-    fractional_error: Array
-    within_factor_2: Array
+    square_error: Array = field(metadata=_sum_of(lambda pair: pair.error**2))
+    absolute_error: Array = field(metadata=_sum_of(lambda pair: pair.absolute))
+    n_fractional: Array = field(metadata=_sum_of(lambda pair: pair.has_fraction))
+    fractional_bias: Array = field(metadata=_sum_of(lambda pair: pair.fraction))
+    fractional_error: Array = field(metadata=_sum_of(lambda pair: np.abs(pair.fraction)))
+    within_factor_2: Array = field(metadata=_sum_of(lambda pair: pair.within_factor_2))
+    cross: Array
 
     @classmethod
     def empty(cls, size: int) -> Moments:
         """Return `size` groups without a pair."""
-        return cls(*(np.zeros(size) for _ in fields(cls)))
+        return cls.only(**{name: np.zeros(size) for name in SUMS if name != "cross"})
+
+    @classmethod
+    def only(cls, **sums: Array) -> Moments:
+        """Return some sums, ``n`` among them, the others being NaN."""
+        unknown = np.full(sums["n"].shape, np.nan)
+        return cls(**{name: sums.get(name, unknown) for name in SUMS})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Moments]) -> Moments:
+        """Return the groups of all parts, side by side along the last axis."""
+        return cls(
+            *(np.concatenate([getattr(one, name) for one in parts], axis=-1) for name in SUMS)
+        )
+
+    def map(self, change: Callable[[Array], Array]) -> Moments:
+        """Return the groups with every array changed alike: reshaped, or some groups taken."""
+        return Moments(*(change(getattr(self, name)) for name in SUMS))
 
     @classmethod
     def of(
@@ -110,7 +167,7 @@ class Moments:
                 codes[part] - low,
                 high - low,
             )
-            total._put(slice(low, high), total._at(slice(low, high)) + summed)
+            total._put(slice(low, high), total.map(itemgetter(slice(low, high))) + summed)
         return total
 
     @classmethod
@@ -126,8 +183,7 @@ class Moments:
         Returns
         -------
         Moments
-            Of shape (rows,). The fractional sums and `within_factor_2` are not computed but NaN,
-            so that a score that needs them is NaN as well.
+            Of shape (rows,). The fractional sums and `within_factor_2` are not computed but NaN.
 
         Raises
         ------
@@ -163,29 +219,24 @@ class Moments:
             One a group, not negative, of a shape that broadcasts to that of `n`.
         """
         weight = np.asarray(weights, dtype=np.float64)
-        additive = [field.name for field in fields(self) if field.name not in ("mean_o", "mean_m")]
-        return replace(self, **{name: getattr(self, name) * weight for name in additive})
+        counted = [name for name in SUMS if name not in ("mean_o", "mean_m")]
+        return replace(self, **{name: getattr(self, name) * weight for name in counted})
 
     def __add__(self, other: Moments) -> Moments:
         """Merge two sets of sums over disjoint pairs, group by group."""
         n = self.n + other.n
-        share = np.divide(other.n, n, out=np.zeros_like(n), where=n > 0)
+        share = divide(other.n, n, otherwise=0.0)
         step_o = other.mean_o - self.mean_o
         step_m = other.mean_m - self.mean_m
         between = self.n * share
-        return Moments(
+        return Moments.only(
             n=n,
             mean_o=self.mean_o + step_o * share,
             mean_m=self.mean_m + step_m * share,
             ss_o=self.ss_o + other.ss_o + step_o**2 * between,
             ss_m=self.ss_m + other.ss_m + step_m**2 * between,
             sp=self.sp + other.sp + step_o * step_m * between,
-            square_error=self.square_error + other.square_error,
-            absolute_error=self.absolute_error + other.absolute_error,
-            n_fractional=self.n_fractional + other.n_fractional,
-            fractional_bias=self.fractional_bias + other.fractional_bias,
-            fractional_error=self.fractional_error + other.fractional_error,
-            within_factor_2=self.within_factor_2 + other.within_factor_2,
+            **{name: getattr(self, name) + getattr(other, name) for name in _ADDED},
         )
 
     def pool(self, labels: npt.ArrayLike, size: int) -> Moments:
@@ -204,41 +255,38 @@ class Moments:
             return np.bincount(code, values.ravel(), size).astype(np.float64, copy=False)
 
         n = gathered(self.n)
-        mean_o = _ratio(gathered(self.n * self.mean_o), n)
-        mean_m = _ratio(gathered(self.n * self.mean_m), n)
+        mean_o = divide(gathered(self.n * self.mean_o), n, otherwise=0.0)
+        mean_m = divide(gathered(self.n * self.mean_m), n, otherwise=0.0)
         away_o = self.mean_o - mean_o[code].reshape(self.n.shape)
         away_m = self.mean_m - mean_m[code].reshape(self.n.shape)
-        return Moments(
+        return Moments.only(
             n=n,
             mean_o=mean_o,
             mean_m=mean_m,
             ss_o=gathered(self.ss_o + self.n * away_o**2),
             ss_m=gathered(self.ss_m + self.n * away_m**2),
             sp=gathered(self.sp + self.n * away_o * away_m),
-            square_error=gathered(self.square_error),
-            absolute_error=gathered(self.absolute_error),
-            n_fractional=gathered(self.n_fractional),
-            fractional_bias=gathered(self.fractional_bias),
-            fractional_error=gathered(self.fractional_error),
-            within_factor_2=gathered(self.within_factor_2),
+            **{name: gathered(getattr(self, name)) for name in _ADDED},
         )
 
-    def _at(self, groups: slice) -> Moments:
-        return Moments(*(getattr(self, field.name)[groups] for field in fields(self)))
+    def merged(self) -> Moments:
+        """Merge all groups, or those of each column; shape (1,) or (columns,)."""
+        size = self.n.shape[1] if self.n.ndim > 1 else 1
+        return self.pool(np.broadcast_to(np.arange(size), self.n.shape), size)
 
     def _put(self, groups: slice, sums: Moments) -> None:
-        for field in fields(self):
-            getattr(self, field.name)[groups] = getattr(sums, field.name)
+        for name in SUMS:
+            getattr(self, name)[groups] = getattr(sums, name)
 
     def reshape(self, *shape: int) -> Moments:
         """Return the same groups in another shape."""
-        return Moments(*(getattr(self, field.name).reshape(shape) for field in fields(self)))
+        return self.map(lambda values: values.reshape(shape))
 
     def weighted(self, weights: Array) -> Moments:
         """Merge clusters with whole-number weights, many sets of weights at once.
 
         This is what a bootstrap over clusters needs: a resample is a vector of how often each
-        cluster was drawn. The fractional errors and the factor of 2 are carried like the rest.
+        cluster was drawn.
 
         Parameters
         ----------
@@ -252,8 +300,8 @@ class Moments:
         """
         # A common centre a column keeps the products small, so that subtracting loses no digits.
         n_all = self.n.sum(axis=0)
-        centre_o = _ratio((self.n * self.mean_o).sum(axis=0), n_all)
-        centre_m = _ratio((self.n * self.mean_m).sum(axis=0), n_all)
+        centre_o = divide((self.n * self.mean_o).sum(axis=0), n_all, otherwise=0.0)
+        centre_m = divide((self.n * self.mean_m).sum(axis=0), n_all, otherwise=0.0)
         away_o = np.where(self.n > 0, self.mean_o - centre_o, 0.0)
         away_m = np.where(self.n > 0, self.mean_m - centre_m, 0.0)
         columns = np.stack(
@@ -264,34 +312,31 @@ class Moments:
                 self.ss_o + self.n * away_o**2,
                 self.ss_m + self.n * away_m**2,
                 self.sp + self.n * away_o * away_m,
-                self.square_error,
-                self.absolute_error,
-                self.n_fractional,
-                self.fractional_bias,
-                self.fractional_error,
-                self.within_factor_2,
+                *(getattr(self, name) for name in _ADDED),
             ]
         )
         kinds, clusters, strata = columns.shape
         flat = columns.transpose(1, 0, 2).reshape(clusters, kinds * strata)
         taken = (weights @ flat).reshape(len(weights), kinds, strata)
         n = taken[:, 0]
-        shift_o = _ratio(taken[:, 1], n)
-        shift_m = _ratio(taken[:, 2], n)
-        return Moments(
+        shift_o = divide(taken[:, 1], n, otherwise=0.0)
+        shift_m = divide(taken[:, 2], n, otherwise=0.0)
+        return Moments.only(
             n=n,
             mean_o=np.where(n > 0, centre_o + shift_o, 0.0),
             mean_m=np.where(n > 0, centre_m + shift_m, 0.0),
             ss_o=np.maximum(taken[:, 3] - n * shift_o**2, 0.0),
             ss_m=np.maximum(taken[:, 4] - n * shift_m**2, 0.0),
             sp=taken[:, 5] - n * shift_o * shift_m,
-            square_error=taken[:, 6],
-            absolute_error=taken[:, 7],
-            n_fractional=taken[:, 8],
-            fractional_bias=taken[:, 9],
-            fractional_error=taken[:, 10],
-            within_factor_2=taken[:, 11],
+            **{name: taken[:, 6 + place] for place, name in enumerate(_ADDED)},
         )
+
+
+SUMS = tuple(one.name for one in fields(Moments))
+"""The name of every sum, in order."""
+
+_VALUES = {one.name: one.metadata["values"] for one in fields(Moments) if one.metadata}
+_ADDED = tuple(_VALUES)
 
 
 def cross_deviation(
@@ -337,14 +382,15 @@ def cross_deviation(
 
 
 def _sum_chunk(o: Array, m: Array, code: IntArray, size: int) -> Moments:
-    error = m - o
-    if not np.isfinite(error).all():
+    pair = PairValues(o, m)
+    if not np.isfinite(pair.error).all():
         raise ValueError("pairs with NaN or infinity must be left out before summing")
 
     runs = np.flatnonzero(np.diff(code, prepend=-1))
     in_order = bool((np.diff(code) >= 0).all())
 
-    def summed(values: Array) -> Array:
+    def summed(values: npt.NDArray[Any]) -> Array:
+        values = values.astype(np.float64, copy=False)
         if in_order:
             # Pairs that come group by group are summed run by run, several times as fast.
             total = np.zeros(size)
@@ -353,28 +399,18 @@ def _sum_chunk(o: Array, m: Array, code: IntArray, size: int) -> Moments:
         return np.bincount(code, values, size).astype(np.float64, copy=False)
 
     n = np.bincount(code, minlength=size).astype(np.float64)
-    mean_o = _ratio(summed(o), n)
-    mean_m = _ratio(summed(m), n)
+    mean_o = divide(summed(o), n, otherwise=0.0)
+    mean_m = divide(summed(m), n, otherwise=0.0)
     away_o = o - mean_o[code]
     away_m = m - mean_m[code]
-    both = o + m
-    positive = both > 0
-    fraction = np.divide(error, both, out=np.zeros_like(error), where=positive)
-    low, high = np.minimum(0.5 * o, 2 * o), np.maximum(0.5 * o, 2 * o)
-    absolute = np.abs(error)
-    return Moments(
+    return Moments.only(
         n=n,
         mean_o=mean_o,
         mean_m=mean_m,
         ss_o=summed(away_o**2),
         ss_m=summed(away_m**2),
         sp=summed(away_o * away_m),
-        square_error=summed(error**2),
-        absolute_error=summed(absolute),
-        n_fractional=summed(positive.astype(np.float64)),
-        fractional_bias=summed(fraction),
-        fractional_error=summed(np.abs(fraction)),
-        within_factor_2=summed(((m >= low) & (m <= high)).astype(np.float64)),
+        **{name: summed(values(pair)) for name, values in _VALUES.items()},
     )
 
 
@@ -389,8 +425,8 @@ def _sum_rows(o: Array, m: Array) -> Moments:
         n = valid.sum(axis=1).astype(np.float64)
         for values in (o, m, error):
             values[~valid] = 0.0
-    mean_o = _ratio(o.sum(axis=1), n)
-    mean_m = _ratio(m.sum(axis=1), n)
+    mean_o = divide(o.sum(axis=1), n, otherwise=0.0)
+    mean_m = divide(m.sum(axis=1), n, otherwise=0.0)
     o -= mean_o[:, None]
     m -= mean_m[:, None]
     if not whole:
@@ -400,18 +436,13 @@ def _sum_rows(o: Array, m: Array) -> Moments:
     def products(a: Array, b: Array) -> Array:
         return np.asarray(np.einsum("ij,ij->i", a, b))
 
-    sums = {
-        "n": n,
-        "mean_o": mean_o,
-        "mean_m": mean_m,
-        "ss_o": products(o, o),
-        "ss_m": products(m, m),
-        "sp": products(o, m),
-        "square_error": products(error, error),
-        "absolute_error": np.abs(error, out=error).sum(axis=1),
-    }
-    return Moments(**sums, **{name: np.full(len(o), np.nan) for name in _FRACTIONAL})
-
-
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    return Moments.only(
+        n=n,
+        mean_o=mean_o,
+        mean_m=mean_m,
+        ss_o=products(o, o),
+        ss_m=products(m, m),
+        sp=products(o, m),
+        square_error=products(error, error),
+        absolute_error=np.abs(error, out=error).sum(axis=1),
+    )

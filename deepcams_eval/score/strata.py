@@ -7,19 +7,18 @@ strata.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.pairs import STATION_KINDS as KINDS
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.score.moments import Moments, cross_deviation
 
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.integer[Any]]
 Stratum = Literal["all", "year", "month", "season", "hour", "hour_local", "country", "station_kind"]
 
 STRATA: tuple[Stratum, ...] = (
@@ -237,7 +236,8 @@ class Sums:
         code = self.grouping.unit_station[:, None] * size + self.grouping.of_unit(stratum)
         return table.pool(code, stations * size).reshape(stations, size)
 
-    def cross(self, stratum: Stratum, centre: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return Σ|M−c||O−c| by value of `stratum`, which Willmott's index needs."""
+    def with_cross(self, total: Moments, stratum: Stratum) -> Moments:
+        """Return the sums by value of `stratum` with Σ|M−Ō||O−Ō|, which takes a second pass."""
         code = self.grouping.of_pair(stratum, self.rows)
-        return cross_deviation(self.observed, self.estimate, code, centre)
+        cross = cross_deviation(self.observed, self.estimate, code, total.mean_o)
+        return replace(total, cross=cross)

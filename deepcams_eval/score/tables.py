@@ -12,21 +12,19 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.pair.samples import SAMPLES, Sample, sample_rows
-from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score import intervals
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS
 from deepcams_eval.score.moments import Moments
-from deepcams_eval.score.strata import STRATA, BoolArray, Grouping, Stratum, Sums
+from deepcams_eval.score.strata import STRATA, Grouping, Stratum, Sums
 
 MIN_STATION_PAIRS = 10
 """A station with fewer pairs takes no part in the median over stations."""
-
-Array = npt.NDArray[np.float64]
-_HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def score_pairs(
             f"{others or 'the others'})",
             hint="leave one out, or choose years and a region in which all have data",
         )
-    draws = intervals.draw_stations(len(grouping.stations), resamples, rng)
+    draws = intervals.draw_clusters(len(grouping.stations), resamples, rng)
     score_parts, station_tables = [], {}
     for sample in SAMPLES:
         for name in pairs.products:
@@ -136,8 +134,7 @@ def station_table(
 
 def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
     by_station = sums.by_station(stratum)
-    n_stations, size = by_station.n.shape
-    total = by_station.pool(np.broadcast_to(np.arange(size), (n_stations, size)), size)
+    total = by_station.merged()
     behind = (by_station.n > 0).sum(axis=0)
     columns: dict[str, Any] = {
         "stratum": stratum,
@@ -145,13 +142,11 @@ def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
         "n": total.n.astype(np.int64),
         "stations": behind,
     }
-    for name in ("r", "rmse", "mae", "mb", "nmb", "mnmb", "fge", "fac2"):
-        columns[name] = metrics.SCORES[name](total)
-    columns["ioa"] = metrics.ioa(total, sums.cross(stratum, total.mean_o))
-    columns["slope"], columns["intercept"] = metrics.slope(total), metrics.intercept(total)
-    for name, resampled in intervals.resample(by_station, draws, _HEADLINE).items():
-        bounds = intervals.percentile_interval(resampled, behind)
-        columns[f"{name}_lo"], columns[f"{name}_hi"] = bounds
+    if any("cross" in metric.needs for metric in METRICS.values()):
+        total = sums.with_cross(total, stratum)
+    columns |= {key: metric(total) for key, metric in METRICS.items()}
+    for name, resampled in intervals.resample(by_station, draws, HEADLINE_METRICS).items():
+        columns |= intervals.bounds(name, intervals.percentile_interval(resampled, behind))
     columns |= _station_medians(by_station)
     columns["n_fractional"] = total.n_fractional.astype(np.int64)
     table = pd.DataFrame(columns)
@@ -161,7 +156,7 @@ def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
 def _station_medians(by_station: Moments) -> dict[str, Array]:
     enough = by_station.n >= MIN_STATION_PAIRS
     medians = {}
-    for name, score in _HEADLINE.items():
+    for name, score in HEADLINE_METRICS.items():
         values = np.where(enough, score(by_station), np.nan)
         some = np.isfinite(values).any(axis=0)
         median = np.full(values.shape[1], np.nan)
@@ -173,7 +168,7 @@ def _station_medians(by_station: Moments) -> dict[str, Array]:
 def _station_scores(sums: Sums) -> pd.DataFrame:
     by_station = sums.by_station("all").reshape(-1)
     columns: dict[str, Any] = {"n": by_station.n.astype(np.int64)}
-    columns |= {name: metrics.SCORES[name](by_station) for name in (*metrics.HEADLINE, "mb")}
+    columns |= {key: METRICS[key](by_station) for key in (*HEADLINE, "mb")}
     table = pd.DataFrame(columns, index=pd.Index(sums.grouping.stations, name="station_id"))
     return table[table["n"] > 0]
 
@@ -204,33 +199,16 @@ def _differences(
 
 
 def _difference_of(ours: Sums, theirs: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
-    stations_ours, stations_theirs = ours.by_station(stratum), theirs.by_station(stratum)
-    shape = stations_ours.n.shape
-    label = np.broadcast_to(np.arange(shape[1]), shape)
-    total_ours = stations_ours.pool(label, shape[1])
-    total_theirs = stations_theirs.pool(label, shape[1])
-    behind = (stations_ours.n > 0).sum(axis=0)
-    columns: dict[str, Any] = {
-        "stratum": stratum,
-        "value": ours.grouping.labels(stratum),
-        "n": total_ours.n.astype(np.int64),
-        "stations": behind,
-    }
-    resampled_ours = intervals.resample(stations_ours, draws, _HEADLINE)
-    resampled_theirs = intervals.resample(stations_theirs, draws, _HEADLINE)
-    for name, score in _HEADLINE.items():
-        columns[f"d_{name}"] = score(total_ours) - score(total_theirs)
-        bounds = intervals.percentile_interval(
-            resampled_ours[name] - resampled_theirs[name], behind
-        )
-        columns[f"d_{name}_lo"], columns[f"d_{name}_hi"] = bounds
+    sums = ours.by_station(stratum), theirs.by_station(stratum)
+    columns: dict[str, Any] = {"stratum": stratum, "value": ours.grouping.labels(stratum)}
+    columns |= intervals.differences(*sums, draws, HEADLINE_METRICS)
     table = pd.DataFrame(columns)
-    return table[table["n"] > 0]
+    return table[table["n"] > 0][list(_difference_columns())[2:]]
 
 
 def _difference_columns() -> Iterable[str]:
     yield from ("product", "baseline", "stratum", "value", "n", "stations")
-    for name in metrics.HEADLINE:
+    for name in HEADLINE:
         yield from (f"d_{name}", f"d_{name}_lo", f"d_{name}_hi")
 
 

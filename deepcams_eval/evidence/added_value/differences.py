@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy.spatial import cKDTree
 
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Array, Sample
+from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
-from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score import intervals
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
-from deepcams_eval.score.strata import BoolArray, IntArray
 
 EARTH_RADIUS_KM = 6371.0
 NEIGHBOUR_KM = 50.0
@@ -43,12 +44,11 @@ STRATA: Mapping[str, tuple[str, ...]] = {
 }
 """The values of each stratum in order."""
 
-_HEADLINE = {name: metrics.SCORES[name] for name in metrics.HEADLINE}
 COLUMNS = (
     *("product", "reference", "stratum", "value", "n", "stations", "days"),
     *(
         column
-        for name in metrics.HEADLINE
+        for name in HEADLINE
         for column in (name, f"reference_{name}", *parts.with_ends(f"d_{name}"))
     ),
     "verdict",
@@ -167,8 +167,10 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     ]
     strata = _strata(sample, shape)
     day = sample.hour[rows] // 24
-    pooled = [_joined([_pool(one, stratum) for stratum in strata]) for one in sums]
-    table = _differences(pooled[0], pooled[1], sample.draws)
+    pooled = [Moments.joined([_pool(one, stratum) for stratum in strata]) for one in sums]
+    table = pd.DataFrame(
+        intervals.differences(pooled[0], pooled[1], sample.draws, HEADLINE_METRICS)
+    )
     table["stratum"] = [one.name for one in strata for _ in one.labels]
     table["value"] = [label for one in strata for label in one.labels]
     days = [_distinct_days(day, one.code[station, joint], len(one.labels)) for one in strata]
@@ -209,34 +211,10 @@ def _strata(sample: Sample, shape: tuple[int, ...]) -> list[_Stratum]:
     return [_Stratum(name, labels, codes[name]) for name, labels in STRATA.items()]
 
 
-def _differences(ours: Moments, theirs: Moments, draws: Array) -> pd.DataFrame:
-    """Return the scores of both and their differences by column of sums (stations, columns)."""
-    n_stations, size = ours.n.shape
-    label = np.broadcast_to(np.arange(size), (n_stations, size))
-    total_ours, total_theirs = ours.pool(label, size), theirs.pool(label, size)
-    behind = (ours.n > 0).sum(axis=0)
-    found: dict[str, Any] = {"n": total_ours.n.astype(np.int64), "stations": behind}
-    resampled_ours = intervals.resample(ours, draws, _HEADLINE)
-    resampled_theirs = intervals.resample(theirs, draws, _HEADLINE)
-    for name, score in _HEADLINE.items():
-        found[name], found[f"reference_{name}"] = score(total_ours), score(total_theirs)
-        found[f"d_{name}"] = found[name] - found[f"reference_{name}"]
-        bounds = intervals.percentile_interval(
-            resampled_ours[name] - resampled_theirs[name], behind
-        )
-        found[f"d_{name}_lo"], found[f"d_{name}_hi"] = bounds
-    return pd.DataFrame(found)
-
-
 def _pool(sums: Moments, stratum: _Stratum) -> Moments:
     n_stations, size = len(sums.n), len(stratum.labels)
     code = np.arange(n_stations)[:, None] * size + stratum.code
     return sums.pool(code, n_stations * size).reshape(n_stations, size)
-
-
-def _joined(parts: list[Moments]) -> Moments:
-    names = [one.name for one in fields(Moments)]
-    return Moments(*(np.concatenate([getattr(one, n) for one in parts], axis=1) for n in names))
 
 
 def _distinct_days(day: IntArray, code: IntArray, size: int) -> IntArray:

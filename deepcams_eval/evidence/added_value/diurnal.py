@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Array, Sample
+from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score import intervals
-from deepcams_eval.score.strata import BoolArray
 
 MIN_VALUES = 8
 """Values that each hour of the day needs at a station before its daily cycle is looked at."""
@@ -193,8 +193,7 @@ class _Cycles:
         # Phases are cyclic: resamples are read as departures from the estimate.
         drawn["phase_h"] = found["phase_h"] + _within_half_day(drawn["phase_h"] - found["phase_h"])
         for name, values in drawn.items():
-            bounds = intervals.percentile_interval(values[:, None], np.array([float(stations)]))
-            found[f"{name}_lo"], found[f"{name}_hi"] = (float(one[0]) for one in bounds)
+            found |= intervals.bounds(name, intervals.interval(values, stations))
         return found
 
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence.references import REFERENCE_METHODS, Grid, finer_products
 from deepcams_eval.score import intervals
-from deepcams_eval.score.strata import BoolArray, IntArray
-
-Array = npt.NDArray[np.float64]
 
 _HOUR = np.timedelta64(1, "h")
 
@@ -92,7 +90,7 @@ class Sample:
             latitude=latitude,
             longitude=longitude,
             hour=((start - first) // _HOUR).astype(np.int32),
-            draws=intervals.draw_stations(len(stations), resamples, rng),
+            draws=intervals.draw_clusters(len(stations), resamples, rng),
         )
 
     @property

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, IntArray
 from deepcams_eval.core.field import FloatArray
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Array, Sample
+from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import escape_figure
 from deepcams_eval.score import intervals
-from deepcams_eval.score.strata import IntArray
 
 WINDOW_H = 48
 """Consecutive hours that a spectrum is made of."""
@@ -143,8 +143,7 @@ class _BandSums:
             drawn["d_r"] = drawn["r"] - drawn["reference_r"]
         for name in ("ratio", "r", "d_r"):
             if name in drawn:
-                stations = np.full(len(_BANDS), float(behind))
-                bounds = intervals.percentile_interval(drawn[name], stations)
+                bounds = intervals.percentile_interval(drawn[name], behind)
                 table[f"{name}_lo"], table[f"{name}_hi"] = bounds
         return table
 

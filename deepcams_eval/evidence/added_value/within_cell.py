@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from deepcams_eval.core.arrays import Array, divide
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Array, Sample
+from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
@@ -24,7 +24,6 @@ MIN_CELLS = 6
 """Cells of the parent below which nothing is said: that all of 6 lean one way by chance alone has
 a probability of 2⁻⁶ < 2.5 %."""
 
-_LEVEL = 0.95
 _HOURS = ("all", "analysis", "interpolated")
 _WITH_INTERVAL = ("variance_ratio", "r", "d_r")
 COLUMNS = (
@@ -79,7 +78,7 @@ def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
         names = [product] if reference is None else [product, sample.references[reference]]
         rows = _rows(sample, product, names)
         n_cells = int(rows["cell"].max()) + 1 if len(rows) else 1
-        draws = intervals.draw_stations(n_cells, len(sample.draws), rng)
+        draws = intervals.draw_clusters(n_cells, len(sample.draws), rng)
         for hours in _HOURS:
             chosen = rows if hours == "all" else rows[rows["analysis"] == (hours == "analysis")]
             line = {"product": product, "reference": reference or "", "hours": hours}
@@ -149,25 +148,17 @@ def _scores(rows: pd.DataFrame, names: list[str], draws: Array) -> dict[str, flo
         resampled["d_r"] = resampled["r"] - resampled["reference_r"]
     for name in _WITH_INTERVAL:
         if name in resampled:
-            found |= _bounds(name, resampled[name], cells)
+            level = float(intervals.level_of_few(cells))
+            found |= intervals.bounds(name, intervals.interval(resampled[name][:, 0], cells, level))
     return found
 
 
 def variance_ratio(sums: Moments) -> Array:
     """Return Σ m'² / Σ o'² of departures; NaN where the stations do not vary."""
-    ratio = np.full(sums.n.shape, np.nan)
-    np.divide(sums.ss_m, sums.ss_o, out=ratio, where=sums.ss_o > 0)
-    return ratio
+    return divide(sums.ss_m, sums.ss_o)
 
 
 _SCORES = {"variance_ratio": variance_ratio, "r": metrics.r}
-
-
-def _bounds(name: str, resampled: Array, cells: int) -> dict[str, float]:
-    reach = np.sqrt(cells / (cells - 1)) * stats.t.ppf((1 + _LEVEL) / 2, cells - 1)
-    level = float(1 - 2 * stats.norm.sf(reach))
-    low, high = intervals.percentile_interval(resampled, np.array([float(cells)]), level)
-    return {f"{name}_lo": float(low[0]), f"{name}_hi": float(high[0])}
 
 
 def table(frame: pd.DataFrame) -> Table:

@@ -8,6 +8,9 @@ import pandas as pd
 
 DOI = "10.1016/j.scitotenv.2022.157747"
 
+PRINTED_DIGITS = {"r": 4, "rmse": 2, "mae": 2}
+"""Digits after the point with which Tables 2 and 3 are printed."""
+
 
 def figure6() -> pd.DataFrame:
     """Return the in-situ scores of Fig. 6, which were read off the figure.
