@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pytest
 import torch
-from deepcams_eval.bench.parts import Parts
 from torch import Tensor, nn
 
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
@@ -71,7 +71,7 @@ def test_a_new_network_is_trained_stored_and_scored(
         checkpoints=(CheckpointSpec("mine", tmp_path / "out"),),
         resamples=100,
     )
-    result = simulate(settings, Parts(tmp_path / "parts"))
+    result = simulate(settings, MonthStore(tmp_path / "months"))
     plain = result.samples[result.samples["weights"] == "none"]
     mean = plain.groupby("method")["rmse"].mean()
     assert set(mean.index) == {"bicubic", "bicubic-ibp", "mine"}
