@@ -107,8 +107,8 @@ def describe(run: SimulationRun) -> dict[str, Any]:
     counts = run.counts.drop(columns="month").groupby("task").sum()
     return {
         **provenance.basis(run.command, synthetic=run.synthetic),
-        "seed": run.settings.seed,
-        "settings": asdict(run.settings),
+        "seed": run.options.seed,
+        "settings": run.options.settings(),
         "methods": {task: list(names) for task, names in run.methods.items()},
         "truth": {"kind": run.product.kind},
         "inputs": provenance.hash_inputs(run.inputs),
