@@ -23,7 +23,7 @@ from deepcams_eval.bench.files import describe
 from deepcams_eval.bench.frame_scores import Box, box_cells, largest_box
 from deepcams_eval.bench.month import MonthResult, Work, score_month
 from deepcams_eval.bench.plan import Plan, fitted_to
-from deepcams_eval.bench.run import PredictionSpec, SimulationRun, SimulationSettings, simulate
+from deepcams_eval.bench.run import SimulationRun, simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
 from deepcams_eval.downscale.degrade import degradation
@@ -32,6 +32,7 @@ from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.downscale.spatial import Bicubic
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+from deepcams_eval.options import PredictionSpec, SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from tests.travelling import later, moving, stamped_at_end, write
 
@@ -154,14 +155,15 @@ def truth_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def settings(path: Path, **changes: object) -> SimulationSettings:
+def settings(path: Path, **changes: object) -> SimulationOptions:
     base: dict[str, object] = {
         "year": 2020,
+        "train_years": (),
         "truth": ProductSpec("truth", str(path)),
         "resamples": 100,
         "methods": ("linear", "linear-eq9", "dis", "bicubic", "bicubic-ibp", "linear+bicubic"),
     }
-    return SimulationSettings(**{**base, **changes})  # type: ignore[arg-type]
+    return SimulationOptions(**{**base, **changes})  # type: ignore[arg-type]
 
 
 def run(truth: Path, folder: Path, **changes: object) -> SimulationRun:
@@ -172,7 +174,7 @@ def run(truth: Path, folder: Path, **changes: object) -> SimulationRun:
 def beside_linear(path: Path) -> dict[str, object]:
     """Return the settings of a run of ``linear`` and of the prediction ``mine`` in `path`."""
     given = PredictionSpec(ProductSpec("mine", str(path)), "temporal")
-    return {"tasks": ("temporal",), "methods": ("linear",), "predictions": (given,)}
+    return {"task": ("temporal",), "methods": ("linear",), "predictions": (given,)}
 
 
 def averages(result: SimulationRun, task: str, metric: str = "rmse") -> dict[str, float]:
@@ -210,7 +212,7 @@ class TestControls:
         order = np.random.default_rng(1).permutation(field.sizes["time"])
         write(field.copy(data=field.data[order]), tmp_path / "shuffled.nc")
         path = tmp_path / "shuffled.nc"
-        result = run(path, tmp_path, tasks=("temporal",), methods=("linear", "dis"))
+        result = run(path, tmp_path, task=("temporal",), methods=("linear", "dis"))
         shuffled, sound = averages(result, "temporal"), averages(plain, "temporal")
         assert shuffled["linear"] > 2 * sound["linear"]
         assert shuffled["dis"] > 2 * sound["dis"]
@@ -247,7 +249,7 @@ class TestControls:
 
     def test_order_of_linear_steps_does_not_matter(self, truth_file: Path, tmp_path: Path) -> None:
         methods = ("linear+bicubic", "bicubic+linear")
-        result = run(truth_file, tmp_path, tasks=("joint",), methods=methods)
+        result = run(truth_file, tmp_path, task=("joint",), methods=methods)
         found = averages(result, "joint")
         assert found["linear+bicubic"] == pytest.approx(found["bicubic+linear"], rel=1e-5)
         table = result.months["joint"]
@@ -360,7 +362,7 @@ class TestHours:
         write(stamped_at_end(field), tmp_path / "end.nc")
         write(field, tmp_path / "middle.nc")
         found = [
-            run(path, path.with_suffix(""), tasks=("spatial",), methods=("bicubic", "nearest"))
+            run(path, path.with_suffix(""), task=("spatial",), methods=("bicubic", "nearest"))
             for path in (tmp_path / "end.nc", tmp_path / "middle.nc")
         ]
         months = found[0].months["spatial"].set_index("month")["n"]
@@ -382,12 +384,12 @@ class TestHours:
         assert set(result.months) == set(result.methods) == {"spatial"}
         assert any(note.startswith("temporal: not run, no interval") for note in result.notes)
         with pytest.raises(NoDataError, match="no hour of 2020 can be scored"):
-            run(tmp_path / "two.nc", tmp_path, tasks=("temporal",), methods=("linear",))
+            run(tmp_path / "two.nc", tmp_path, task=("temporal",), methods=("linear",))
 
     def test_in_time_alone_nothing_is_cropped(self, tmp_path: Path) -> None:
         write(moving(7).isel(latitude=slice(0, 29), longitude=slice(0, 35)), tmp_path / "odd.nc")
         for task, cells in (("temporal", 29 * 35), ("spatial", 27 * 33)):
-            result = run(tmp_path / "odd.nc", tmp_path / task, tasks=(task,), methods=("nearest",))
+            result = run(tmp_path / "odd.nc", tmp_path / task, task=(task,), methods=("nearest",))
             assert set(result.samples["n"]) == {cells}
             assert any("left out: imresize" in note for note in result.notes) == (
                 task != "temporal"
@@ -407,7 +409,7 @@ def test_too_few_columns_are_told_as_given(
     small = moving(7).isel(latitude=slice(0, 5), longitude=slice(0, columns))
     write(small, tmp_path / "small.nc")
     with pytest.raises(InputError, match=rf"small\.nc: truth: {message}"):
-        run(tmp_path / "small.nc", tmp_path, tasks=(task,), methods=(method,))
+        run(tmp_path / "small.nc", tmp_path, task=(task,), methods=(method,))
 
 
 class TestDateLine:
@@ -422,14 +424,14 @@ class TestDateLine:
         torn = moving(7).assign_coords(longitude=longitude).sortby("longitude")
         write(torn, tmp_path / "torn.nc")
         with pytest.raises(InputError, match=r"torn\.nc: truth: longitude is not evenly.*crop"):
-            run(tmp_path / "torn.nc", tmp_path, tasks=(task,), methods=(method,))
+            run(tmp_path / "torn.nc", tmp_path, task=(task,), methods=(method,))
         assert not (tmp_path / "months").exists()
 
     def test_a_region_beside_it_is_not(self, tmp_path: Path) -> None:
         beside = moving(7).assign_coords(longitude=171 + 0.25 * np.arange(36))
         write(beside, tmp_path / "beside.nc")
         path = tmp_path / "beside.nc"
-        assert len(run(path, tmp_path, tasks=("temporal",), methods=("linear", "dis")).samples)
+        assert len(run(path, tmp_path, task=("temporal",), methods=("linear", "dis")).samples)
 
 
 class TestTrainingYears:
@@ -446,7 +448,7 @@ class TestTrainingYears:
             result = run(
                 folder,
                 tmp_path / str(len(asked)),
-                tasks=("spatial",),
+                task=("spatial",),
                 methods=("bicubic", "pattern"),
                 train_years=asked,
             )
@@ -536,7 +538,7 @@ class TestResume:
         self, change: dict[str, object], truth_file: Path, tmp_path: Path
     ) -> None:
         store = MonthStore(tmp_path / "months")
-        before: dict[str, object] = {"tasks": ("temporal",), "methods": ("linear", "dis")}
+        before: dict[str, object] = {"task": ("temporal",), "methods": ("linear", "dis")}
         simulate(settings(truth_file, **before), store)
         with pytest.raises(InputError, match="differs in"):
             simulate(settings(truth_file, **{**before, **change}), store, resume=True)
@@ -557,7 +559,7 @@ class TestResume:
 
         put()
         if form == "zarr":
-            chosen = settings(path, tasks=("temporal",), methods=("linear",))
+            chosen = settings(path, task=("temporal",), methods=("linear",))
         else:
             chosen = settings(truth_file, **beside_linear(path))
         store = MonthStore(tmp_path / "months")
@@ -578,7 +580,7 @@ class TestResume:
         self, ending: str, truth_file: Path, tmp_path: Path
     ) -> None:
         store = MonthStore(tmp_path / "months")
-        chosen = settings(truth_file, tasks=("temporal",), methods=("linear", "dis"))
+        chosen = settings(truth_file, task=("temporal",), methods=("linear", "dis"))
         whole = simulate(chosen, store)
         file = store.folder / f"2020-03.{ending}"
         file.write_bytes(file.read_bytes()[:100])
@@ -598,7 +600,7 @@ class TestResume:
 
     def test_without_resume_nothing_old_is_used(self, truth_file: Path, tmp_path: Path) -> None:
         store = MonthStore(tmp_path / "months")
-        chosen = settings(truth_file, tasks=("temporal",), methods=("linear",))
+        chosen = settings(truth_file, task=("temporal",), methods=("linear",))
         simulate(chosen, store)
         (store.folder / "2020-03.parquet").write_bytes(b"damaged")
         assert len(simulate(chosen, store).samples)
@@ -818,7 +820,7 @@ def test_four_real_hours(
     chosen = settings(
         Path("unused"),
         truth=ProductSpec.parse(f"truth={files},kind=geoscf,start=2020-03-08T00:30,freq=1h"),
-        tasks=("temporal", "spatial"),
+        task=("temporal", "spatial"),
         methods=("nearest", "linear", "linear-eq9", "dis", "bicubic", "bicubic-ibp"),
         degrade=operator,
     )
