@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,8 +92,7 @@ def write_files(
         tell("figures", len(pictures), len(pictures))
     pictures += _copied_cases(folder, result, synthetic=synthetic)
     pictures.sort(key=lambda one: one.name)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
+    run |= provenance.cost(clock_start)
     text = page.render_page(
         [block for _, blocks in tables for block in blocks],
         pictures,
@@ -112,8 +110,7 @@ def write_files(
         synthetic=synthetic,
     )
     (folder / "report.html").write_text(text, encoding="utf-8")
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    write_run(folder, run)
+    write_run(folder, run | provenance.cost(clock_start))
 
 
 def station_years(content: Content) -> dict[int, pd.DataFrame]:
@@ -242,11 +239,7 @@ def _describe(
         for entry in provenance.hash_inputs(one.files for one in result.products):
             inputs[entry["path"]] = entry
     return {
-        "command": command,
-        "synthetic": synthetic,
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "device": provenance.device(),
+        **provenance.basis(command, synthetic=synthetic),
         "seed": settings.seed,
         "settings": {
             "years": list(settings.years),
