@@ -12,8 +12,6 @@ import pandas as pd
 
 from deepcams_eval.errors import InputError
 
-BoolArray = npt.NDArray[np.bool_]
-
 STATION_KINDS = ("reference", "sensor", "unknown")
 PAIR_COLUMNS = ("station_id", "time_start", "time_end", "latitude", "longitude", "observed")
 PAIR_LABELS = ("station_kind", "country")

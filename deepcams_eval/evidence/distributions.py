@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from deepcams_eval.core.arrays import BoolArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
@@ -19,8 +19,6 @@ from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, number
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
-
-BoolArray = npt.NDArray[np.bool_]
 
 PERCENTILES = (1.0, *np.arange(5.0, 100.0, 5.0).tolist(), 98.0, 99.0, 99.5, 99.9)
 """Percentiles of `quantile_table`; one is left out where fewer than ten pairs lie beyond it."""

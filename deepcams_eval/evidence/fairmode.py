@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.patches import Circle
 
+from deepcams_eval.core.arrays import Array, divide
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
@@ -24,8 +25,6 @@ from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import escape_figure, number, plural
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
-
-Array = npt.NDArray[np.float64]
 
 SHARE_OF_DAYS = 0.75
 """Share of the days that a station needs before its indicator counts."""
@@ -204,7 +203,7 @@ def _indicators(
     sums = Moments.of(observed, estimate, station, size)
     total = np.bincount(station, uncertainty.squared(observed), size)
     met = sums.n > 0
-    rmsu = np.sqrt(np.divide(total, sums.n, out=np.full(size, np.nan), where=met))
+    rmsu = np.sqrt(divide(total, sums.n))
     allowed = uncertainty.beta * rmsu
     crmse, mb = metrics.crmse(sums), metrics.mb(sums)
     amplitude = (np.sqrt(sums.ss_m) - np.sqrt(sums.ss_o)) ** 2

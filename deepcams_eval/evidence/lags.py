@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array, IntArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
@@ -47,9 +48,6 @@ _HOUR_S = 3600
 _PART = 1_000_000
 _LEVEL = 0.95
 _R = {"r": metrics.r}
-
-Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.integer[Any]]
 
 
 def lag_table(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, BoolArray
-from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.arrays import Array, BoolArray, FloatArray
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.report import style

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.arrays import Array, BoolArray, IntArray
-from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.arrays import Array, BoolArray, FloatArray, IntArray
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence.references import REFERENCE_METHODS, Grid, finer_products
