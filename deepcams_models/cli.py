@@ -94,33 +94,23 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training in --out.")
     ] = False,
-    debug: _Debug = False,  # noqa: ARG001 - read by the runner, so that every command has it
+    debug: _Debug = False,
 ) -> None:
     """Train a network, beside interpolation that learns nothing.
 
     Examples: `deepcams-models train xvfi --preset small --data demo --out out/xvfi`;
     on four GPUs, `torchrun --nproc-per-node 4 -m deepcams_models train …`.
     """
+    options = dict(locals())  # all of them, and nothing else yet
     from deepcams_models.checkpoint import load, save
     from deepcams_models.train import STATE, Trainer, TrainSettings, processes
 
-    given: dict[str, Any] = {
-        "steps": steps,
-        "minutes": minutes,
-        "batch": batch,
-        "crop": crop,
-        "lr": lr,
-        "seed": seed,
-        "normalisation": normalisation,
-        "degrade": degrade,
-        "ema": ema,
-        "amp": amp,
-        "threads": threads,
-        "train_years": _years(train_years, "--train-years"),
-        "valid_years": _years(valid_years, "--valid-years"),
-    }
-    values = {name: value for name, value in given.items() if value is not None}
-    values |= {"network": network, "preset": preset, "data": data, **_parsed(more or ())}
+    names = (name for name in TrainSettings.model_fields if options.get(name) is not None)
+    values = {name: options[name] for name in names}
+    for name, years in (("train_years", train_years), ("valid_years", valid_years)):
+        if years is not None:
+            values[name] = _years(years, f"--{name.replace('_', '-')}")
+    values |= _parsed(more or ())
     settings = TrainSettings.make(values)
     out = _folder(out, f"{network}-{preset}", STATE, resume=resume)
     with processes():

@@ -66,7 +66,7 @@ class ProduceSettings:
     allow_registration : str or None
         Operator that ``abpn`` may be trained with although CAMS are nodes; see `Abpn`.
     resume : bool
-        Whether to go on with the store of an earlier run.
+        Whether to resume the store of an earlier run.
     """
 
     cams: ProductSpec
@@ -184,31 +184,13 @@ class Timeline:
 
 
 @dataclass(frozen=True, eq=False)
-class Maker:
-    """Makes hours of the result.
-
-    Attributes
-    ----------
-    maps : xarray.DataArray
-        The input, a lazy Field of points on nodes.
-    timeline : Timeline
-        Of the input and the result.
-    method : Composed
-        Time first.
-    target : Target
-        The hours of the result on the fine grid.
-    """
+class _Maker:
+    """Makes hours of `target`, on the fine grid that the maps, a lazy Field, are nodes of."""
 
     maps: xr.DataArray
     timeline: Timeline
     method: Composed
     target: Target
-
-    @classmethod
-    def of(cls, maps: xr.DataArray, timeline: Timeline, method: Composed) -> Maker:
-        """Return what makes the hours of `timeline` on the fine grid that `maps` are nodes of."""
-        grid = degradation(_OPERATOR).fine_grid(maps)
-        return cls(maps, timeline, method, Target(timeline.hours, *grid, "point"))
 
     def block(self, number: int) -> Maps:
         """Return the hours of one block, (hour, row, column) in µg m⁻³; NaN where missing."""
@@ -260,7 +242,7 @@ def produce(
     ------
     InputError
         If the input or a method cannot be used, or the output is there and is not to be, or
-        cannot be, gone on with.
+        cannot be, resumed.
     NoDataError
         If there is no hour to make.
     """
@@ -278,7 +260,8 @@ def produce(
     require_even_grid(product)
     method = choose_methods(settings)
     timeline = Timeline.of(product.field["time"].values, settings.years)
-    maker = Maker.of(product.field, timeline, method)
+    grid = degradation(_OPERATOR).fine_grid(product.field)
+    maker = _Maker(product.field, timeline, method, Target(timeline.hours, *grid, "point"))
     notes = _notes(product, method, settings)
     tell = progress or (lambda _step, _done, _total: None)
     blocks = block_count(maker.target)
@@ -392,7 +375,7 @@ def _notes(product: Product, method: Composed, settings: ProduceSettings) -> lis
     return notes
 
 
-def _cards(maker: Maker) -> dict[str, dict[str, Any]]:
+def _cards(maker: _Maker) -> dict[str, dict[str, Any]]:
     temporal, spatial = maker.method.temporal, maker.method.spatial
     cards = {}
     if isinstance(temporal, Xvfi):
@@ -403,7 +386,7 @@ def _cards(maker: Maker) -> dict[str, dict[str, Any]]:
 
 
 def _lasting_settings(
-    settings: ProduceSettings, inputs: Sequence[Mapping[str, Any]], maker: Maker
+    settings: ProduceSettings, inputs: Sequence[Mapping[str, Any]], maker: _Maker
 ) -> dict[str, Any]:
     """Return what must be the same in all runs that share a store."""
     hours = maker.timeline.hours
@@ -420,7 +403,7 @@ def _lasting_settings(
 
 
 def _attributes(
-    maker: Maker,
+    maker: _Maker,
     notes: Sequence[str],
     inputs: Sequence[Mapping[str, Any]],
     *,

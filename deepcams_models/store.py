@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import dask.array as da
 import netCDF4
@@ -42,7 +42,7 @@ NETCDF_SUFFIXES = (".nc", ".nc4")
 """Of an output that is a netCDF file."""
 
 SETTINGS = "deepcams_settings"
-"""Attribute: what must be the same to go on (JSON)."""
+"""Attribute: what must be the same to resume (JSON)."""
 
 _ELSEWHERE = "name another place with --out"
 _INCOMPLETE = "incomplete: hours that are not made yet are missing"
@@ -67,19 +67,6 @@ def hours_of_block(number: int, target: Target) -> slice:
 def is_netcdf(path: Path) -> bool:
     """Return whether an output is a netCDF file."""
     return path.suffix.lower() in NETCDF_SUFFIXES
-
-
-class Writer(Protocol):
-    """What takes the blocks of a result, in any order."""
-
-    def has(self, number: int) -> bool:
-        """Return whether a block is there."""
-
-    def write(self, number: int, maps: Maps) -> None:
-        """Write a block."""
-
-    def finish(self) -> bool:
-        """Return whether all blocks are there, and say so in the result."""
 
 
 class _ZarrStore:
@@ -126,11 +113,15 @@ class _NetcdfFile:
         return True
 
 
+Writer = _ZarrStore | _NetcdfFile
+"""What takes the blocks of a result, in any order; `finish` tells whether all are there."""
+
+
 @contextmanager
 def open_writer(
     path: Path, target: Target, settings: Mapping[str, Any], attributes: Attributes
 ) -> Iterator[Writer]:
-    """Give what writes blocks to `path`, a Zarr store that is new or gone on with, or a new file.
+    """Give what writes blocks to `path`, a Zarr store that is new or resumed, or a new file.
 
     Parameters
     ----------
@@ -219,7 +210,7 @@ def _create_zarr(path: Path, empty: xr.Dataset) -> None:
 
 
 def check_output(path: Path, *, shared: bool, resume: bool) -> None:
-    """Refuse an output that cannot be made or gone on with, before any work is done.
+    """Refuse an output that cannot be made or resumed, before any work is done.
 
     Parameters
     ----------
@@ -228,12 +219,12 @@ def check_output(path: Path, *, shared: bool, resume: bool) -> None:
     shared : bool
         Whether several runs make it.
     resume : bool
-        Whether an earlier run is gone on with.
+        Whether an earlier run is resumed.
 
     Raises
     ------
     InputError
-        If it is there and is not to be gone on with, or is a netCDF file that would have to be.
+        If it is there and is not to be resumed, or is a netCDF file that would have to be.
     """
     if is_netcdf(path) and (resume or shared):
         raise InputError(
@@ -252,7 +243,7 @@ def check_output(path: Path, *, shared: bool, resume: bool) -> None:
 
 
 def _require_same(path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse to go on with a store that was made of something else."""
+    """Refuse to resume a store that was made of something else."""
     try:
         attributes = dict(zarr.open_group(path, mode="r").attrs)
         before = json.loads(str(attributes[SETTINGS]))

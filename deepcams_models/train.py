@@ -1,4 +1,4 @@
-"""Training: steps, validation, a state to go on from, several processes.
+"""Training: steps, validation, a state to resume from, several processes.
 
 The same settings give the same weights on a CPU, bit by bit, whether a run was interrupted or not,
 unless its length is given in minutes. All random numbers come from one generator, from which every
@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -216,88 +216,62 @@ class TrainSettings(DataSettings):
             ) from error
 
 
-class Job:
-    """What a network of one task learns from, and how it is judged.
-
-    Attributes
-    ----------
-    samples : Intervals or Enlargements
-    validation : callable
-        Returns the `Validation` of a network.
-    """
-
-    samples: Intervals | Enlargements
-    validation: IntervalValidation | EnlargementValidation
-
-    def __init__(self, settings: TrainSettings) -> None:
-        self.settings = settings
-        self.normalisation = Normalisation(settings.normalisation, settings.scale)
-
-    def draw(self, rng: np.random.Generator) -> Any:
-        """Return one sample."""
-        return self.samples.draw(rng, self.settings)
-
-    def loss(self, network: nn.Module, samples: list[Any], device: torch.device) -> Tensor:
-        """Return the mean loss of samples."""
-        raise NotImplementedError
-
-    def validate(self, network: nn.Module, device: torch.device) -> Validation:
-        """Return the scores on held-out maps."""
-        return self.validation(network, self.normalisation, device)
+def _intervals(truth: Truth, settings: TrainSettings, held_out: bool) -> Intervals:
+    return Intervals(truth, kept_only=held_out, reverse=not settings.network_settings.sun)
 
 
-class IntervalJob(Job):
-    """Learning in time."""
-
-    def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
-        super().__init__(settings)
-        reverse = not settings.network_settings.sun
-        self.samples = Intervals(train, kept_only=False, reverse=reverse)
-        self.validation = IntervalValidation(Intervals(valid, kept_only=True), settings.valid_maps)
-
-    def loss(self, network: Any, samples: list[Interval], device: torch.device) -> Tensor:
-        """Return the mean loss of samples."""
-        first, last, given = interval_inputs(network, samples, self.normalisation, device)
-        truth = self.normalisation.forward(stacked([one.truth for one in samples], device))
-        t = torch.tensor([one.t for one in samples], dtype=torch.float32, device=device)
-        published = self.settings.loss == "published"
-        made = network(first, last, t, **given, every_scale=published)
-        if published:
-            return published_loss(made, truth, self.settings.smoothness)
-        weight = t.view(-1, 1, 1, 1)
-        from_first, from_last = first, last
-        if given["flows"] is not None:  # as the network begins, so that fast motion counts no less
-            forward, backward = given["flows"]
-            flow_t0, flow_t1 = intermediate_flows(forward, backward, weight)  # 2 × (B, 2, H, W)
-            kernel = network.settings.kernel
-            from_first = backward_warp(first, flow_t0, kernel=kernel)  # (B, 1, H, W)
-            from_last = backward_warp(last, flow_t1, kernel=kernel)  # (B, 1, H, W)
-        plain = (1 - weight) * from_first + weight * from_last  # (B, 1, H, W)
-        return relative_loss(made.frame, plain, truth, self.settings, self.normalisation.scale)
+def _enlargements(truth: Truth, settings: TrainSettings, held_out: bool) -> Enlargements:
+    del held_out  # any hour serves either end
+    return Enlargements(truth, degradation(settings.degrade))
 
 
-class EnlargementJob(Job):
-    """Learning in space."""
+def interval_loss(
+    network: Any,
+    samples: Sequence[Interval],
+    settings: TrainSettings,
+    form: Normalisation,
+    device: torch.device,
+) -> Tensor:
+    """Return the mean loss of samples in time, in normalised units."""
+    first, last, given = interval_inputs(network, samples, form, device)
+    truth = form.forward(stacked([one.truth for one in samples], device))  # (B, 1, H, W)
+    t = torch.tensor([one.t for one in samples], dtype=torch.float32, device=device)
+    published = settings.loss == "published"
+    made = network(first, last, t, **given, every_scale=published)
+    if published:
+        return published_loss(made, truth, settings.smoothness)
+    weight = t.view(-1, 1, 1, 1)
+    from_first, from_last = first, last
+    if given["flows"] is not None:  # as the network begins, so that fast motion counts no less
+        forward, backward = given["flows"]
+        flow_t0, flow_t1 = intermediate_flows(forward, backward, weight)  # 2 × (B, 2, H, W)
+        kernel = network.settings.kernel
+        from_first = backward_warp(first, flow_t0, kernel=kernel)  # (B, 1, H, W)
+        from_last = backward_warp(last, flow_t1, kernel=kernel)  # (B, 1, H, W)
+    plain = (1 - weight) * from_first + weight * from_last  # (B, 1, H, W)
+    return relative_loss(made.frame, plain, truth, settings, form.scale)
 
-    def __init__(self, settings: TrainSettings, train: Truth, valid: Truth) -> None:
-        super().__init__(settings)
-        operator = degradation(settings.degrade)
-        self.samples = Enlargements(train, operator)
-        self.validation = EnlargementValidation(Enlargements(valid, operator), settings.valid_maps)
 
-    def loss(self, network: nn.Module, samples: list[Enlargement], device: torch.device) -> Tensor:
-        """Return the mean loss of samples, in µg m⁻³ whatever the normalisation."""
-        plain, truth = (
-            stacked([getattr(one, name) for one in samples], device) for name in ("plain", "truth")
-        )
-        made = network(*enlargement_inputs(network, samples, self.normalisation, device))
-        return relative_loss(self.normalisation.inverse(made), plain, truth, self.settings, 1.0)
+def enlargement_loss(
+    network: Any,
+    samples: Sequence[Enlargement],
+    settings: TrainSettings,
+    form: Normalisation,
+    device: torch.device,
+) -> Tensor:
+    """Return the mean loss of samples in space, in µg m⁻³ whatever the normalisation."""
+    plain, truth = (
+        stacked([getattr(one, name) for one in samples], device) for name in ("plain", "truth")
+    )
+    made = network(*enlargement_inputs(network, samples, form, device))
+    return relative_loss(form.inverse(made), plain, truth, settings, 1.0)
 
 
-JOBS: Mapping[Task, Callable[[TrainSettings, Truth, Truth], Job]] = {
-    "temporal": IntervalJob,
-    "spatial": EnlargementJob,
+JOBS: Mapping[Task, tuple[Callable[..., Any], Callable[..., Tensor], Callable[..., Any]]] = {
+    "temporal": (_intervals, interval_loss, IntervalValidation),
+    "spatial": (_enlargements, enlargement_loss, EnlargementValidation),
 }
+"""What makes the samples of a task, their loss, and their validation."""
 
 
 def relative_loss(
@@ -377,7 +351,7 @@ class Report:
 
 
 class Trainer:
-    """A network, its optimiser, and everything that must be kept to go on.
+    """A network, its optimiser, and everything that must be kept to resume.
 
     Parameters
     ----------
@@ -422,7 +396,12 @@ class Trainer:
         self.train, self.valid = load_truth(settings) if truth is None else truth
         for one in (self.train, self.valid):
             _require_room(one, settings)
-        self.job = JOBS[settings.task](settings, self.train, self.valid)
+        self.form = Normalisation(settings.normalisation, settings.scale)
+        sampled, self._loss, validation = JOBS[settings.task]
+        self.samples: Intervals | Enlargements = sampled(self.train, settings, False)
+        held_out = sampled(self.valid, settings, True)
+        self.validation: IntervalValidation | EnlargementValidation
+        self.validation = validation(held_out, settings.valid_maps)
 
     @property
     def share(self) -> float:
@@ -431,6 +410,14 @@ class Trainer:
             return self.progress.step / self.settings.steps
         assert self.settings.minutes is not None
         return self.progress.seconds / (60 * self.settings.minutes)
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Return one sample to learn from."""
+        return self.samples.draw(rng, self.settings)
+
+    def loss(self, samples: Sequence[Any]) -> Tensor:
+        """Return the mean loss of samples."""
+        return self._loss(self.network, samples, self.settings, self.form, self.device)
 
     def run(self, tell: Callable[[Report], None] = lambda _: None) -> Validation:
         """Train to the end.
@@ -483,13 +470,13 @@ class Trainer:
         settings = self.settings
         # A generator for each sample: a process draws its own only, the same however many share.
         seeds = self.rng.integers(2**63, size=settings.batch)[self.rank :: self.world]
-        mine = [self.job.draw(np.random.default_rng(seed)) for seed in seeds]
+        mine = [self.draw(np.random.default_rng(seed)) for seed in seeds]
         part = len(mine) // settings.accumulate
         total = 0.0
         self.optimiser.zero_grad(set_to_none=True)
         for begin in range(0, len(mine), part):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.amp):
-                loss = self.job.loss(self.network, mine[begin : begin + part], self.device)
+                loss = self.loss(mine[begin : begin + part])
             torch.autograd.backward(loss / settings.accumulate)
             total += float(loss.detach()) / settings.accumulate
         self._average_gradients()
@@ -540,7 +527,7 @@ class Trainer:
         return bool(flag)
 
     def _validate(self) -> Validation:
-        result = self.job.validate(self.running, self.device)
+        result = self.validation(self.running, self.form, self.device)
         if self.rank == 0:
             result.warn_of_collapse()
         if self.progress.best is None or result.relative < self.progress.best:
@@ -555,7 +542,7 @@ class Trainer:
             network=settings.network,
             preset=settings.preset,
             settings=asdict(settings.network_settings),
-            normalisation=Normalisation(settings.normalisation, settings.scale).to_dict(),
+            normalisation=self.form.to_dict(),
             degradation=settings.degrade if settings.task == "spatial" else None,
             stamp=self.train.stamp,
             data=self.train.source,
@@ -590,7 +577,7 @@ class Trainer:
             writer.writerow(row)
 
     def save(self) -> None:
-        """Write everything that is needed to go on into one file; no pickle."""
+        """Write everything that is needed to resume into one file; no pickle."""
         if self.rank:
             return
         tensors = {f"network.{name}": one for name, one in self.network.state_dict().items()}
@@ -620,7 +607,7 @@ class Trainer:
         path = self.out / STATE
         if not path.is_file():
             raise InputError(
-                "there is no state to go on from", path=path, hint="leave out --resume"
+                "there is no state to resume from", path=path, hint="leave out --resume"
             )
         try:
             with safe_open(path, "pt") as stored:

@@ -122,25 +122,33 @@ class XvfiSettings(NetworkSettings):
     }
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or self.scales < 0:
-            raise InputError(
-                f"{self.channels} channels and {self.scales} scales make no network",
-                hint="at least 1 channel, and scales from 0 on",
-            )
-        if self.initial_flow == "none" and self.channels * 4 % FEATURE_STRIDE**2:
-            raise InputError(
-                f"{self.channels} channels do not shuffle into maps", hint="use a multiple of 4"
-            )
-        if self.initial_flow == "none" and self.sun:
-            raise InputError(
-                "the published form does not see the sun", hint="use sun=False, or 'dis'"
-            )
-        if self.in_place < 0 or (self.initial_flow == "none" and self.in_place):
-            raise InputError(
+        finds = self.initial_flow == "none"
+        size = f"{self.channels} channels"
+        for wrong, problem, hint in (
+            (
+                self.channels < 1 or self.scales < 0,
+                f"{size} and {self.scales} scales make no network",
+                "at least 1 channel, and scales from 0 on",
+            ),
+            (
+                finds and bool(self.channels * 4 % FEATURE_STRIDE**2),
+                f"{size} do not shuffle into maps",
+                "use a multiple of 4",
+            ),
+            (
+                finds and self.sun,
+                "the published form does not see the sun",
+                "use sun=False, or 'dis'",
+            ),
+            (
+                self.in_place < 0 or (finds and self.in_place > 0),
                 f"{self.in_place} channels in place do not go with initial_flow"
                 f" {self.initial_flow!r}",
-                hint="use in_place=0, or a positive number with 'dis'",
-            )
+                "use in_place=0, or a positive number with 'dis'",
+            ),
+        ):
+            if wrong:
+                raise InputError(problem, hint=hint)
 
     @property
     def total_stride(self) -> int:
@@ -170,15 +178,7 @@ class XvfiOutput:
     flow_t0: Tensor
     flow_t1: Tensor
     mask: Tensor
-    scales: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Level:
-    frame: Tensor
-    flow_t0: Tensor
-    flow_t1: Tensor
-    mask: Tensor
+    scales: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +257,7 @@ class XVFI(nn.Module):
         flows : pair of Tensor, shape (batch, 2, row, column), optional
             F01 and F10 in grid steps, column component first; needed with ``initial_flow="dis"``.
         sun : Tensor, shape (batch, 2, row, column), optional
-            Cosine of the sun's angle from the zenith at the times of both maps
+            Cosine of the solar zenith angle at the times of both maps
             (`deepcams_eval.core.solar`); needed where the settings say so.
         cyclic : bool
             Whether longitude closes on itself.
@@ -330,26 +330,27 @@ class XVFI(nn.Module):
                 f"maps of the shapes {tuple(first.shape)} and {tuple(last.shape)} were given",
                 hint="give two of (batch, 1, row, column)",
             )
-        if (flows is not None) != (self.settings.initial_flow == "dis"):
-            given = "absent" if flows is None else "given"
-            raise InputError(
-                f"flows are {given} with initial_flow={self.settings.initial_flow!r}",
-                hint="give flows=(F01, F10) with 'dis' and only then",
-            )
-        if (sun is not None) != self.settings.sun:
-            given = "absent" if sun is None else "given"
-            raise InputError(
-                f"where the sun stands is {given} with sun={self.settings.sun}",
-                hint="give sun=cosine_of_zenith(…) with sun=True and only then",
-            )
-        wanted = (first.shape[0], 2, *first.shape[2:])
-        if sun is not None and tuple(sun.shape) != wanted:
-            raise InputError(f"sun has the shape {tuple(sun.shape)}", hint=f"give {wanted}")
-        if flows is not None and any(tuple(flow.shape) != wanted for flow in flows):
-            raise InputError(
-                f"flows of the shapes {[tuple(flow.shape) for flow in flows]} were given",
-                hint=f"give two of {wanted}",
-            )
+        form, sees = self.settings.initial_flow, self.settings.sun
+        for what, given, wanted, hint in (
+            (
+                f"flows are {{}} with initial_flow={form!r}",
+                flows is not None,
+                form == "dis",
+                "give flows=(F01, F10) with 'dis' and only then",
+            ),
+            (
+                f"where the sun stands is {{}} with sun={sees}",
+                sun is not None,
+                sees,
+                "give sun=cosine_of_zenith(…) with sun=True and only then",
+            ),
+        ):
+            if given != wanted:
+                raise InputError(what.format("given" if given else "absent"), hint=hint)
+        shape = (first.shape[0], 2, *first.shape[2:])
+        for name, one in (("sun", sun), *(("a flow", flow) for flow in flows or ())):
+            if one is not None and tuple(one.shape) != shape:
+                raise InputError(f"{name} has the shape {tuple(one.shape)}", hint=f"give {shape}")
 
 
 class MotionNetwork(nn.Module):
@@ -404,12 +405,12 @@ class MotionNetwork(nn.Module):
         raw = self.finer_flow(known, cyclic)  # (B, 6, h, w)
         return raw[:, :4] + start, torch.sigmoid(raw[:, 4:])
 
-    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
+    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[XvfiOutput]:
         """Return the map at t at the finest scale, or at every one, finest first."""
         count = len(pair.maps) if every_scale else 1
         return [self._level(pair, scale, t, cyclic) for scale in range(count)]
 
-    def _level(self, pair: _Pair, scale: int, t: Tensor, cyclic: bool) -> _Level:
+    def _level(self, pair: _Pair, scale: int, t: Tensor, cyclic: bool) -> XvfiOutput:
         early, late = pair.features[scale]  # 2 × (B, C, h, w)
         flow_t0, flow_t1 = reverse_flows(
             *pair.flows[scale], pair.reliability[scale], t, cyclic=cyclic
@@ -437,7 +438,7 @@ class MotionNetwork(nn.Module):
         mask = torch.sigmoid(refined[:, :1])  # (B, 1, H, W)
         frame = blend(from_first, from_last, mask, t)  # (B, 1, H, W)
         frame = _with_residual(frame, refined[:, 1:], t, self.settings)  # (B, 1, H, W)
-        return _Level(frame, flow_t0, flow_t1, mask)
+        return XvfiOutput(frame, flow_t0, flow_t1, mask)
 
 
 class CorrectionNetwork(nn.Module):
@@ -471,9 +472,9 @@ class CorrectionNetwork(nn.Module):
         seen = [] if sun is None else [functional.avg_pool2d(sun, 2**s) for s in range(scales + 1)]
         return _Pair(maps, [_halves(one) for one in reduced], [], [], levels, seen)
 
-    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[_Level]:
+    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[XvfiOutput]:
         """Return the map at t at the finest scale, or at every one, finest first."""
-        levels: list[_Level] = []
+        levels: list[XvfiOutput] = []
         found: Tensor | None = None  # corrections of both flows, and the logit of the mask
         for scale in range(len(pair.maps) - 1, -1, -1):
             level, found = self._level(pair, scale, found, t, cyclic, every_scale)
@@ -488,7 +489,7 @@ class CorrectionNetwork(nn.Module):
         t: Tensor,
         cyclic: bool,
         every_scale: bool,
-    ) -> tuple[_Level, Tensor]:
+    ) -> tuple[XvfiOutput, Tensor]:
         first, last = pair.maps[scale]  # 2 × (B, 1, H, W)
         start = torch.cat(intermediate_flows(*pair.flows[scale], t), dim=1)  # (B, 4, H, W)
         found = start.new_zeros(start.shape[0], 5, *start.shape[2:])  # (B, 5, H, W)
@@ -513,7 +514,7 @@ class CorrectionNetwork(nn.Module):
             sun = pair.sun[scale] if pair.sun else None
             residual = residual + self.in_place(maps, level, sun, t, cyclic)
         frame = _with_residual(frame, level * residual, t, self.settings)  # (B, 1, H, W)
-        return _Level(frame, flows[:, :2], flows[:, 2:], mask), found
+        return XvfiOutput(frame, flows[:, :2], flows[:, 2:], mask), found
 
     def _known(
         self,

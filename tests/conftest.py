@@ -3,9 +3,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from deepcams_eval.downscale.degrade import Degradation
 
 # A machine that is busy with something else is not a failure.
 settings.register_profile("deepcams", deadline=None)
@@ -31,3 +37,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20200308)
+
+
+@pytest.fixture(params=["imresize", "mean", "node"])
+def operator(request: pytest.FixtureRequest) -> Degradation:
+    """Each operator in space."""
+    from deepcams_eval.downscale.degrade import degradation
+
+    return degradation(request.param)
+
+
+@pytest.fixture(scope="session")
+def real_frames(real_data: Path) -> xr.DataArray:
+    """Four hours of GEOS-CF."""
+    from deepcams_eval.read.product import ProductSpec, open_product
+
+    spec = f"t={real_data}/geoscf/*.mat,kind=geoscf,start=2020-03-08T00:30,freq=1h"
+    return open_product(ProductSpec.parse(spec)).field.compute()

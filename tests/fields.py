@@ -7,11 +7,37 @@ from collections.abc import Sequence
 import dask.array
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.core.observations import Observations, make_stations
 
-HOUR = np.timedelta64(1, "h")
+HOUR, HALF_HOUR = np.timedelta64(1, "h"), np.timedelta64(30, "m")
+
+
+def hourly_field(
+    values: np.ndarray,
+    *,
+    start: str | np.datetime64 = "2020-02-28T00:00",
+    hours: Sequence[int] | np.ndarray | None = None,
+    latitude: Sequence[float] | np.ndarray | None = None,
+    longitude: Sequence[float] | np.ndarray | None = None,
+    stamp: str = "mean",
+    chunk: int | None = None,
+) -> xr.DataArray:
+    """Make a Field of frames at `hours` after `start`, of points or of hourly means."""
+    values = np.asarray(values, dtype=np.float32)
+    frames, rows, columns = values.shape
+    time = np.datetime64(start) + (np.arange(frames) if hours is None else np.asarray(hours)) * HOUR
+    mean = stamp == "mean"
+    return make_field(
+        values if chunk is None else dask.array.from_array(values, chunks=(chunk, -1, -1)),
+        time=time + HALF_HOUR if mean else time,
+        latitude=40 + 0.25 * np.arange(rows) if latitude is None else latitude,
+        longitude=5 + 0.25 * np.arange(columns) if longitude is None else longitude,
+        stamp=stamp,
+        bounds=np.stack([time, time + HOUR], axis=1) if mean else None,
+    )
 
 
 def product(
@@ -28,22 +54,13 @@ def product(
     seed: int = 0,
 ) -> Product:
     """Make a product of gamma-distributed values, or of `values`."""
-    time = np.datetime64(start) + np.arange(steps) * np.timedelta64(hours, "h")
     shape = (steps, len(latitude), len(longitude))
     data = np.random.default_rng(seed).gamma(2.0, 8.0, shape) if values is None else values
-    bounds = None
-    if stamp == "mean":
-        bounds = np.stack([time, time + HOUR], axis=1)
-        time = time + HOUR // 2
-    field = make_field(
-        dask.array.from_array(data.astype(np.float32), chunks=(chunk, -1, -1)),
-        time=time,
-        latitude=latitude,
-        longitude=longitude,
-        stamp=stamp,
-        bounds=bounds,
+    grid = {"latitude": latitude, "longitude": longitude}
+    made = hourly_field(
+        data, start=start, hours=hours * np.arange(steps), **grid, stamp=stamp, chunk=chunk
     )
-    return Product(name=name, field=field, kind="generic")
+    return Product(name=name, field=made, kind="generic")
 
 
 def observations(

@@ -1,4 +1,4 @@
-"""Hourly pairs of a fine and a coarse product, for tests."""
+"""Pairs for tests: those of a fine and a coarse product, and any others."""
 
 from __future__ import annotations
 
@@ -31,21 +31,37 @@ def hourly(
             {
                 "station_id": f"s{number}",
                 "time_start": times,
-                "time_end": times + HOUR,
                 "latitude": 50.0 + number,
-                "longitude": 4.0,
                 "observed": observed,
                 "station_kind": "reference" if number % 2 else "sensor",
-                "country": "BE",
-                "fine": (observed + rng.normal(0, 2, len(times))).astype(np.float32),
-                "coarse": coarse.astype(np.float32),
+                "fine": observed + rng.normal(0, 2, len(times)),
+                "coarse": coarse,
             }
         )
         parts.append(part[rng.random(len(times)) < keep])
-    table = pd.concat(parts, ignore_index=True)
-    for name in ("station_id", "station_kind", "country"):
-        table[name] = table[name].astype("category")
-    return Pairs(table, ("fine", "coarse"))
+    return pairs_of(pd.concat(parts, ignore_index=True), "fine", "coarse")
+
+
+def pairs_of(table: pd.DataFrame, *products: str, lasting: np.timedelta64 = HOUR) -> Pairs:
+    """Return pairs from stations, times, observations and products, the rest as in Brussels."""
+    given = {"latitude": 50.0, "longitude": 4.0, "station_kind": "reference", "country": "BE"}
+    given |= {"time_end": table["time_start"] + lasting}
+    table = table.assign(**{name: given[name] for name in given if name not in table})
+    types = dict.fromkeys(("station_id", "station_kind", "country"), "category")
+    return Pairs(table.astype({**types, **dict.fromkeys(products, np.float32)}), products)
+
+
+def by_station(times: np.ndarray, observed: np.ndarray, **products: np.ndarray) -> pd.DataFrame:
+    """Return a table of values of shape (stations, times), as `pairs_of` needs it."""
+    columns = {"observed": observed, **products}
+    stations = [f"s{place:02d}" for place in range(len(observed))]
+    return pd.DataFrame(
+        {
+            "station_id": np.repeat(stations, len(times)),
+            "time_start": np.tile(times, len(stations)),
+            **{name: values.ravel() for name, values in columns.items()},
+        }
+    )
 
 
 def years(pairs: Pairs) -> dict[str, list[int]]:

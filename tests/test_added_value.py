@@ -24,6 +24,7 @@ from deepcams_eval.evidence.added_value.within_cell import within_cells
 from deepcams_eval.evidence.questions import Frames, Given
 from deepcams_eval.evidence.references import Grid
 from deepcams_eval.score import intervals
+from tests.hourly_pairs import HOUR, by_station, pairs_of
 
 LINEAR, BICUBIC = "linear:cams", "linear+bicubic:cams"
 REFERENCES = {LINEAR: LINEAR, BICUBIC: BICUBIC}
@@ -67,26 +68,14 @@ def make_pairs(
         # An observation that ends at 03:00 began at 02:00.
         "cams": np.where((hour + 1) % 3 == 0, common, np.nan),
     }
-    start = np.datetime64("2018-03-01T00", "us") + hour * np.timedelta64(3_600_000_000, "us")
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(
-                np.repeat([f"s{i:03d}" for i in range(stations)], days * 24)
-            ),
-            "time_start": np.tile(start, stations),
-            "time_end": np.tile(start + np.timedelta64(1, "h"), stations),
-            "latitude": np.repeat(latitude, days * 24),
-            "longitude": np.repeat(longitude, days * 24),
-            **{name: values.ravel() for name, values in columns.items()},
-            "station_kind": "reference",
-            "country": "",
-        }
-    )
-    for name in ("good", "bad", LINEAR, BICUBIC, "cams"):
-        table[name] = table[name].astype(np.float32)
+    start = np.datetime64("2018-03-01T00", "us") + hour * HOUR
+    table = by_station(start, **columns)
+    table["latitude"] = np.repeat(latitude, len(hour))
+    table["longitude"] = np.repeat(longitude, len(hour))
     table.loc[rng.random(len(table)) < missing, "good"] = np.nan
     table = table[rng.random(len(table)) >= missing].reset_index(drop=True)
-    return Pairs(table, ("cams", "good", "bad"))
+    made = pairs_of(table, "cams", "good", "bad", LINEAR, BICUBIC)
+    return Pairs(made.table, ("cams", "good", "bad"))
 
 
 def make_sample(pairs: Pairs, *, resamples: int = 200, seed: int = 0, **other: Any) -> Sample:
@@ -348,7 +337,7 @@ def test_daily_cycles_equal_a_transform_of_the_hourly_means(pairs: Pairs, sample
 def test_a_station_without_enough_values_at_some_hour_is_left_out() -> None:
     whole = make_pairs(missing=0.0)
     table = whole.table
-    gap = (table["station_id"] == "s001") & (table["time_start"].dt.hour == 5)
+    gap = (table["station_id"] == "s01") & (table["time_start"].dt.hour == 5)
     short = Pairs(table[~gap].reset_index(drop=True), whole.products)
     found = diurnal(make_sample(short)).set_index(["product", "reference"])
     assert found.loc[("good", LINEAR), "stations"] == 39
@@ -518,31 +507,19 @@ def test_intervals_cover_the_truth_of_a_population() -> None:
     spread = rng.gamma(6, 0.5, (2, size))
     # The mean absolute value of a normal error is its spread times √(2/π).
     truth = float(np.sqrt(2 / np.pi) * (spread[0].mean() - spread[1].mean()))
-    start = np.datetime64("2018-03-01", "us") + np.arange(hours) * np.timedelta64(
-        3_600_000_000, "us"
-    )
+    start = np.datetime64("2018-03-01", "us") + np.arange(hours) * HOUR
     latitude, longitude = rng.uniform(46, 53, size), rng.uniform(1, 11, size)
     hits = 0
     for seed in range(200):
         chosen = np.sort(rng.choice(size, drawn, replace=False))
         noise = rng.normal(size=(2, drawn, hours)) * spread[:, chosen, None]
-        table = pd.DataFrame(
-            {
-                "station_id": pd.Categorical(np.repeat([f"{one:04d}" for one in chosen], hours)),
-                "time_start": np.tile(start, drawn),
-                "time_end": np.tile(start + np.timedelta64(1, "h"), drawn),
-                "latitude": np.repeat(latitude[chosen], hours),
-                "longitude": np.repeat(longitude[chosen], hours),
-                "observed": 30.0,
-                "cams": 30 + noise[1].ravel(),
-                "good": 30 + noise[0].ravel(),
-                "station_kind": "reference",
-                "country": "",
-            }
-        )
+        observed = np.full((drawn, hours), 30.0)
+        table = by_station(start, observed, cams=30 + noise[1], good=30 + noise[0])
+        table["latitude"] = np.repeat(latitude[chosen], hours)
+        table["longitude"] = np.repeat(longitude[chosen], hours)
         # The observations vary by a hair, so that a correlation exists.
         table["observed"] += 1e-6 * rng.normal(size=len(table))
-        one = make_sample(Pairs(table, ("cams", "good")), references={}, seed=seed)
+        one = make_sample(pairs_of(table, "cams", "good"), references={}, seed=seed)
         row = compare(one).iloc[0]
         hits += bool(row["d_mae_lo"] <= truth <= row["d_mae_hi"])
     assert 180 <= hits <= 198

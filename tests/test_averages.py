@@ -67,28 +67,30 @@ def test_a_second_instrument_in_the_same_hours_does_not_complete_a_day() -> None
 
 
 def test_months_are_means_of_complete_days_and_need_three_quarters_of_the_calendar() -> None:
-    pairs = hourly(59, start="2018-02-01", stations=1)
-    table = pairs.table[~pairs.table["time_start"].dt.day.isin(range(1, 10))]
-    pairs = Pairs(table.reset_index(drop=True), pairs.products)
-    days = average_pairs(pairs, years(pairs), "day").pairs.table
+    whole = hourly(59, start="2018-02-01", stations=1)
+
+    def without(days: int) -> Pairs:
+        kept = whole.table[whole.table["time_start"].dt.day > days]
+        return Pairs(kept.reset_index(drop=True), whole.products)
+
     with pytest.raises(NoDataError, match="no month"):
-        average_pairs(pairs, years(pairs), "month")  # 19 of 28 and 22 of 31 days
-    pairs = hourly(59, start="2018-02-01", stations=1)
-    table = pairs.table[~pairs.table["time_start"].dt.day.isin(range(1, 8))]
-    pairs = Pairs(table.reset_index(drop=True), pairs.products)
-    days = average_pairs(pairs, years(pairs), "day").pairs.table
-    made = average_pairs(pairs, years(pairs), "month")
+        average_pairs(without(9), years(whole), "month")  # 19 of 28 and 22 of 31 days
+    days = average_pairs(without(7), years(whole), "day").pairs.table
+    made = average_pairs(without(7), years(whole), "month")
     assert made.counts["months_complete"] == 2  # 21 of 28 and 24 of 31 days
     expected = days.groupby(days["time_start"].dt.month)["observed"].mean()
     np.testing.assert_allclose(made.pairs.table["observed"], expected, rtol=1e-12)
     assert [str(one)[:10] for one in made.pairs.table["time_end"]] == ["2018-03-01", "2018-04-01"]
 
 
-def test_a_sample_of_six_hours_in_a_row_has_no_complete_day() -> None:
-    table = hourly(3).table
-    night = table[table["time_start"].dt.hour < 6].reset_index(drop=True)
-    pairs = Pairs(night, ("fine", "coarse"))
-    with pytest.raises(NoDataError, match="6 incomplete ones"):
+@pytest.mark.parametrize(
+    ("days", "hours", "incomplete"), [(3, range(6), 6), (4, [14], 8)], ids=["six in a row", "one"]
+)
+def test_a_few_hours_a_day_are_no_day(days: int, hours: list[int], incomplete: int) -> None:
+    table = hourly(days).table
+    few = table[table["time_start"].dt.hour.isin(hours)].reset_index(drop=True)
+    pairs = Pairs(few, ("fine", "coarse"))
+    with pytest.raises(NoDataError, match=f"{incomplete} incomplete ones"):
         average_pairs(pairs, years(pairs), "day")
 
 
@@ -103,13 +105,6 @@ def test_two_kinds_of_instrument_make_one_day_of_a_station() -> None:
     expected = days.table.groupby("time_start")["observed"].mean()
     np.testing.assert_allclose(merged["observed"], expected, rtol=1e-12)
     assert list(merged.columns) == list(days.table.columns)
-
-
-def test_one_hour_a_day_is_no_day() -> None:
-    table = hourly(4).table
-    noon = table[table["time_start"].dt.hour == 14].reset_index(drop=True)
-    with pytest.raises(NoDataError, match="8 incomplete ones"):
-        average_pairs(Pairs(noon, ("fine", "coarse")), {"fine": [2018], "coarse": [2018]}, "day")
 
 
 def test_a_product_that_does_not_exist_in_a_year_is_missing_there() -> None:

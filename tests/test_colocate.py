@@ -228,14 +228,6 @@ def test_every_observation_is_accounted_for() -> None:
     assert found.unpaired == 90 - 7
 
 
-def test_flagged_rows_take_no_part() -> None:
-    seen = observations(
-        ["2018-01-01T03:00", "2018-01-01T06:00"], [5, 6], ["a"] * 2, {"a": (51.1, 4.4)}
-    )
-    seen.table.loc[0, "flags"] = 4
-    assert colocate(seen, [product()]).pairs.table["observed"].tolist() == [6]
-
-
 def test_a_product_that_overlaps_nothing_is_an_error() -> None:
     seen = observations(["2018-01-01T03:00"], [5], ["a"], {"a": (51.1, 4.4)})
     with pytest.raises(NoDataError, match=r"'far' has no value .*\(0 of 1 stations"):
@@ -270,13 +262,3 @@ def test_each_chunk_is_read_once_in_order_and_only_if_it_is_needed() -> None:
         for i, r, c in [(1, 1, 1), (20, 1, 1), (33, 1, 1), (3, 0, 2), (32, 0, 2)]
     ]
     np.testing.assert_array_equal(table["cams"], by_hand)
-
-
-def test_shuffled_steps_give_other_values() -> None:
-    gridded = product(steps=60, hours=1)
-    shuffled = Product("cams", gridded.field.copy(data=gridded.field.data[::-1]), "generic")
-    ends = gridded.field["time"].values
-    seen = observations(ends, np.arange(60.0), ["a"] * 60, {"a": (51.1, 4.4)})
-    right = colocate(seen, [gridded]).pairs.table["cams"]
-    wrong = colocate(seen, [shuffled]).pairs.table["cams"]
-    assert abs(np.corrcoef(right, wrong)[0, 1]) < 0.5

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import dask
 import dask.array
@@ -12,9 +12,8 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.io import loadmat
 
-from deepcams_eval.core.field import make_field, validate_field
+from deepcams_eval.core.field import validate_field
 from deepcams_eval.downscale.degrade import (
     DEGRADATIONS,
     Degradation,
@@ -22,6 +21,7 @@ from deepcams_eval.downscale.degrade import (
     hours_of,
 )
 from deepcams_eval.errors import InputError
+from tests.fields import hourly_field
 
 HOUR = np.timedelta64(1, "h")
 LATITUDE = np.linspace(-90, 90, 721)
@@ -29,37 +29,7 @@ LONGITUDE = -180 + 0.25 * np.arange(1440)
 IMRESIZE, MEAN, NODE = (DEGRADATIONS[name] for name in ("imresize", "mean", "node"))
 
 
-@pytest.fixture(params=list(DEGRADATIONS))
-def operator(request: pytest.FixtureRequest) -> Degradation:
-    return degradation(request.param)
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(20200308)
-
-
-def field_of(
-    values: np.ndarray,
-    *,
-    latitude: np.ndarray | None = None,
-    longitude: np.ndarray | None = None,
-    start: str = "2020-02-28T00:00",
-    hours: np.ndarray | None = None,
-    stamp: str = "mean",
-    chunk: int = 2,
-) -> xr.DataArray:
-    values = np.asarray(values, dtype=np.float32)
-    frames, rows, columns = values.shape
-    time = np.datetime64(start) + (np.arange(frames) if hours is None else hours) * HOUR
-    return make_field(
-        dask.array.from_array(values, chunks=(chunk, -1, -1)),
-        time=time + 30 * np.timedelta64(1, "m") if stamp == "mean" else time,
-        latitude=40 + 0.25 * np.arange(rows) if latitude is None else latitude,
-        longitude=5 + 0.25 * np.arange(columns) if longitude is None else longitude,
-        stamp=stamp,
-        bounds=np.stack([time, time + HOUR], axis=1) if stamp == "mean" else None,
-    )
+field_of = partial(hourly_field, chunk=2)
 
 
 def size(operator: Degradation, coarse: int, *, cyclic: bool = False) -> int:
@@ -108,21 +78,6 @@ def matlab_rows(values: np.ndarray) -> np.ndarray:
 def matlab_imresize(image: np.ndarray) -> np.ndarray:
     """Shrink a north-first image to a third."""
     return matlab_rows(matlab_rows(image).T).T
-
-
-def enlarge(values: np.ndarray, positions: np.ndarray, *, cyclic: bool) -> np.ndarray:
-    """Keys bicubic at `positions` among the rows of `values`."""
-    base = np.floor(positions + 1e-9).astype(int)
-    result = np.zeros((len(positions), *values.shape[1:]))
-    for tap in range(-1, 3):
-        index = (base + tap) % len(values) if cyclic else np.clip(base + tap, 0, len(values) - 1)
-        weights = np.array([cubic(position) for position in positions - base - tap])
-        result += weights[:, None] * values[index]
-    return result
-
-
-def enlarge_frame(frame: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return enlarge(enlarge(frame, rows, cyclic=False).T, columns, cyclic=True).T
 
 
 class TestRegistry:
@@ -213,30 +168,6 @@ class TestRegistration:
         # The wrong node of three would be off by a fine step: 0.75 and 1.75 µg m⁻³.
         if operator.name == "node":
             np.testing.assert_array_equal(coarse.values[0], expected.astype(np.float32))
-
-    def test_enlarging_a_ramp_gives_it_back(self, operator: Degradation) -> None:
-        latitude = 40 + 0.25 * np.arange(size(operator, 12))
-        longitude = 5 + 0.25 * np.arange(size(operator, 14))
-        ramp = 3.0 * latitude[:, None] - 7.0 * longitude
-        coarse = operator.spatial(
-            field_of(ramp[np.newaxis], latitude=latitude, longitude=longitude)
-        )
-        rows, columns = operator.positions(coarse, latitude, longitude)
-        tall = enlarge(coarse.values[0].astype(float), rows, cyclic=False)
-        fine = enlarge(tall.T, columns, cyclic=False).T
-        inside = (slice(10, -10), slice(10, -10))
-        np.testing.assert_allclose(fine[inside], ramp[inside], rtol=0, atol=1e-4)
-
-    def test_an_impulse_comes_back_to_its_place(self, operator: Degradation) -> None:
-        rows, columns = size(operator, 9), size(operator, 10)
-        image = np.zeros((1, rows, columns))
-        row, column = (12, 18) if operator.name == "node" else (13, 19)
-        image[0, row, column] = 5.0
-        field = field_of(image)
-        coarse = operator.spatial(field)
-        places = operator.positions(coarse, field.latitude.values, field.longitude.values)
-        fine = enlarge_frame(coarse.values[0].astype(float), *places)
-        assert np.unravel_index(fine.argmax(), fine.shape) == (row, column)
 
     def test_positions_are_exact_thirds(self, operator: Degradation) -> None:
         grid = operator.on(LATITUDE, LONGITUDE)
@@ -419,56 +350,6 @@ class TestLazy:
             assert coarse.attrs == field.attrs
             for name in {"time", "time_start", "time_end"} & set(field.coords):
                 xr.testing.assert_identical(coarse[name].variable, field[name].variable)
-
-
-@pytest.fixture(scope="module")
-def frames(real_data: Path) -> np.ndarray:
-    """Four hours of GEOS-CF, south first, 721 rows."""
-    files = sorted((real_data / "geoscf").glob("*.mat"))
-    return np.stack([loadmat(path)["data"][::-1] for path in files])
-
-
-class TestRealFrames:
-    def mean_scores(
-        self, operator: Degradation, frames: np.ndarray, *, rows: int, step: float = 0.0
-    ) -> tuple[float, ...]:
-        """Mean R, RMSE and MAE of bicubic, with positions wrong by `step` coarse steps."""
-        grid = operator.on(LATITUDE[-rows:], LONGITUDE)
-        scores = []
-        for truth in frames[:, -rows:]:
-            coarse = grid.each(truth[np.newaxis])[0].astype(float)
-            fine = enlarge_frame(coarse, grid.row_positions + step, grid.column_positions - step)
-            error = fine - truth
-            r = np.corrcoef(truth.ravel(), fine.ravel())[0, 1]
-            scores.append((r, np.sqrt((error**2).mean()), abs(error).mean()))
-        return tuple(np.mean(scores, axis=0))
-
-    @pytest.mark.parametrize(
-        "name, rows, r, rmse, mae",
-        [
-            ("imresize", 720, 0.9900, 2.898, 0.521),
-            ("imresize", 721, 0.9900, 2.896, 0.521),
-            ("mean", 720, 0.9901, 2.883, 0.510),
-            ("node", 721, 0.9887, 3.061, 0.477),
-        ],
-    )
-    def test_bicubic(
-        self,
-        frames: np.ndarray,
-        name: str,
-        rows: int,
-        r: float,
-        rmse: float,
-        mae: float,
-    ) -> None:
-        found = self.mean_scores(degradation(name), frames, rows=rows)
-        assert found == pytest.approx((r, rmse, mae), abs=6e-4)
-        assert found[0] == pytest.approx(r, abs=6e-5)
-
-    def test_the_wrong_registration_is_seen(self, frames: np.ndarray) -> None:
-        # Half-pixel bicubic of nodes: every value a fine step from its place.
-        found = self.mean_scores(NODE, frames, rows=721, step=1 / 3)
-        assert found == pytest.approx((0.969, 5.041, 0.980), abs=5e-3)
 
 
 def test_means_over_other_intervals_have_no_hours() -> None:

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import dask.array
 import numpy as np
 import pytest
 import xarray as xr
 
-from deepcams_eval.core.field import make_field, stamp_of, validate_field
-from deepcams_eval.downscale.degrade import DEGRADATIONS, Degradation, degradation
+from deepcams_eval.core.field import stamp_of, validate_field
+from deepcams_eval.downscale.degrade import DEGRADATIONS, Degradation
 from deepcams_eval.downscale.pattern import StaticPattern
 from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Training
 from deepcams_eval.downscale.spatial import (
@@ -24,26 +22,16 @@ from deepcams_eval.downscale.spatial import (
     enlarger,
 )
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.read.product import ProductSpec, open_product
+from tests.fields import hourly_field
 
 ENLARGEMENTS = (NearestCell, Bilinear, Bicubic, Lanczos, BackProjection)
 HOUR = np.timedelta64(1, "h")
 IMRESIZE, MEAN, NODE = (DEGRADATIONS[name] for name in ("imresize", "mean", "node"))
 
 
-@pytest.fixture(params=list(DEGRADATIONS))
-def operator(request: pytest.FixtureRequest) -> Degradation:
-    return degradation(request.param)
-
-
 @pytest.fixture(params=ENLARGEMENTS, ids=lambda method: method.name)
 def method(request: pytest.FixtureRequest) -> Downscaler:
     return request.param()
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(20200308)
 
 
 def grid(operator: Degradation, *, globe: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -67,14 +55,9 @@ def fine_field(
     shape = (steps, len(latitude), len(longitude))
     if values is None:
         values = rng.gamma(2, 8, shape)
-    start = np.datetime64("2020-02-28T23:00") + np.arange(len(values)) * HOUR
-    return make_field(
-        np.broadcast_to(values, (len(values), *shape[1:])).astype(np.float32),
-        time=start + HOUR // 2 if stamp == "mean" else start,
-        latitude=latitude,
-        longitude=longitude,
-        stamp=stamp,
-        bounds=np.stack([start, start + HOUR], axis=1) if stamp == "mean" else None,
+    values = np.broadcast_to(values, (len(values), *shape[1:]))
+    return hourly_field(
+        values, start="2020-02-28T23:00", latitude=latitude, longitude=longitude, stamp=stamp
     )
 
 
@@ -433,12 +416,6 @@ def test_pattern_unfitted_or_elsewhere_is_refused(rng: np.random.Generator) -> N
 
 
 # ---- real frames ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real_frames(real_data: Path) -> xr.DataArray:
-    spec = f"t={real_data}/geoscf/*.mat,kind=geoscf,start=2020-03-08T00:30,freq=1h"
-    return open_product(ProductSpec.parse(spec)).field.compute()
 
 
 def scores(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import cv2
 import dask.array
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from deepcams_eval.core.field import make_field, stamp_of, validate_field
+from deepcams_eval.core.field import stamp_of, validate_field
 from deepcams_eval.downscale.degrade import DEGRADATIONS
 from deepcams_eval.downscale.flow import OpticalFlow, dis_flows, intermediate_flows, warp
 from deepcams_eval.downscale.joint import Composed
@@ -27,7 +27,7 @@ from deepcams_eval.downscale.temporal import (
     Pchip,
 )
 from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.read.product import ProductSpec, open_product
+from tests.fields import hourly_field
 
 HOUR = np.timedelta64(1, "h")
 HALF_HOUR = np.timedelta64(30, "m")
@@ -43,30 +43,11 @@ def method(request: pytest.FixtureRequest) -> IntervalMethod:
     return request.param()
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(20200308)
-
-
-def frames(
-    values: np.ndarray,
-    *,
-    hours: np.ndarray | None = None,
-    longitude: np.ndarray | None = None,
-    stamp: str = "mean",
-) -> xr.DataArray:
-    """Make a Field of frames every three hours."""
-    values = np.asarray(values, dtype=np.float32)
-    count, rows, columns = values.shape
-    start = START + (3 * np.arange(count) if hours is None else np.asarray(hours)) * HOUR
-    return make_field(
-        values,
-        time=start + HALF_HOUR if stamp == "mean" else start,
-        latitude=-89 + 2.5 * np.arange(rows),
-        longitude=5 + 0.25 * np.arange(columns) if longitude is None else longitude,
-        stamp=stamp,
-        bounds=np.stack([start, start + HOUR], axis=1) if stamp == "mean" else None,
-    )
+def frames(values: np.ndarray, *, hours: np.ndarray | None = None, **options: Any) -> xr.DataArray:
+    """Make a Field of frames every three hours, or at `hours`."""
+    hours = 3 * np.arange(len(values)) if hours is None else hours
+    latitude = -89 + 2.5 * np.arange(np.shape(values)[1])
+    return hourly_field(values, start=START, hours=hours, latitude=latitude, **options)
 
 
 def asked(field: xr.DataArray, hours: object) -> Target:
@@ -467,12 +448,6 @@ def test_composed_refuses_a_time_outside_and_keeps_a_single_frame() -> None:
 
 
 # ---- real frames ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real_frames(real_data: Path) -> xr.DataArray:
-    spec = f"t={real_data}/geoscf/*.mat,kind=geoscf,start=2020-03-08T00:30,freq=1h"
-    return open_product(ProductSpec.parse(spec)).field.compute()
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence.fairmode import (
-    Uncertainty,
     percentile_90,
     quality_objective,
     station_indicators,
 )
+from tests.hourly_pairs import pairs_of
 
 DAY = np.timedelta64(86_400_000_000, "us")
 
@@ -25,25 +25,9 @@ def daily(observed: dict[str, list[float]], estimate: dict[str, list[float]]) ->
     parts = []
     for station, values in observed.items():
         times = np.datetime64("2019-01-01", "us") + np.arange(len(values)) * DAY
-        parts.append(
-            pd.DataFrame(
-                {
-                    "station_id": station,
-                    "time_start": times,
-                    "time_end": times + DAY,
-                    "latitude": 50.0,
-                    "longitude": 4.0,
-                    "observed": values,
-                    "station_kind": "reference",
-                    "country": "BE",
-                    "model": np.asarray(estimate[station], dtype=np.float32),
-                }
-            )
-        )
-    table = pd.concat(parts, ignore_index=True)
-    for name in ("station_id", "station_kind", "country"):
-        table[name] = table[name].astype("category")
-    return Pairs(table, ("model",))
+        columns = {"observed": values, "model": estimate[station]}
+        parts.append(pd.DataFrame({"station_id": station, "time_start": times, **columns}))
+    return pairs_of(pd.concat(parts, ignore_index=True), "model", lasting=DAY)
 
 
 def test_a_case_by_hand() -> None:
@@ -84,13 +68,6 @@ def test_the_distance_from_the_origin_is_the_indicator(values: list[tuple[float,
     error = [(float(np.float32(m)) - o) ** 2 for o, m in zip(observed, estimate, strict=True)]
     expected = math.sqrt(sum(error) / sum(one**2 for one in u)) / 2
     assert row["mqi"] == pytest.approx(expected, rel=1e-6, abs=1e-12)
-
-
-def test_parameters_of_another_pollutant_are_taken() -> None:
-    ozone = Uncertainty(u_rv=0.18, rv=120, alpha=0.79)
-    row = station_indicators(daily({"a": [100, 140]}, {"a": [90, 170]}), ozone).iloc[0]
-    squares = [0.18**2 * ((1 - 0.79**2) * o**2 + 0.79**2 * 120**2) for o in (100, 140)]
-    assert row["rmsu"] == pytest.approx(math.sqrt(sum(squares) / 2), rel=1e-12)
 
 
 def test_the_percentile_of_the_guidance() -> None:

@@ -13,6 +13,7 @@ from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import InputError
 from deepcams_eval.evidence.lags import LAG_COLUMNS, LAGS_H, fewest_stations, lag_notes, lag_table
 from deepcams_eval.pair.selection import shift_times
+from tests.hourly_pairs import pairs_of
 
 HOURS = 120
 START = np.datetime64("2018-01-01", "us")
@@ -47,25 +48,13 @@ def make_pairs(
                         "time_start": START
                         + np.arange(HOURS) * np.timedelta64(3_600_000_000, "us"),
                         "observed": rng.permutation(observed) if shuffled else observed,
-                        "model": (20 + 4 * truth[at - product_late]).astype(np.float32),
+                        "model": 20 + 4 * truth[at - product_late],
                     }
                 )
             )
     table = pd.concat(parts, ignore_index=True)
     kept = (np.arange(len(table)) % HOURS) % step == 0
-    return pairs_of(table[kept].reset_index(drop=True)), providers
-
-
-def pairs_of(table: pd.DataFrame) -> Pairs:
-    table = table.assign(
-        station_id=table["station_id"].astype("category"),
-        time_end=table["time_start"] + pd.Timedelta(hours=1),
-        latitude=50.0,
-        longitude=4.0,
-        station_kind=pd.Categorical(["reference"] * len(table)),
-        country=pd.Categorical([""] * len(table)),
-    )
-    return Pairs(table, ("model",))
+    return pairs_of(table[kept].reset_index(drop=True), "model"), providers
 
 
 def lags(pairs: Pairs, providers: dict[str, str], seed: int = 1) -> pd.DataFrame:
@@ -252,7 +241,7 @@ def test_a_lag_never_reaches_into_the_next_station() -> None:
     frame = pd.DataFrame(
         {"station_id": names, "time_start": times, "observed": values, "model": values}
     )
-    assert (lags(pairs_of(frame), {}).query("lag_h != 0")["n"] == 0).all()
+    assert (lags(pairs_of(frame, "model"), {}).query("lag_h != 0")["n"] == 0).all()
 
 
 def test_an_unknown_provider_is_called_unknown() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +11,9 @@ import xarray as xr
 from scores.categorical import probability_of_detection, probability_of_false_detection
 
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.distributions import cycle_table, quantile_table, taylor_table
-from deepcams_eval.evidence.exceedances import exceedance_table, ratios
+from deepcams_eval.evidence import distributions, exceedances
 from deepcams_eval.evidence.questions import Given, answers
-from tests.hourly_pairs import HOUR, hourly, years
+from tests.hourly_pairs import HOUR, by_station, hourly, pairs_of, years
 
 
 def all_rows(pairs: Pairs) -> dict[str, np.ndarray]:
@@ -24,35 +25,27 @@ def daily_like(
 ) -> Pairs:
     rng = np.random.default_rng(seed)
     level = rng.uniform(8, 40, stations)
-    observed = (level[:, None] * rng.lognormal(0, 0.5, (stations, days))).ravel()
-    estimate = observed * rng.lognormal(0, 0.2, len(observed))
+    observed = level[:, None] * rng.lognormal(0, 0.5, (stations, days))
+    estimate = observed * rng.lognormal(0, 0.2, observed.size).reshape(observed.shape)
     if shuffled:
-        estimate = rng.permutation(estimate)
-    day = np.timedelta64(86_400_000_000, "us")
-    times = np.tile(np.datetime64("2019-01-01", "us") + np.arange(days) * day, stations)
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(np.repeat([f"s{i:02d}" for i in range(stations)], days)),
-            "time_start": times,
-            "time_end": times + day,
-            "latitude": 50.0,
-            "longitude": 4.0,
-            "observed": observed,
-            "station_kind": pd.Categorical(["reference"] * len(observed)),
-            "country": pd.Categorical(["BE"] * len(observed)),
-            "model": estimate.astype(np.float32),
-        }
-    )
-    return Pairs(table, ("model",))
+        estimate = rng.permutation(estimate.ravel()).reshape(estimate.shape)
+    times = np.datetime64("2019-01-01", "us") + np.arange(days) * 24 * HOUR
+    return pairs_of(by_station(times, observed, model=estimate), "model", lasting=24 * HOUR)
 
 
-def exceedances(pairs: Pairs, seed: int = 1) -> pd.DataFrame:
-    return exceedance_table(pairs, rng=np.random.default_rng(seed), resamples=300)
+def distributed(pairs: Pairs, name: str, rows: np.ndarray | None = None) -> pd.DataFrame:
+    sample = all_rows(pairs) if rows is None else dict.fromkeys(pairs.products, rows)
+    return distributions.answer(Given(pairs, sample, {}, pairs.products[0]))[name]
+
+
+def exceeding(daily: Pairs) -> pd.DataFrame:
+    given = SimpleNamespace(daily=(daily, {}), resamples=300, rng=lambda: np.random.default_rng(1))
+    return exceedances.answer(given)["exceedances"]
 
 
 def test_exceedances_equal_those_of_another_package() -> None:
     pairs = daily_like()
-    table = exceedances(pairs).set_index("limit")
+    table = exceeding(pairs).set_index("limit")
     for limit, row in table.iterrows():
         observed = xr.DataArray((pairs.table["observed"] > limit).to_numpy().astype(float))
         estimate = xr.DataArray((pairs.table["model"] > limit).to_numpy().astype(float))
@@ -66,14 +59,14 @@ def test_exceedances_equal_those_of_another_package() -> None:
 
 
 def test_shuffled_days_are_found_worse() -> None:
-    good = exceedances(daily_like())
-    bad = exceedances(daily_like(shuffled=True))
+    good = exceeding(daily_like())
+    bad = exceeding(daily_like(shuffled=True))
     assert (bad["hit_rate"] < good["hit_rate_lo"]).all()
     assert (bad["false_alarm_ratio"] > good["false_alarm_ratio_hi"]).all()
 
 
 def test_ratios_without_a_case_are_undefined() -> None:
-    made = ratios(np.array([[0.0, 0.0, 0.0, 7.0], [3.0, 1.0, 2.0, 4.0]]))
+    made = exceedances.ratios(np.array([[0.0, 0.0, 0.0, 7.0], [3.0, 1.0, 2.0, 4.0]]))
     assert np.isnan(made["hit_rate"][0])
     assert np.isnan(made["false_alarm_ratio"][0])
     assert made["false_alarm_rate"][0] == 0
@@ -83,7 +76,7 @@ def test_ratios_without_a_case_are_undefined() -> None:
 
 def test_taylor_equals_numpy_and_the_law_of_cosines() -> None:
     pairs = hourly(20)
-    table = taylor_table(pairs, all_rows(pairs)).set_index("product")
+    table = distributed(pairs, "taylor").set_index("product")
     for name, row in table.iterrows():
         o = pairs.table["observed"].to_numpy()
         m = pairs.table[name].to_numpy().astype(float)
@@ -98,7 +91,7 @@ def test_taylor_equals_numpy_and_the_law_of_cosines() -> None:
 
 def test_quantiles_stop_where_ten_pairs_lie_beyond() -> None:
     pairs = hourly(25, stations=2)  # 1,200 pairs: 99 % leaves 12 beyond, 99.5 % six
-    table = quantile_table(pairs, all_rows(pairs))
+    table = distributed(pairs, "quantiles")
     mine = table[table["product"] == "fine"]
     assert mine["percentile"].max() == 99.0
     assert mine["percentile"].min() == 1.0
@@ -117,7 +110,7 @@ def test_a_planted_cycle_comes_out_at_its_local_hour_whatever_the_levels() -> No
     table["fine"] = (np.where(east, 20.0, 300.0) + 0.5 * planted).astype(np.float32)
     # A sample of every third UTC hour: each local hour then holds one station only.
     third = (table["time_start"].dt.hour % 3 == 0).to_numpy()
-    made = cycle_table(Pairs(table, ("fine",)), {"fine": third})
+    made = distributed(Pairs(table, ("fine",)), "cycles", third)
     daily = made[made["cycle"] == "hour_local"]
     expected = 10 * np.cos(2 * np.pi * (daily["value"] - 7) / 24)
     np.testing.assert_allclose(daily["departure_o"], expected, atol=1e-9)
@@ -131,7 +124,7 @@ def test_the_day_of_the_week_is_the_local_one() -> None:
     local = table["time_start"] - 5 * HOUR
     weekend = local.dt.day_of_week.isin([5, 6]).to_numpy()
     table["observed"] = np.where(weekend, 4.0, 11.0)
-    made = cycle_table(Pairs(table, ("fine",)), {"fine": np.ones(len(table), dtype=bool)})
+    made = distributed(Pairs(table, ("fine",)), "cycles")
     week = made[made["cycle"] == "weekday"].set_index("value")["departure_o"]
     assert week[5] == pytest.approx(week[6])
     assert week[0] - week[5] == pytest.approx(7.0)

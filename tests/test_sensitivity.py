@@ -8,7 +8,8 @@ import pytest
 
 from deepcams_eval.core.field import Product
 from deepcams_eval.core.observations import Observations
-from deepcams_eval.evidence.sensitivity import AS_SET, COLUMNS, sensitivity_table
+from deepcams_eval.evidence.questions import Given
+from deepcams_eval.evidence.sensitivity import AS_SET, COLUMNS, answer
 from deepcams_eval.pair.colocate import colocate
 from deepcams_eval.pair.qc import RULES, QcSettings, apply_rules
 from tests.fields import observations, product
@@ -56,10 +57,22 @@ def seen(products: tuple[Product, ...]) -> Observations:
 
 @pytest.fixture(scope="module")
 def table(seen: Observations, products: tuple[Product, ...]) -> pd.DataFrame:
+    return choices(seen, products).set_index(["choice", "product"])
+
+
+def choices(
+    seen: Observations, products: tuple[Product, ...], years: tuple[int, ...] = (2018,)
+) -> pd.DataFrame:
     pairs = colocate(seen, products).pairs
-    years = {one.name: [2018] for one in products}
-    made = sensitivity_table(seen, products, pairs, years, baseline="cams")
-    return made.set_index(["choice", "product"])
+    given = Given(
+        pairs,
+        rows={},
+        years={one.name: years for one in products},
+        baseline="cams",
+        observations=seen,
+        products=products,
+    )
+    return answer(given)["sensitivity"]
 
 
 def test_the_columns_and_what_is_set(table: pd.DataFrame) -> None:
@@ -88,9 +101,7 @@ def test_records_of_another_length_pair_for_the_choice_of_their_rule_alone(
     table.loc[daily, "time_start"] -= pd.Timedelta(hours=23)
     table.loc[daily, "flags"] = RULES["averaging_period"].bit
     longer = seen.with_table(table)
-    pairs = colocate(longer, products).pairs
-    years = {one.name: [2017, 2018] for one in products}
-    made = sensitivity_table(longer, products, pairs, years, baseline="cams")
+    made = choices(longer, products, (2017, 2018))
     n = made[made["product"] == "fine"].set_index("choice")["n"]
     assert n["without the rule averaging period"] == n[AS_SET] + len(daily)
     assert n["without the rule negative"] == n[AS_SET] + 1
@@ -98,8 +109,7 @@ def test_records_of_another_length_pair_for_the_choice_of_their_rule_alone(
     # Where the rule is off in the run, they pair under no choice.
     table.loc[daily, "flags"] = 0
     longer = seen.with_table(table)
-    pairs = colocate(longer, products).pairs
-    made = sensitivity_table(longer, products, pairs, years, baseline="cams")
+    made = choices(longer, products, (2017, 2018))
     again = made[made["product"] == "fine"].set_index("choice")["n"]
     assert again[AS_SET] == n[AS_SET]
     assert again["without the rule negative"] == n[AS_SET] + 1

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from deepcams_eval.core.field import Product, validate_field
 from deepcams_eval.errors import InputError, NoDataError, UnitsError
-from deepcams_eval.pair.derived import open_products
 from deepcams_eval.read import registry
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.read.source import Source
@@ -93,12 +92,6 @@ class TestEveryForm:
         assert product.damaged == ()
         assert all(path.is_absolute() for path in product.files)
         assert_same_field(product.field, written.truth, written.form.tolerance)
-
-    def test_is_not_the_shuffled_truth(self, written: Written) -> None:
-        rng = np.random.default_rng(7)
-        shuffled = written.truth.copy(data=rng.permuted(written.truth.values, axis=2))
-        with pytest.raises(AssertionError):
-            assert_same_field(written.open().field, shuffled, written.form.tolerance)
 
     def test_reads_no_value_at_opening(self, written: Written) -> None:
         product = written.open()
@@ -797,12 +790,3 @@ class TestRealFiles:
         raw = scipy.io.loadmat(real_data / "geoscf" / "02.mat")["data"]
         np.testing.assert_allclose(field[1].values, raw[::-1], rtol=1e-6)
         assert field.time_start.values[1] == np.datetime64("2018-03-08T01:00")
-
-    def test_products_open_together(self, real_data: Path) -> None:
-        specs = [
-            ProductSpec.parse(f"cams={real_data}/cams/eac4_ixelles_2019.nc"),
-            ProductSpec.parse("hourly=linear:cams"),
-        ]
-        cams, hourly = open_products(specs)
-        assert hourly.field.sizes["time"] == 3 * 2919 + 1
-        np.testing.assert_array_equal(hourly.field[::3].values, cams.field.values)

@@ -92,11 +92,11 @@ def test_the_loss_falls(base: dict[str, object], falls_to: float, tmp_path: Path
     settings = TrainSettings.make({**base, "ema": 0.9})
     told: list[Report] = []
     trainer = Trainer(settings, tmp_path, split(moving_blob(width=1.2)))
-    samples = [trainer.job.draw(np.random.default_rng(seed)) for seed in range(16)]
+    samples = [trainer.draw(np.random.default_rng(seed)) for seed in range(16)]
 
     def loss() -> float:  # on samples that stay: those of each step differ by more than it falls
         with torch.no_grad():
-            return float(trainer.job.loss(trainer.network, samples, torch.device("cpu")))
+            return float(trainer.loss(samples))
 
     before = loss()
     result = trainer.run(told.append)
@@ -181,7 +181,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert moved > 1e-3  # or else nothing was compared
 
 
-def test_an_interrupted_process_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
+def test_an_interrupted_process_leaves_a_state_to_resume_from(tmp_path: Path) -> None:
     process = _start(_script(tmp_path), tmp_path / "out", 100_000, {})
     try:
         assert process.stdout is not None
@@ -244,12 +244,12 @@ def _start(script: Path, out: Path, steps: int, more: dict[str, str]) -> subproc
 
 def test_a_network_that_only_interpolates_is_said_to_have_collapsed() -> None:
     network = XVFI(XvfiSettings.preset("small"))
-    trainer_job = Trainer(TrainSettings.make({**BASE, "steps": 1}), Path("unused"), TRUTH).job
+    validation = Trainer(TrainSettings.make({**BASE, "steps": 1}), Path("unused"), TRUTH).validation
     # The head begins at zero: without the given flows nothing moves.
-    trainer_job.validation.intervals._flows = {
-        start: np.zeros((2, 36, 48, 2), np.float16) for start in trainer_job.validation.starts
+    validation.intervals._flows = {
+        start: np.zeros((2, 36, 48, 2), np.float16) for start in validation.starts
     }
-    result = trainer_job.validation(network, Normalisation("linear", 20.0), torch.device("cpu"))
+    result = validation(network, Normalisation("linear", 20.0), torch.device("cpu"))
     assert result.network.rmse == pytest.approx(result.baselines["linear"].rmse, rel=1e-4)
     with pytest.warns(DeepcamsWarning, match="collapsed: the mean flow is 0.0000"):
         result.warn_of_collapse()
@@ -296,10 +296,10 @@ def test_the_relative_loss_is_one_for_plain_interpolation_whatever_the_amplitude
 
 def test_the_relative_loss_of_an_xvfi_that_has_not_learned_is_one(tmp_path: Path) -> None:
     trainer = Trainer(TrainSettings.make({**BASE, "steps": 1, "floor": 1e-4}), tmp_path, TRUTH)
-    drawn = [trainer.job.draw(np.random.default_rng(seed)) for seed in range(24)]
+    drawn = [trainer.draw(np.random.default_rng(seed)) for seed in range(24)]
     samples = [one for one in drawn if one.first.std() > 1]
     assert len(samples) > 3
-    loss = trainer.job.loss(trainer.network, samples, torch.device("cpu"))
+    loss = trainer.loss(samples)
     assert float(loss.detach()) == pytest.approx(1, abs=1e-4)
 
 
@@ -363,5 +363,5 @@ def test_a_state_is_not_taken_up_with_other_settings_or_damaged(
     (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-200])
     with pytest.raises(InputError, match="is no state of a training"):
         longer.resume()
-    with pytest.raises(InputError, match="no state to go on from"):
+    with pytest.raises(InputError, match="no state to resume from"):
         Trainer(settings, tmp_path / "empty", TRUTH).resume()

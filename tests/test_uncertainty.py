@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,9 @@ import pandas as pd
 import pytest
 
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence import uncertainty
-from deepcams_eval.evidence.published import published_agreement
+from deepcams_eval.evidence import published, uncertainty
 from deepcams_eval.evidence.questions import Given
-from deepcams_eval.evidence.uncertainty import COLUMNS, uncertainty_table
+from deepcams_eval.evidence.uncertainty import COLUMNS
 from deepcams_eval.report.evidence import Section
 from deepcams_eval.score.intervals import (
     block_length,
@@ -25,8 +25,7 @@ from deepcams_eval.score.intervals import (
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs
-
-HOUR = np.timedelta64(3_600_000_000, "us")
+from tests.hourly_pairs import HOUR, by_station, pairs_of
 
 
 def autoregressive(rng: np.random.Generator, keep: float, size: tuple[int, ...]) -> np.ndarray:
@@ -51,28 +50,17 @@ def make_pairs(
         + rng.standard_normal((days, stations))
     )
     times = np.datetime64("2018-01-01T12", "us") + np.arange(days) * 24 * HOUR
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(np.repeat([f"s{i:02d}" for i in range(stations)], days)),
-            "time_start": np.tile(times, stations),
-            "time_end": np.tile(times + HOUR, stations),
-            "latitude": 50.0,
-            "longitude": 4.0,
-            "observed": observed.T.ravel(),
-            "station_kind": pd.Categorical(["reference"] * days * stations),
-            "country": pd.Categorical(["BE"] * days * stations),
-            "model": (observed + error).T.ravel().astype(np.float32),
-            "other": (observed + 2 * error).T.ravel().astype(np.float32),
-        }
-    )
-    return Pairs(table, ("model", "other"))
+    estimates = {"model": (observed + error).T, "other": (observed + 2 * error).T}
+    return pairs_of(by_station(times, observed.T, **estimates), "model", "other")
 
 
 def uncertainty_of(pairs: Pairs, seed: int = 0, resamples: int = 400) -> pd.DataFrame:
-    rows = {name: np.ones(len(pairs), dtype=bool) for name in pairs.products}
-    return uncertainty_table(
-        pairs, rows, baseline="other", rng=np.random.default_rng(seed), resamples=resamples
-    )
+    given = Given(pairs, all_rows(pairs), {}, "other", seed=seed, resamples=resamples)
+    return uncertainty.answer(given)["uncertainty"]
+
+
+def all_rows(pairs: Pairs) -> dict[str, np.ndarray]:
+    return {name: np.ones(len(pairs), dtype=bool) for name in pairs.products}
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.7, 0.9])
@@ -223,8 +211,7 @@ def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
     shown = SimpleNamespace(products=flat.products, synthetic=True)
 
     def section_of(chosen: Pairs) -> Section:
-        rows = {name: np.ones(len(chosen), dtype=bool) for name in chosen.products}
-        given = Given(chosen, rows, {}, "other", resamples=100)
+        given = Given(chosen, all_rows(chosen), {}, "other", resamples=100)
         return uncertainty.section(uncertainty.answer(given), shown)
 
     made = section_of(flat)
@@ -250,13 +237,16 @@ def test_the_published_gain_in_r_is_smaller_than_its_rounding() -> None:
             "r_hi": [0.640, 0.72],
         }
     )
-    table = published_agreement(scores).set_index(["product", "baseline", "value", "metric"])
+    pairs = make_pairs(1)
+    given = Given(pairs, {}, {}, "cams", scores=scores)
+    table = published.answer(given)["published"]
+    table = table.set_index(["product", "baseline", "value", "metric"])
     gain = table.loc["deepcams", "cams", "mean of years", "r"]
     assert gain["published_lo"] < 0 < gain["published_hi"]
     assert table.loc[("cams", "", "2017", "r"), "agrees"]  # 0.61 stands for up to 0.615
     assert not table.loc[("deepcams", "", "2017", "r"), "agrees"]
     assert pd.isna(table.loc[("cams", "", "2018", "r"), "agrees"])
     # Other months or stations than the published ones neither agree nor disagree.
-    restricted = published_agreement(scores, restricted=True)
+    restricted = published.answer(replace(given, restricted=True))["published"]
     assert restricted["agrees"].isna().all()
     assert restricted["ours"].notna().sum() == 2

@@ -223,39 +223,6 @@ def test_reduction_rolls_with_its_stride_and_is_a_cubic_between_nodes(factor):
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
-@pytest.mark.parametrize("beside", [0, 2])
-def test_doubling_and_convolving_in_one_step_is_the_two_steps(cyclic, beside):
-    layer = grid.convolution(3 + beside, 4).double()
-    x = random(2, 3, 5, 6)
-    other = random(2, beside, 10, 12, seed=1) if beside else None
-    doubled = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    joined = doubled if other is None else torch.cat([doubled, other], dim=1)
-    expected = layer(joined, cyclic)
-    torch.testing.assert_close(grid.double_and_convolve(layer, x, cyclic, other), expected)
-
-
-def test_convolutions_wrap_only_where_cyclic():
-    torch.manual_seed(0)
-    layers = [
-        (grid.convolution(2, 3, 3), 1),
-        (grid.convolution(2, 3, 4, stride=2), 2),
-        (grid.GridConvTranspose2d(2, 3, 5, 3, 1), 1),
-    ]
-    x = random(1, 2, 6, 12)
-    for layer, steps in layers:
-        layer.double()
-        made = layer(x, cyclic=True)
-        ratio = made.shape[-1] / x.shape[-1]
-        moved = layer(x.roll(steps, -1), cyclic=True)
-        torch.testing.assert_close(moved, made.roll(round(steps * ratio), -1))
-        plain = layer(x)
-        assert plain.shape == made.shape
-        inner = (..., slice(3, -3))
-        torch.testing.assert_close(plain[inner], made[inner])
-        assert (plain - made).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("cyclic", [False, True])
 @pytest.mark.parametrize("size", [(7, 40), (8, 64), (1, 33)])
 def test_padding_is_undone_and_continues_the_map(size, cyclic):
     x = random(1, 1, *size)

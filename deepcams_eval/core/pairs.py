@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray
 from deepcams_eval.errors import InputError
 
 STATION_KINDS = ("reference", "sensor", "unknown")
@@ -41,6 +42,12 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def taken(self, chosen: BoolArray) -> Pairs:
+        """Return some of the pairs, shape (pairs,), and the stations that they have alone."""
+        table = self.table.loc[chosen].reset_index(drop=True)
+        table["station_id"] = table["station_id"].cat.remove_unused_categories()
+        return Pairs(table, self.products)
 
 
 def codes_of(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from deepcams_eval.core.arrays import BoolArray
-from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.core.pairs import codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
 from deepcams_eval.report import style
@@ -21,154 +20,95 @@ from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
 
 PERCENTILES = (1.0, *np.arange(5.0, 100.0, 5.0).tolist(), 98.0, 99.0, 99.5, 99.9)
-"""Percentiles of `quantile_table`; one is left out where fewer than ten pairs lie beyond it."""
+"""Percentiles of ``quantiles``; one is left out where fewer than ten pairs lie beyond it."""
 
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+WEEKDAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 _BEYOND = 10
 
 
 def answer(given: Given) -> Frames:
-    """Return ``taylor``, ``quantiles`` and ``cycles``, of hourly values."""
+    """Return how observations and products are distributed on the sample of each product.
+
+    Returns
+    -------
+    mapping of str to pandas.DataFrame
+        In µg m⁻³ but for n, R and ratios; NaN where undefined.
+
+        - ``taylor``, one row a product, is what a Taylor diagram shows (Taylor 2001,
+          doi:10.1029/2000JD900719). CRMSE² = σ_O² + σ_M² − 2 σ_O σ_M R, so that the distance of a
+          product from the point of the observations at (1, R = 1) is its CRMSE in units of σ_O.
+        - ``quantiles``, one row a product × percentile, linear between order statistics.
+        - ``cycles``, one row a product × cycle × value that has pairs: mean departures by local
+          hour (``hour_local``, 0 to 23) and weekday (0 is Monday). Of each value the mean of its
+          station over the sample is taken off first: where a sample has few UTC hours, each local
+          hour holds stations of other longitudes, and their levels would make up the cycle. Local
+          time is solar, UTC + round(longitude / 15°) hours, at the beginning of the observation.
+          Pairs count alike.
+    """
+    table = given.pairs.table
+    shift = np.round(table["longitude"].to_numpy() / 15.0).astype("timedelta64[h]")
+    local = (table["time_start"].to_numpy() + shift).astype("datetime64[h]").astype(np.int64)
+    times = {"hour_local": (local % 24, 24), "weekday": ((local // 24 + 3) % 7, 7)}
+    station, names = codes_of(table["station_id"])
+    taylor, quantiles, cycles = [], [], []
+    for product in given.pairs.products:
+        chosen = given.rows[product]
+        observed = table["observed"].to_numpy()[chosen]
+        estimate = table[product].to_numpy()[chosen].astype(np.float64)
+        taylor.append({"product": product, **_spread(Moments.of(observed, estimate))})
+        levels = [x for x in PERCENTILES if min(x, 100 - x) / 100 * len(observed) >= _BEYOND]
+        if levels:
+            quantile = {
+                "percentile": levels,
+                "n": len(observed),
+                "observed": np.percentile(observed, levels),
+                "estimate": np.percentile(estimate, levels),
+            }
+            quantiles.append(pd.DataFrame({"product": product, **quantile}))
+        at = station[chosen]
+        of_station = Moments.of(observed, estimate, at, len(names))
+        away = observed - of_station.mean_o[at], estimate - of_station.mean_m[at]
+        for cycle, (value, size) in times.items():
+            sums = Moments.of(*away, value[chosen], size)
+            means = {"departure_o": sums.mean_o, "departure_m": sums.mean_m}
+            frame = pd.DataFrame({"value": np.arange(size), "n": sums.n.astype(np.int64), **means})
+            frame.insert(0, "product", product)
+            frame.insert(1, "cycle", cycle)
+            cycles.append(frame[frame["n"] > 0])
     return {
-        "taylor": taylor_table(given.pairs, given.rows),
-        "quantiles": quantile_table(given.pairs, given.rows),
-        "cycles": cycle_table(given.pairs, given.rows),
+        "taylor": pd.DataFrame(taylor),
+        "quantiles": pd.concat(quantiles, ignore_index=True) if quantiles else pd.DataFrame(),
+        "cycles": pd.concat(cycles, ignore_index=True),
     }
 
 
-def taylor_table(pairs: Pairs, rows: Mapping[str, BoolArray]) -> pd.DataFrame:
-    """Return what a Taylor diagram shows (Taylor 2001, doi:10.1029/2000JD900719).
-
-    CRMSE² = σ_O² + σ_M² − 2 σ_O σ_M R, so that the distance of a product from the point of the
-    observations at (1, R = 1) is its CRMSE in units of σ_O.
-
-    Parameters
-    ----------
-    pairs : Pairs
-    rows : mapping of str to ndarray of bool, shape (pairs,)
-        The sample of each product.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a product: ``product, n, r, sd_o, sd_m, sd_ratio, crmse``; µg m⁻³ but for n, r
-        and the ratio. NaN where undefined.
-    """
-    observed = pairs.table["observed"].to_numpy()
-    found = []
-    for product in pairs.products:
-        chosen = rows[product]
-        sums = Moments.of(observed[chosen], pairs.table[product].to_numpy()[chosen])
-        spread = np.sqrt(np.array([sums.ss_o[0], sums.ss_m[0]]) / max(sums.n[0], 1))
-        found.append(
-            {
-                "product": product,
-                "n": int(sums.n[0]),
-                "r": float(metrics.r(sums)[0]),
-                "sd_o": float(spread[0]),
-                "sd_m": float(spread[1]),
-                "sd_ratio": float(metrics.sd_ratio(sums)[0]),
-                "crmse": float(metrics.crmse(sums)[0]),
-            }
-        )
-    return pd.DataFrame(found)
-
-
-def quantile_table(pairs: Pairs, rows: Mapping[str, BoolArray]) -> pd.DataFrame:
-    """Return quantiles of the observations and of each product on the same pairs.
-
-    Parameters
-    ----------
-    pairs, rows
-        As in `taylor_table`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a product × percentile: ``product, percentile, n, observed, estimate``, µg m⁻³
-        (linear between order statistics).
-    """
-    observed = pairs.table["observed"].to_numpy()
-    found = []
-    for product in pairs.products:
-        chosen = rows[product]
-        count = int(chosen.sum())
-        levels = [one for one in PERCENTILES if min(one, 100 - one) / 100 * count >= _BEYOND]
-        estimate = pairs.table[product].to_numpy()[chosen].astype(np.float64)
-        found.append(
-            pd.DataFrame(
-                {
-                    "product": product,
-                    "percentile": levels,
-                    "n": count,
-                    "observed": np.percentile(observed[chosen], levels),
-                    "estimate": np.percentile(estimate, levels),
-                }
-            )
-            if levels
-            else pd.DataFrame()
-        )
-    return pd.concat(found, ignore_index=True)
-
-
-def cycle_table(pairs: Pairs, rows: Mapping[str, BoolArray]) -> pd.DataFrame:
-    """Return mean departures by hour of the local day and by day of the week.
-
-    Of each value the mean of its station over the sample is taken off first: where a sample has
-    few UTC hours, each local hour holds stations of other longitudes, and their levels would make
-    up the cycle. Local time is solar, UTC + round(longitude / 15°) hours, at the beginning of the
-    observation. Pairs count alike.
-
-    Parameters
-    ----------
-    pairs, rows
-        As in `taylor_table`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a product × cycle × value: ``product, cycle, value, n, departure_o,
-        departure_m``; ``cycle`` is ``hour_local`` (values 0 to 23) or ``weekday`` (0 is Monday);
-        µg m⁻³. Values without a pair have no row.
-    """
-    table = pairs.table
-    shift = np.round(table["longitude"].to_numpy() / 15.0).astype("timedelta64[h]")
-    local = (table["time_start"].to_numpy() + shift).astype("datetime64[h]").astype(np.int64)
-    values = {"hour_local": (local % 24, 24), "weekday": ((local // 24 + 3) % 7, 7)}
-    station, names = codes_of(table["station_id"])
-    observed = table["observed"].to_numpy()
-    found = []
-    for product in pairs.products:
-        chosen = rows[product]
-        at = station[chosen]
-        of_station = Moments.of(observed[chosen], table[product].to_numpy()[chosen], at, len(names))
-        away_o = observed[chosen] - of_station.mean_o[at]
-        away_m = table[product].to_numpy()[chosen] - of_station.mean_m[at]
-        for cycle, (value, size) in values.items():
-            sums = Moments.of(away_o, away_m, value[chosen], size)
-            frame = pd.DataFrame(
-                {
-                    "product": product,
-                    "cycle": cycle,
-                    "value": np.arange(size),
-                    "n": sums.n.astype(np.int64),
-                    "departure_o": sums.mean_o,
-                    "departure_m": sums.mean_m,
-                }
-            )
-            found.append(frame[frame["n"] > 0])
-    return pd.concat(found, ignore_index=True)
+def _spread(sums: Moments) -> dict[str, float]:
+    n = int(sums.n[0])
+    deviation = [float(np.sqrt(one[0] / max(n, 1))) for one in (sums.ss_o, sums.ss_m)]
+    return {
+        "n": n,
+        "r": float(metrics.r(sums)[0]),
+        "sd_o": deviation[0],
+        "sd_m": deviation[1],
+        "sd_ratio": float(metrics.sd_ratio(sums)[0]),
+        "crmse": float(metrics.crmse(sums)[0]),
+    }
 
 
 def section(frames: Frames, content: Content) -> Section:
     """Return the section of the page on spread, quantiles and cycles."""
+    drawn = (
+        (_draw_taylor, "taylor", len(frames["taylor"].dropna(subset=["r", "sd_ratio"]))),
+        (_draw_quantiles, "quantiles", len(frames["quantiles"])),
+        (_draw_cycles, "cycles", True),
+    )
     return Section(
         name="distributions",
         label="Distributions",
         title="Are spread, extremes and cycles right?",
         sentences=tuple(_sentences(frames["taylor"])),
         tables=(_table(frames["taylor"]),),
-        drawings=tuple(_drawings(frames, content)),
+        drawings=tuple(draw(frames[name], content) for draw, name, there in drawn if there),
     )
 
 
@@ -196,14 +136,6 @@ def _table(table: pd.DataFrame) -> Table:
         table,
         notes=("CRMSE: RMSE after both means are taken off.",),
     )
-
-
-def _drawings(frames: Frames, content: Content) -> Iterator[style.Drawing]:
-    if frames["taylor"][["r", "sd_ratio"]].notna().all(axis="columns").any():
-        yield _draw_taylor(frames["taylor"], content)
-    if len(frames["quantiles"]):
-        yield _draw_quantiles(frames["quantiles"], content)
-    yield _draw_cycles(frames["cycles"], content)
 
 
 def _draw_taylor(table: pd.DataFrame, content: Content) -> style.Drawing:
@@ -318,7 +250,7 @@ def _draw_cycles(table: pd.DataFrame, content: Content) -> style.Drawing:
             )
             axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
         grid[0, column].set_xticks(range(0, 25, 6))
-        grid[1, column].set_xticks(range(7), [day[:2] for day in WEEKDAYS])
+        grid[1, column].set_xticks(range(7), WEEKDAYS)
         grid[0, column].legend(fontsize=style.SMALL, frameon=False)
     return parts.finished(
         figure,

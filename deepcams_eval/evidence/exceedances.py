@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.arrays import Array, divide
-from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.core.pairs import codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
 from deepcams_eval.report import style
@@ -45,21 +45,7 @@ _REMARKS = (
 
 
 def answer(given: Given) -> Frames:
-    """Return the contingency tables as ``exceedances``; empty where no day is complete."""
-    if given.daily is None:
-        return {"exceedances": pd.DataFrame()}
-    table = exceedance_table(given.daily[0], rng=given.rng(), resamples=given.resamples)
-    return {"exceedances": table}
-
-
-def exceedance_table(
-    daily: Pairs,
-    *,
-    rng: np.random.Generator,
-    resamples: int = 1000,
-    limits: Sequence[tuple[float, str]] = LIMITS,
-) -> pd.DataFrame:
-    """Return the contingency table of observed and estimated exceedances of each limit.
+    """Return the contingency tables of observed and estimated exceedances of each limit.
 
     With a hits (both above the limit), b false alarms (only M), c misses (only O) and d correct
     negatives: probability of detection (POD, ``hit_rate``) a/(a+c), false alarm ratio (FAR)
@@ -67,33 +53,27 @@ def exceedance_table(
     (a+b)/(a+c), critical success index (CSI) a/(a+b+c) (Wilks 2011, Statistical Methods in the
     Atmospheric Sciences, section 8.2).
 
-    Parameters
-    ----------
-    daily : Pairs
-        Complete daily means, of `deepcams_eval.pair.averages.average_pairs`.
-    rng : numpy.random.Generator
-        Draws the stations; the same draws serve all products and limits.
-    resamples : int
-        Number of bootstrap resamples.
-    limits : sequence of (float, str)
-        Daily means above which (strictly) a day exceeds, µg m⁻³, and whose limits they are.
-
     Returns
     -------
-    pandas.DataFrame
-        One row a product × limit, of the columns `COLUMNS`. A ratio without a case is NaN. The
-        95 % intervals resample stations; NaN with fewer than `intervals.MIN_CLUSTERS`.
+    mapping of str to pandas.DataFrame
+        ``exceedances``: one row a product × limit, of the columns `COLUMNS`, from daily means; a
+        day exceeds where it is above the limit. A ratio without a case is NaN. The 95 % intervals
+        resample stations, with the same draws for all products and limits; NaN with few stations.
+        Empty where no day of any station is complete.
     """
+    if given.daily is None:
+        return {"exceedances": pd.DataFrame()}
+    daily, _ = given.daily
     table = daily.table
     station, names = codes_of(table["station_id"])
     observed = table["observed"].to_numpy()
-    draws = intervals.draw_clusters(len(names), resamples, rng)
+    draws = intervals.draw_clusters(len(names), given.resamples, given.rng())
     rows = []
     for product in daily.products:
         estimate = table[product].to_numpy().astype(np.float64)
         there = np.isfinite(estimate)
         behind = len(np.unique(station[there]))
-        for limit, whose in limits:
+        for limit, whose in LIMITS:
             above_o, above_m = observed[there] > limit, estimate[there] > limit
             # Hits, misses, false alarms and correct negatives, as in `COUNTS`.
             cell = np.where(above_o, ~above_m, np.where(above_m, 2, 3))
@@ -108,7 +88,7 @@ def exceedance_table(
             for name, resampled in ratios(draws @ by_station).items():
                 row |= intervals.bounds(name, intervals.interval(resampled, behind))
             rows.append(row)
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    return {"exceedances": pd.DataFrame(rows)[list(COLUMNS)]}
 
 
 def ratios(counts: Array) -> dict[str, Array]:

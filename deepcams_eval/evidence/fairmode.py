@@ -7,14 +7,12 @@ modelling quality objectives and benchmarking, version 3.3, doi:10.2760/41988), 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.patches import Circle
 
-from deepcams_eval.core.arrays import Array, divide
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
@@ -26,6 +24,10 @@ from deepcams_eval.report.wording import escape_figure, number, plural
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
 
+U_RV, RV_UG_M3, ALPHA, BETA = 0.36, 25.0, 0.5, 2.0
+"""Of the uncertainty of a daily mean of PM2.5: its relative size at the reference value, that
+value, the share that does not fall with the concentration, and how much larger an error may be."""
+
 SHARE_OF_DAYS = 0.75
 """Share of the days that a station needs before its indicator counts."""
 
@@ -35,10 +37,6 @@ FULFILLED_BY = 0.9
 MIN_STATIONS, MIN_DAYS = 10, 10
 """Fewer stations than this give no verdict: one of them would decide it; nor do fewer days."""
 
-STATION_COLUMNS = (
-    *("product", "year", "station_id", "n_days", "days_with_data", "enough_days", "r", "mb"),
-    *("rmse", "crmse", "rmsu", "mqi", "target_x", "target_y"),
-)
 SUMMARY_COLUMNS = (
     *("product", "year", "stations", "stations_left_out", "days_with_data", "share_fulfilled"),
     *("mqi_90", "fulfilled"),
@@ -51,33 +49,6 @@ _REMARKS = (
     "MQI of at most 1. That is a low bar: it asks whether an error could be one of measurement, "
     "not whether a product is better than another.",
 )
-
-
-@dataclass(frozen=True)
-class Uncertainty:
-    """Parameters of the uncertainty of one observation; those of daily PM2.5 by default.
-
-    Attributes
-    ----------
-    u_rv : float
-        Relative uncertainty at the reference value.
-    rv : float
-        Reference value, µg m⁻³.
-    alpha : float
-        Share of the uncertainty that does not fall with the concentration.
-    beta : float
-        How much larger than the uncertainty an error may be.
-    """
-
-    u_rv: float = 0.36
-    rv: float = 25.0
-    alpha: float = 0.5
-    beta: float = 2.0
-
-    def squared(self, observed: Array) -> Array:
-        """Return u(O)² = u_rv² ((1 − α²) O² + α² RV²), (µg m⁻³)²."""
-        share = self.alpha**2
-        return np.asarray(self.u_rv**2 * ((1 - share) * observed**2 + share * self.rv**2))
 
 
 def answer(given: Given) -> Frames:
@@ -93,51 +64,63 @@ def answer(given: Given) -> Frames:
     }
 
 
-def station_indicators(daily: Pairs, uncertainty: Uncertainty | None = None) -> pd.DataFrame:
+def station_indicators(daily: Pairs) -> pd.DataFrame:
     """Return the indicator of each station, year and product.
 
-    MQI = RMSE / (β RMSU) with RMSU = √(Σ u(Oᵢ)²/N). In the target diagram a station stands at
-    x = ±CRMSE / (β RMSU) and y = MB / (β RMSU), so that its distance from the origin is its MQI; x
-    is negative where the error of phase outweighs that of amplitude, |σ_M − σ_O| / σ_O <
-    √(2 (1 − R)).
+    MQI = RMSE / (β RMSU) with RMSU = √(Σ u(Oᵢ)²/N) and u(O)² = u_rv² ((1 − α²) O² + α² RV²). In
+    the target diagram a station stands at x = ±CRMSE / (β RMSU) and y = MB / (β RMSU), so that its
+    distance from the origin is its MQI; x is negative where the error of phase outweighs that of
+    amplitude, |σ_M − σ_O| / σ_O < √(2 (1 − R)).
 
     Parameters
     ----------
     daily : Pairs
         Complete daily means, of `deepcams_eval.pair.averages.average_pairs`.
-    uncertainty : Uncertainty, optional
-        Of a daily mean of PM2.5 when absent.
 
     Returns
     -------
     pandas.DataFrame
-        One row a product × year × station, of the columns `STATION_COLUMNS`; µg m⁻³, but for n,
-        r and the indicators. ``days_with_data`` counts the days of the year that are complete at
+        One row a product × year × station, in µg m⁻³ but for n, r and the
+        indicators. ``days_with_data`` counts the days of the year that are complete at
         any station. R is NaN with fewer than two days or where either does not vary; x is then
         negative.
     """
-    uncertainty = uncertainty or Uncertainty()
-    table = daily.table
-    station, names = codes_of(table["station_id"])
-    year = table["time_start"].dt.year.to_numpy()
+    station, names = codes_of(daily.table["station_id"])
     found = []
     for product in daily.products:
-        there = np.isfinite(table[product].to_numpy())
-        for one in np.unique(year[there]):
-            rows = there & (year == one)
-            part = _indicators(
-                table["observed"].to_numpy()[rows],
-                table[product].to_numpy()[rows].astype(np.float64),
-                station[rows],
-                names,
-                uncertainty,
-            )
-            with_data = table["time_start"][rows].dt.floor("D").nunique()
-            part["product"], part["year"] = product, int(one)
-            part["days_with_data"] = with_data
-            part["enough_days"] = part["n_days"] >= SHARE_OF_DAYS * with_data
-            found.append(part)
-    return pd.concat(found, ignore_index=True)[list(STATION_COLUMNS)]
+        there = daily.table[product].notna().to_numpy()
+        table = daily.table[there]
+        years, year = np.unique(table["time_start"].dt.year, return_inverse=True)
+        days = table["time_start"].dt.floor("D").groupby(years[year]).nunique().to_numpy()
+        group, size = year * len(names) + station[there], len(years) * len(names)
+        observed = table["observed"].to_numpy()
+        sums = Moments.of(observed, table[product].to_numpy(), group, size)
+        u_squared = U_RV**2 * ((1 - ALPHA**2) * observed**2 + ALPHA**2 * RV_UG_M3**2)
+        with np.errstate(invalid="ignore"):
+            rmsu = np.sqrt(np.bincount(group, u_squared, size) / sums.n)
+        allowed = BETA * rmsu
+        crmse, mb, r = metrics.crmse(sums), metrics.mb(sums), metrics.r(sums)
+        amplitude = (np.sqrt(sums.ss_m) - np.sqrt(sums.ss_o)) ** 2
+        phase = 2 * sums.ss_o * (1 - r)
+        with_data = np.repeat(days, len(names))
+        columns = {
+            "product": product,
+            "year": np.repeat(years, len(names)),
+            "station_id": np.tile(names, len(years)),
+            "n_days": sums.n.astype(np.int64),
+            "days_with_data": with_data,
+            "enough_days": sums.n >= SHARE_OF_DAYS * with_data,
+            "r": r,
+            "mb": mb,
+            "rmse": metrics.rmse(sums),
+            "crmse": crmse,
+            "rmsu": rmsu,
+            "mqi": metrics.rmse(sums) / allowed,
+            "target_x": np.where(amplitude > phase, crmse, -crmse) / allowed,
+            "target_y": mb / allowed,
+        }
+        found.append(pd.DataFrame(columns)[sums.n > 0])
+    return pd.concat(found, ignore_index=True)
 
 
 def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
@@ -181,7 +164,7 @@ def quality_objective(stations: pd.DataFrame) -> pd.DataFrame:
     return frame.astype({"fulfilled": "boolean"})
 
 
-def percentile_90(ordered: Array) -> float:
+def percentile_90(ordered: npt.NDArray[np.float64]) -> float:
     """Return the 90th percentile of indicators in rising order; NaN without any."""
     if not len(ordered):
         return float("nan")
@@ -190,39 +173,6 @@ def percentile_90(ordered: Array) -> float:
     below = ordered[max(low, 1) - 1]
     above = ordered[min(low, len(ordered) - 1)]
     return float(below + (above - below) * (place - low))
-
-
-def _indicators(
-    observed: Array,
-    estimate: Array,
-    station: npt.NDArray[np.int32],
-    names: npt.NDArray[np.str_],
-    uncertainty: Uncertainty,
-) -> pd.DataFrame:
-    size = len(names)
-    sums = Moments.of(observed, estimate, station, size)
-    total = np.bincount(station, uncertainty.squared(observed), size)
-    met = sums.n > 0
-    rmsu = np.sqrt(divide(total, sums.n))
-    allowed = uncertainty.beta * rmsu
-    crmse, mb = metrics.crmse(sums), metrics.mb(sums)
-    amplitude = (np.sqrt(sums.ss_m) - np.sqrt(sums.ss_o)) ** 2
-    phase = 2 * sums.ss_o * (1 - metrics.r(sums))
-    frame = pd.DataFrame(
-        {
-            "station_id": names,
-            "n_days": sums.n.astype(np.int64),
-            "r": metrics.r(sums),
-            "mb": mb,
-            "rmse": metrics.rmse(sums),
-            "crmse": crmse,
-            "rmsu": rmsu,
-            "mqi": metrics.rmse(sums) / allowed,
-            "target_x": np.where(amplitude > phase, crmse, -crmse) / allowed,
-            "target_y": mb / allowed,
-        }
-    )
-    return frame[met].reset_index(drop=True)
 
 
 def section(frames: Frames, content: Content) -> Section:

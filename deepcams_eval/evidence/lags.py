@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, IntArray
+from deepcams_eval.core.arrays import Array, FloatArray, IntArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
@@ -26,21 +25,8 @@ LAGS_H = (-3, -2, -1, 0, 1, 2, 3)
 
 UNKNOWN_PROVIDER = "unknown"
 LAG_COLUMNS = (
-    "provider",
-    "product",
-    "lag_h",
-    "n",
-    "stations",
-    "r",
-    "r_lo",
-    "r_hi",
-    "d_r",
-    "d_r_lo",
-    "d_r_hi",
-    "best_lag_h",
-    "others_best_lag_h",
-    "significant",
-    "apart",
+    *("provider", "product", "lag_h", "n", "stations", "r", "r_lo", "r_hi"),
+    *("d_r", "d_r_lo", "d_r_hi", "best_lag_h", "others_best_lag_h", "significant", "apart"),
 )
 
 _ZERO = LAGS_H.index(0)
@@ -97,7 +83,7 @@ def lag_table(
         ``apart``: moreover it is not that of the others, and R is higher than at theirs by the
         same test.
     """
-    series = _Series.of(pairs)
+    series = Series.of(pairs)
     named = np.array([providers.get(one) or UNKNOWN_PROVIDER for one in series.stations])
     names = sorted(set(named))
     groups = {name: np.flatnonzero(named == name) for name in names}
@@ -105,24 +91,31 @@ def lag_table(
         name: intervals.draw_clusters(len(members), resamples, rng)
         for name, members in groups.items()
     }
-    lagged, unmoved = _all_sums(series, pairs.products)
+    here = series.places(0)
+    sums: dict[str, list[tuple[Moments, ...]]] = {product: [] for product in pairs.products}
+    for lag in LAGS_H:
+        there = series.places(lag) if lag else here
+        for product, found in sums.items():
+            found.append(series.sums(series.values(product), there, here))
     parts = []
-    for name, members in groups.items():
-        others = np.setdiff1d(np.arange(len(named)), members)
-        for product in pairs.products:
-            both = lagged[product], unmoved[product]
-            peak = _Peak.of(_take(both[0], members), _take(both[1], members), draws[name])
-            others_best = _best(_pooled_gain(_take(both[0], others), _take(both[1], others)))
-            apart = peak.significant and others_best not in (None, peak.best)
-            if apart and others_best:
-                apart = _gains(series, product, (peak.best, others_best), members, draws[name])
-            part = peak.table()
-            part.insert(0, "provider", name)
-            part.insert(1, "product", product)
-            part["others_best_lag_h"] = pd.array([others_best] * len(part), dtype="Int64")
-            part["significant"], part["apart"] = peak.significant, apart
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)[list(LAG_COLUMNS)]
+    for product, found in sums.items():
+        lagged, unmoved = (Moments.joined(one) for one in zip(*found, strict=True))
+        for name, members in groups.items():
+            mine = lagged.map(itemgetter(members)), unmoved.map(itemgetter(members))
+            part = _correlations(*mine, draws[name])
+            best, significant = part["best_lag_h"].iloc[0], bool(part["significant"].iloc[0])
+            theirs = named != name
+            others = _best(_r(lagged.map(itemgetter(theirs))) - _r(unmoved.map(itemgetter(theirs))))
+            apart = significant and others not in (None, best)
+            if apart and others:
+                places = [series.places(lag) for lag in (best, others)]
+                pair = series.sums(series.values(product), *places)
+                first, second = (one.map(itemgetter(members)) for one in pair)
+                apart = _higher(first, second, draws[name])
+            part["others_best_lag_h"] = pd.array([others] * len(part), dtype="Int64")
+            parts.append(part.assign(provider=name, product=product, apart=apart))
+    table = pd.concat(parts, ignore_index=True)[list(LAG_COLUMNS)]
+    return table.sort_values(["provider"], kind="stable", ignore_index=True)
 
 
 def lag_notes(table: pd.DataFrame) -> list[str]:
@@ -172,8 +165,11 @@ def fewest_stations(lags: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Series:
-    """The pairs in the order of station and time, and a key of both that a lag can be added to."""
+class Series:
+    """The pairs in the order of station and time, and a key of both that a lag can be added to.
+
+    `order` holds the rows of the pairs in that order, None where they have it.
+    """
 
     stations: npt.NDArray[np.str_]
     station: IntArray
@@ -183,7 +179,8 @@ class _Series:
     order: IntArray | None
 
     @classmethod
-    def of(cls, pairs: Pairs) -> _Series:
+    def of(cls, pairs: Pairs) -> Series:
+        """Order some pairs."""
         station, stations = codes_of(pairs.table["station_id"])
         second = pairs.table["time_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
         second -= second.min()
@@ -197,8 +194,9 @@ class _Series:
         observed = observed if order is None else observed[order]
         return cls(stations, station, key, observed, pairs.table, order)
 
-    def values(self, product: str) -> npt.NDArray[np.floating[Any]]:
-        values: npt.NDArray[np.floating[Any]] = self.table[product].to_numpy()
+    def values(self, product: str) -> FloatArray:
+        """Return the values of a product in this order, µg m⁻³."""
+        values: FloatArray = self.table[product].to_numpy()
         return values if self.order is None else values[self.order]
 
     def places(self, lag_h: int) -> npt.NDArray[np.int32]:
@@ -213,115 +211,61 @@ class _Series:
             places[first : first + _PART] = np.where(self.key[found] == wanted, found, -1)
         return places
 
-    def sums(
-        self, values: npt.NDArray[np.floating[Any]], *places: npt.NDArray[np.int32]
-    ) -> tuple[Moments, ...]:
-        """Return the sums by station with the product at each of some places.
+    def rows_at(self, lag_h: int) -> IntArray:
+        """Return for each row of the pairs that of the same station at the hour + lag, or −1."""
+        places = self.places(lag_h)
+        if self.order is None:
+            return places
+        rows = np.empty_like(self.order)
+        rows[self.order] = np.where(places >= 0, self.order[places], -1)
+        return rows
+
+    def sums(self, values: FloatArray, *places: npt.NDArray[np.int32]) -> tuple[Moments, ...]:
+        """Return the sums by station, shape (stations, 1), with the product at each of some places.
 
         All are over the same observations: those whose own hour and all `places` have a value.
         """
-        rows = np.isfinite(values)
         moved = [np.where(place >= 0, values[place], np.nan) for place in places]
-        for one in moved:
-            rows &= np.isfinite(one)
+        rows = np.isfinite([values, *moved]).all(axis=0)
         observed, station = self.observed[rows], self.station[rows]
         size = len(self.stations)
         return tuple(
-            _within_stations(Moments.of(observed, one[rows], station, size)) for one in moved
+            _within_stations(Moments.of(observed, one[rows], station, size)).reshape(-1, 1)
+            for one in moved
         )
 
 
-@dataclass(frozen=True)
-class _Peak:
-    """The correlations of one provider with one product; arrays have shape (lags,)."""
-
-    n: Array
-    stations: IntArray
-    r: Array
-    r_bounds: tuple[Array, Array]
-    gain: Array
-    gain_bounds: tuple[Array, Array]
-
-    @classmethod
-    def of(cls, lagged: Moments, unmoved: Moments, draws: Array) -> _Peak:
-        behind = (lagged.n > 0).sum(axis=0)
-        gain = _pooled_gain(lagged, unmoved)
-        resampled = intervals.resample(lagged, draws, _R)["r"]
-        before = intervals.resample(unmoved, draws, _R)["r"]
-        compared = max(int(np.isfinite(gain).sum()) - 1, 1)
-        return cls(
-            n=lagged.n.sum(axis=0),
-            stations=behind,
-            r=_pooled_r(lagged),
-            r_bounds=intervals.percentile_interval(resampled, behind, _LEVEL),
-            gain=gain,
-            gain_bounds=_gain_bounds(resampled - before, behind, compared),
-        )
-
-    @property
-    def best(self) -> int | None:
-        return _best(self.gain)
-
-    @property
-    def significant(self) -> bool:
-        if not self.best:
-            return False
-        place = LAGS_H.index(self.best)
-        compared = int(np.isfinite(self.gain).sum()) - 1
-        enough = self.stations[place] >= fewest_stations(compared)
-        return bool(enough and self.gain_bounds[0][place] > 0)
-
-    def table(self) -> pd.DataFrame:
-        columns = {
-            "lag_h": LAGS_H,
-            "n": self.n.astype(np.int64),
-            "stations": self.stations,
-            "r": self.r,
-            "r_lo": self.r_bounds[0],
-            "r_hi": self.r_bounds[1],
-            "d_r": self.gain,
-            "d_r_lo": self.gain_bounds[0],
-            "d_r_hi": self.gain_bounds[1],
-        }
-        table = pd.DataFrame(columns)
-        # Against itself lag 0 has nothing to be uncertain of.
-        table.loc[_ZERO, ["d_r_lo", "d_r_hi"]] = np.nan
-        table["best_lag_h"] = pd.array([self.best] * len(table), dtype="Int64")
-        return table
+def _correlations(lagged: Moments, unmoved: Moments, draws: Array) -> pd.DataFrame:
+    """Return the rows of one provider and product from sums of shape (stations, lags)."""
+    behind = (lagged.n > 0).sum(axis=0)
+    gain = _r(lagged) - _r(unmoved)
+    compared = max(int(np.isfinite(gain).sum()) - 1, 1)
+    drawn, before = (intervals.resample(one, draws, _R)["r"] for one in (lagged, unmoved))
+    columns = {
+        "lag_h": LAGS_H,
+        "n": lagged.n.sum(axis=0).astype(np.int64),
+        "stations": behind,
+        "r": _r(lagged),
+        **intervals.bounds("r", intervals.percentile_interval(drawn, behind, _LEVEL)),
+        "d_r": gain,
+        **intervals.bounds("d_r", _gain_bounds(drawn - before, behind, compared)),
+    }
+    table = pd.DataFrame(columns)
+    # Against itself lag 0 has nothing to be uncertain of.
+    table.loc[_ZERO, ["d_r_lo", "d_r_hi"]] = np.nan
+    best = _best(gain)
+    at = LAGS_H.index(best or 0)
+    enough = behind[at] >= fewest_stations(compared)
+    table["significant"] = bool(best and enough and table["d_r_lo"][at] > 0)
+    table["best_lag_h"] = pd.array([best] * len(table), dtype="Int64")
+    return table
 
 
-def _all_sums(
-    series: _Series, products: tuple[str, ...]
-) -> tuple[dict[str, Moments], dict[str, Moments]]:
-    """Return, by product, the sums at each lag and those of lag 0 on the same observations.
-
-    Each has shape (stations, lags).
-    """
-    here = series.places(0)
-    lagged: dict[str, list[Moments]] = {product: [] for product in products}
-    unmoved: dict[str, list[Moments]] = {product: [] for product in products}
-    for lag in LAGS_H:
-        there = series.places(lag) if lag else here
-        for product in products:
-            moved, still = series.sums(series.values(product), there, here)
-            lagged[product].append(moved)
-            unmoved[product].append(still)
-    return _stacked(lagged), _stacked(unmoved)
-
-
-def _gains(
-    series: _Series, product: str, lags_h: tuple[int | None, int], members: IntArray, draws: Array
-) -> bool:
-    """Return whether R at the first lag is higher than at the second, beyond chance."""
-    first, second = (
-        _take(_column(sums), members)
-        for sums in series.sums(
-            series.values(product), *(series.places(lag or 0) for lag in lags_h)
-        )
-    )
-    resampled = [intervals.resample(sums, draws, _R)["r"] for sums in (first, second)]
+def _higher(first: Moments, second: Moments, draws: Array) -> bool:
+    """Return whether R of the first is higher than that of the second, beyond chance."""
+    drawn = [intervals.resample(one, draws, _R)["r"] for one in (first, second)]
     behind = (first.n > 0).sum(axis=0)
-    low, _ = _gain_bounds(resampled[0] - resampled[1], behind, len(LAGS_H) - 1)
+    low, _ = _gain_bounds(drawn[0] - drawn[1], behind, len(LAGS_H) - 1)
     return bool(low[0] > 0)
 
 
@@ -346,14 +290,9 @@ def _within_stations(sums: Moments) -> Moments:
     return replace(kept, mean_o=np.zeros_like(kept.n), mean_m=np.zeros_like(kept.n))
 
 
-def _pooled_r(sums: Moments) -> Array:
+def _r(sums: Moments) -> Array:
     """Return R by lag over all stations of `sums`; NaN where there are none."""
-    pooled: Array = metrics.r(sums.weighted(np.ones((1, len(sums.n)))))[0]
-    return pooled
-
-
-def _pooled_gain(lagged: Moments, unmoved: Moments) -> Array:
-    return _pooled_r(lagged) - _pooled_r(unmoved)
+    return metrics.r(sums.merged())
 
 
 def _best(gain: Array) -> int | None:
@@ -362,17 +301,3 @@ def _best(gain: Array) -> int | None:
         return None
     place = int(np.nanargmax(gain))
     return LAGS_H[place] if gain[place] > 0 else 0
-
-
-def _take(sums: Moments, stations: IntArray) -> Moments:
-    return sums.map(itemgetter(stations))
-
-
-def _column(sums: Moments) -> Moments:
-    return sums.reshape(-1, 1)
-
-
-def _stacked(parts: Mapping[str, list[Moments]]) -> dict[str, Moments]:
-    return {
-        product: Moments.joined([_column(sums) for sums in one]) for product, one in parts.items()
-    }

@@ -28,36 +28,26 @@ _MEAN = "mean of years"
 
 
 def answer(given: Given) -> Frames:
-    """Return each published score beside ours as ``published``."""
-    return {"published": published_agreement(given.scores, restricted=given.restricted)}
-
-
-def published_agreement(table: pd.DataFrame, *, restricted: bool = False) -> pd.DataFrame:
     """Return each published score beside ours, by year, and the published gain.
 
     A rounded value P stands for anything in P ± 0.005; the mean of years for anything in the mean
     of these ranges, and the gain of one product over another for anything in the difference of
     two of them, ± 0.01.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of ``scores.csv`` of one sample.
-    restricted : bool
-        Whether months, a region, countries or kinds of instruments were left out. What was
-        published is of whole years and all stations, so that nothing then agrees or disagrees.
-
     Returns
     -------
-    pandas.DataFrame
-        Of the columns `COLUMNS`. ``baseline`` is "" for a score. ``agrees`` (nullable boolean):
-        whether our 95 % interval meets the range of the published value; NA where we have no
-        score or no interval, for means of years, to which no interval of ours belongs, and where
-        the run is restricted.
+    mapping of str to pandas.DataFrame
+        ``published``, of the columns `COLUMNS`. ``baseline`` is "" for a score. ``agrees``
+        (nullable boolean): whether our 95 % interval meets the range of the published value; NA
+        where we have no score or no interval, for means of years, to which no interval of ours
+        belongs, and where months, a region, countries or kinds of instruments were left out: what
+        was published is of whole years and all stations.
     """
     figure = published.figure6()
     rows = [
-        _row(line["product"], "", str(line["year"]), metric, line[metric], _ours(table, line))
+        _row(
+            line["product"], "", str(line["year"]), metric, line[metric], _ours(given.scores, line)
+        )
         for line in records(figure)
         for metric in metrics.HEADLINE
     ]
@@ -68,9 +58,9 @@ def published_agreement(table: pd.DataFrame, *, restricted: bool = False) -> pd.
         gain = mean["deepcams"] - mean["cams"]
         rows.append(_row("deepcams", "cams", _MEAN, metric, gain, {}, half=2 * HALF_UNIT))
     agreement = pd.DataFrame(rows)[list(COLUMNS)]
-    if restricted:
+    if given.restricted:
         agreement["agrees"] = pd.NA
-    return agreement.astype({"agrees": "boolean"})
+    return {"published": agreement.astype({"agrees": "boolean"})}
 
 
 def _ours(table: pd.DataFrame, line: dict[str, Any]) -> dict[str, Any]:

@@ -176,18 +176,14 @@ def without_references(colocation: Colocation, products: Sequence[str]) -> Coloc
     A pair in which no product has a value is left out, and counts and coverage are those of the
     products.
     """
-    table = colocation.pairs.table
-    some = np.zeros(len(table), dtype=bool)
-    for name in products:
-        some |= np.isfinite(table[name].to_numpy())
+    pairs = Pairs(colocation.pairs.table, tuple(products))
+    some = np.logical_or.reduce([pairs.table[name].notna() for name in products])
     dropped, rows = int((~some).sum()), colocation.rows
     if dropped:
-        rows = rows[some]
-        table = table.loc[some].reset_index(drop=True)
-        table["station_id"] = table["station_id"].cat.remove_unused_categories()
+        pairs, rows = pairs.taken(some), rows[some]
     coverage = colocation.coverage
     return Colocation(
-        pairs=Pairs(table, tuple(products)),
+        pairs=pairs,
         coverage=coverage[coverage["product"].isin(list(products))].reset_index(drop=True),
         outside={name: colocation.outside[name] for name in products},
         unpaired=colocation.unpaired + dropped,

@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, BoolArray
-from deepcams_eval.core.field import Product, spacing_deg, stamp_of
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
+from deepcams_eval.core.field import Product, spacing_deg
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs, codes_of
@@ -24,7 +23,9 @@ from deepcams_eval.errors import NoDataError
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM
 from deepcams_eval.evidence.added_value.verdicts import MIN_STATIONS
+from deepcams_eval.evidence.lags import Series
 from deepcams_eval.evidence.questions import Frames, Given, Question
+from deepcams_eval.evidence.references import Grid, grids_of
 from deepcams_eval.pair.averages import PERIODS, average_pairs
 from deepcams_eval.pair.colocate import Compute, colocate
 from deepcams_eval.pair.qc import RULES
@@ -45,7 +46,6 @@ COLUMNS = (
     *("baseline", *(f"gain_{name}" for name in HEADLINE)),
 )
 AS_SET = "as set"
-_HOUR_US = 3_600_000_000
 _REMARKS = (
     "Each line makes one choice the other way and leaves the rest as it is. The gain is the MAE "
     "of a product less that of the baseline under the same choice: it should hold whatever is "
@@ -57,69 +57,35 @@ _NO_CHOICE = ("outside_years", "coordinates")
 
 
 def answer(given: Given) -> Frames | None:
-    """Return ``sensitivity``; None without the observations, which are paired twice more."""
-    if given.observations is None:
-        return None
-    return {
-        "sensitivity": sensitivity_table(
-            given.observations,
-            given.products,
-            given.pairs,
-            given.years,
-            baseline=given.baseline,
-            compute=given.compute,
-        )
-    }
-
-
-def sensitivity_table(
-    observations: Observations,
-    products: Sequence[Product],
-    pairs: Pairs,
-    years_with_data: Years,
-    *,
-    baseline: str,
-    compute: Compute | None = None,
-) -> pd.DataFrame:
-    """Return the scores of every product under every choice.
-
-    Parameters
-    ----------
-    observations : Observations
-        After QC, flagged rows included.
-    products : sequence of Product
-        As colocated; they are read twice more.
-    pairs : Pairs
-        As scored, with the columns of `products`.
-    years_with_data : mapping of str to collection of int
-        As in `deepcams_eval.pair.samples.sample_rows`.
-    baseline : str
-        The product that the gains are taken from.
-    compute : callable, optional
-        As in `deepcams_eval.pair.colocate.colocate`.
+    """Return the scores of every product under every choice, for which products are read again.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a choice × product, of the columns `COLUMNS`. ``d_…`` is the score less that of
-        ``as set``, ``gain_…`` the score less that of the baseline under the same choice, on the
-        pairs of the common sample that both have (NaN for the baseline). Errors in µg m⁻³. A
-        choice that changes no pair, or leaves no common sample, has no row.
+    mapping of str to pandas.DataFrame, or None
+        ``sensitivity``: one row a choice × product, of the columns `COLUMNS`. ``d_…`` is the score
+        less that of ``as set``, ``gain_…`` the score less that of the baseline under the same
+        choice, on the pairs of the common sample that both have (NaN for the baseline). Errors in
+        µg m⁻³. A choice that changes no pair, or leaves no common sample, has no row. None where
+        the observations are not given.
     """
-    found = [_scored(pairs, years_with_data, baseline, "", AS_SET)]
+    pairs, years = given.pairs, given.years
+    if given.observations is None:
+        return None
+    seen = given.observations, given.products, given.compute
+    found = [_scored(pairs, years, given.baseline, "", AS_SET)]
     variants = (
-        *_station_choices(pairs, years_with_data, products),
-        *_averages(pairs, years_with_data),
-        *_middle_of_hour(pairs, products),
-        *_matching(observations, products, compute),
-        *_rules_off(observations, products, compute),
+        *_station_choices(pairs, years, given.products),
+        *_averages(pairs, years),
+        *_middle_of_hour(pairs, given.products),
+        *_matching(*seen),
+        *_rules_off(*seen),
     )
     for family, choice, changed, weight in variants:
         try:
-            found.append(_scored(changed, years_with_data, baseline, family, choice, weight))
+            found.append(_scored(changed, years, given.baseline, family, choice, weight))
         except NoDataError:
             continue
-    return _beside(pd.concat(found, ignore_index=True))
+    return {"sensitivity": _beside(pd.concat(found, ignore_index=True))}
 
 
 def _scored(
@@ -201,7 +167,7 @@ def _rules_off(
         yield (
             "quality control",
             f"without the rule {name.replace('_', ' ')}",
-            _taken(found.pairs, (flag_of_pair == 0) | (flag_of_pair == bit)),
+            found.pairs.taken((flag_of_pair == 0) | (flag_of_pair == bit)),
             None,
         )
 
@@ -219,32 +185,17 @@ def _middle_of_hour(pairs: Pairs, products: Sequence[Product]) -> Iterator[Varia
     That is the mean of the values at both ends of the hour, the earlier taken from the pair that
     the station has an hour before.
     """
-    changed = [
-        product.name
-        for product in products
-        if stamp_of(product.field) == "point" and _step_h(product) == 1
-    ]
+    grids = {name: grid for name, grid in grids_of(products).items() if grid.step_h == 1}
+    changed = [name for name, grid in grids.items() if grid.stamp == "point"]
     if not changed:
         return
-    before = _an_hour_before(pairs)
+    before = Series.of(pairs).rows_at(-1)
     table = pairs.table.copy()
     for name in changed:
         values = table[name].to_numpy()
         earlier = np.where(before >= 0, values[before], np.nan)
         table[name] = ((values + earlier) / 2).astype(np.float32)
     yield "matching", "middle of the hour", Pairs(table, pairs.products), None
-
-
-def _an_hour_before(pairs: Pairs) -> npt.NDArray[np.int64]:
-    """Return the row of the same station an hour earlier; −1 where there is none."""
-    station, _ = codes_of(pairs.table["station_id"])
-    hour = pairs.table["time_start"].to_numpy().astype("datetime64[us]").astype(np.int64)
-    span = int(hour.max() - hour.min()) + 2 * _HOUR_US
-    key = station.astype(np.int64) * span + hour - hour.min() + _HOUR_US
-    order = np.argsort(key, kind="stable")
-    place = np.searchsorted(key[order], key - _HOUR_US)
-    found = order[np.minimum(place, len(order) - 1)]
-    return np.where(key[found] == key - _HOUR_US, found, -1)
 
 
 def _averages(pairs: Pairs, years: Years) -> Iterator[Variant]:
@@ -276,27 +227,24 @@ def _station_choices(pairs: Pairs, years: Years, products: Sequence[Product]) ->
     order = np.lexsort((names, -counted, cell))
     most = np.zeros(len(names), dtype=bool)
     most[order[np.unique(cell[order], return_index=True)[1]]] = True
-    yield "stations", "the fullest station of each cell", _taken(pairs, most[station]), None
+    yield "stations", "the fullest station of each cell", pairs.taken(most[station]), None
     near = neighbours(latitude, longitude, NEIGHBOUR_KM)
     weight = dict(zip(names.astype(str), 1 / (1 + near), strict=True))
     yield "stations", "weighted by density", pairs, weight
     reference = (table["station_kind"] == "reference").to_numpy()
     if 0 < reference.sum() < len(reference):
-        yield "stations", "reference monitors only", _taken(pairs, reference), None
+        yield "stations", "reference monitors only", pairs.taken(reference), None
 
 
-def _cell_of(
-    latitude: Array, longitude: Array, products: Sequence[Product]
-) -> npt.NDArray[np.int64]:
+def _cell_of(latitude: Array, longitude: Array, products: Sequence[Product]) -> IntArray:
     """Return the cell of each station on the finest grid; a station beyond it has one alone."""
-    finest = min(products, key=lambda product: spacing_deg(product.field["latitude"].values))
-    grid = finest.field["latitude"].values, finest.field["longitude"].values
-    row, column = find_cells(latitude, longitude, *grid)
+    finest = min(map(Grid.of, products), key=lambda grid: spacing_deg(grid.latitude))
+    row, column = find_cells(latitude, longitude, finest.latitude, finest.longitude)
     alone = -1 - np.arange(len(latitude))
-    return np.where(row >= 0, row * len(grid[1]) + column, alone).astype(np.int64)
+    return np.where(row >= 0, row * len(finest.longitude) + column, alone).astype(np.int64)
 
 
-def _cell_means(pairs: Pairs, rows: BoolArray, cell: npt.NDArray[np.int64]) -> Pairs:
+def _cell_means(pairs: Pairs, rows: BoolArray, cell: IntArray) -> Pairs:
     """Return the mean observation of each cell and hour as that of one station."""
     table = pairs.table[rows]
     grouped = table.assign(cell=cell[rows]).groupby(["cell", "time_start"], sort=True)
@@ -305,17 +253,6 @@ def _cell_means(pairs: Pairs, rows: BoolArray, cell: npt.NDArray[np.int64]) -> P
     made = pd.concat([means, labels], axis="columns").reset_index()
     made["station_id"] = made.pop("cell").astype(str).astype("category")
     return Pairs(made.astype(dict.fromkeys(pairs.products, np.float32)), pairs.products)
-
-
-def _taken(pairs: Pairs, chosen: BoolArray) -> Pairs:
-    table = pairs.table.loc[chosen].reset_index(drop=True)
-    table["station_id"] = table["station_id"].cat.remove_unused_categories()
-    return Pairs(table, pairs.products)
-
-
-def _step_h(product: Product) -> float:
-    steps = np.diff(product.field["time"].values) / np.timedelta64(1, "h")
-    return float(np.median(steps)) if len(steps) else float("nan")
 
 
 def section(frames: Frames, content: Content) -> Section:
@@ -364,6 +301,7 @@ def _sentences(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(table: pd.DataFrame) -> Table:
+    shown = HEADLINE_METRICS
     return Table(
         "sensitivity",
         "Scores under other choices",
@@ -373,15 +311,10 @@ def _table(table: pd.DataFrame) -> Table:
             parts.PRODUCT,
             parts.N,
             parts.STATIONS,
+            *(Column(key, one.label, one.unit, one.digits) for key, one in shown.items()),
             *(
-                Column(key, one.label, one.unit, one.digits)
-                for key, one in HEADLINE_METRICS.items()
-            ),
-            *(
-                Column(f"d_{key}", f"{change} {one.label}", one.unit, one.digits, signed=True)
-                for change, (key, one) in zip(
-                    ("Change of", *["of"] * len(HEADLINE)), HEADLINE_METRICS.items(), strict=False
-                )
+                Column(f"d_{key}", f"Change of {one.label}", one.unit, one.digits, signed=True)
+                for key, one in shown.items()
             ),
             Column("gain_r", "Gain in R", decimals=3, signed=True),
             Column("gain_mae", "in MAE", UNIT, 2, signed=True),

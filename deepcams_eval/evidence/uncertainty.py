@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, BoolArray
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Frames, Given, Question
@@ -26,7 +25,7 @@ from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, number, plural
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.intervals import excludes_zero
-from deepcams_eval.score.metrics import METRICS
+from deepcams_eval.score.metrics import HEADLINE, METRICS
 from deepcams_eval.score.moments import Moments
 
 MIN_BLOCKS = 10
@@ -38,8 +37,8 @@ COLUMNS = (
     *(f"{kind}_{end}" for kind in KINDS for end in ("lo", "hi")),
     *("wider", "n", "stations", "days", "block_days", "blocks", "n_eff_station", "n_eff_block"),
 )
-_METRICS = {name: METRICS[name] for name in (*metrics.HEADLINE, "mb")}
-_NAMES = {key: one.label for key, one in _METRICS.items()}
+_METRICS = {key: METRICS[key] for key in (*HEADLINE, "mb")}
+_NAMES = {key: one.label for key, one in METRICS.items()}
 _REMARKS = (
     "Resampling stations says how a score would vary with other stations of the same kind; "
     "resampling blocks of days, with all stations of a day together, how it would vary with other "
@@ -51,63 +50,30 @@ _REMARKS = (
 
 
 def answer(given: Given) -> Frames:
-    """Return the intervals of both kinds as ``uncertainty``."""
-    table = uncertainty_table(
-        given.pairs,
-        given.rows,
-        baseline=given.baseline,
-        rng=given.rng(),
-        resamples=given.resamples,
-    )
-    return {"uncertainty": table}
-
-
-def uncertainty_table(
-    pairs: Pairs,
-    rows: Mapping[str, BoolArray],
-    *,
-    baseline: str,
-    rng: np.random.Generator,
-    resamples: int = 1000,
-) -> pd.DataFrame:
     """Return scores and differences with the intervals of both kinds of resampling.
-
-    Parameters
-    ----------
-    pairs : Pairs
-        Hourly, at least one row.
-    rows : mapping of str to ndarray of bool, shape (pairs,)
-        The sample of each product.
-    baseline : str
-        The product that differences are taken from, on the pairs that both have.
-    rng : numpy.random.Generator
-        Draws stations and blocks.
-    resamples : int
-        Number of bootstrap resamples of each kind.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a product × (all, each year) × metric (r, rmse, mae, mb), of the columns
-        `COLUMNS`. ``baseline`` is "" for a score, else the estimate is product − baseline.
-        ``wider`` names the resampling with the wider interval. ``n_eff_station`` and
-        ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where there is no interval)
-        are effective sample sizes: the numbers of independent pairs that would give the mean of
-        M − O the standard error that the resampling gives it.
-        An interval is NaN with fewer than `intervals.MIN_CLUSTERS` stations or `MIN_BLOCKS`
-        blocks.
+    mapping of str to pandas.DataFrame
+        ``uncertainty``: one row a product × (all, each year) × metric (r, rmse, mae, mb), of the
+        columns `COLUMNS`. ``baseline`` is "" for a score, else the estimate is product − baseline
+        on the pairs that both have. ``wider`` names the resampling with the wider interval.
+        ``n_eff_station`` and ``n_eff_block`` (with the mean bias alone, NaN elsewhere and where
+        there is no interval) are effective sample sizes: the numbers of independent pairs that
+        would give the mean of M − O the standard error that the resampling gives it. An interval
+        is NaN with fewer than `intervals.MIN_CLUSTERS` stations or `MIN_BLOCKS` blocks.
     """
+    pairs, rng = given.pairs, given.rng()
     table = pairs.table
     year = table["time_start"].dt.year.to_numpy()
     station, names = codes_of(table["station_id"])
     # Drawn first and for all stations, as for the scores, so that the same seed gives the same
     # intervals of stations.
-    draws = intervals.draw_clusters(len(names), resamples, rng)
+    draws = intervals.draw_clusters(len(names), given.resamples, rng)
     own = {name: np.isfinite(table[name].to_numpy()) for name in pairs.products}
-    cases: list[tuple[str, str, BoolArray]] = [(one, "", rows[one]) for one in pairs.products]
-    cases += [
-        (one, baseline, own[one] & own[baseline]) for one in pairs.products if one != baseline
-    ]
+    cases: list[tuple[str, str, BoolArray]] = [(one, "", given.rows[one]) for one in pairs.products]
+    base = given.baseline
+    cases += [(one, base, own[one] & own[base]) for one in pairs.products if one != base]
     lines: list[dict[str, Any]] = []
     for product, against, sample in cases:
         products = [product, against] if against else [product]
@@ -118,14 +84,14 @@ def uncertainty_table(
                 keys = {"product": product, "baseline": against}
                 keys |= {"stratum": stratum, "value": value}
                 lines += [keys | one for one in _case(pairs, products, chosen, station, draws, rng)]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return {"uncertainty": pd.DataFrame(lines, columns=list(COLUMNS))}
 
 
 def _case(
     pairs: Pairs,
     products: list[str],
     chosen: BoolArray,
-    station: npt.NDArray[np.int32],
+    station: IntArray,
     draws: Array,
     rng: np.random.Generator,
 ) -> Iterator[dict[str, Any]]:
@@ -155,7 +121,7 @@ def _case(
         width = {}
         for kind, (resampled, clusters, least) in drawn.items():
             low, high = intervals.interval(resampled[name], clusters, least=least)
-            row |= intervals.bounds(kind, (low, high))
+            row |= {f"{kind}_lo": low, f"{kind}_hi": high}
             width[kind] = high - low
             if name == "mb" and len(products) == 1 and clusters >= least:
                 row[f"n_eff_{kind}"] = _effective(spread, resampled[name])
@@ -263,7 +229,7 @@ def _table(table: pd.DataFrame) -> Table:
 
 
 def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
-    chosen = table[(table["baseline"] != "") & table["metric"].isin(metrics.HEADLINE)]
+    chosen = table[(table["baseline"] != "") & table["metric"].isin(HEADLINE)]
     drawn = chosen[chosen[["station_lo", "block_lo"]].notna().any(axis="columns")]
     if drawn.empty:
         return
@@ -271,7 +237,7 @@ def _drawings(table: pd.DataFrame, content: Content) -> Iterator[style.Drawing]:
     looks = style.looks(KINDS)
     figure = style.new_figure(parts.WIDTH, 1.6 + 0.26 * len(lines))
     grid = figure.subplots(1, 3, sharey=True)
-    for axes, metric in zip(grid, metrics.HEADLINE, strict=True):
+    for axes, metric in zip(grid, HEADLINE, strict=True):
         mine = chosen[chosen["metric"] == metric].set_index(["product", "value"])
         for place, line in enumerate(lines):
             for shift, kind in zip((-0.13, 0.13), KINDS, strict=True):

@@ -1,1 +1,1 @@
-"""From observations and fields to pairs: quality control, matching, averages."""
+"""From observations and fields to pairs: selection, quality control, matching, averages."""

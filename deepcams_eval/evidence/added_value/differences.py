@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score import intervals
-from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
 NEIGHBOUR_KM = 50.0
@@ -46,7 +45,7 @@ COLUMNS = (
     *("product", "reference", "stratum", "value", "n", "stations", "days"),
     *(
         column
-        for name in HEADLINE
+        for name in HEADLINE_METRICS
         for column in (name, f"reference_{name}", *parts.with_ends(f"d_{name}"))
     ),
     "verdict",
@@ -110,15 +109,6 @@ def centre_distances(sample: Sample) -> Array:
     return np.where(cell >= 0, distance, np.nan)
 
 
-@dataclass(frozen=True)
-class _Stratum:
-    """A grouping of pairs: the code of each (station, column of the sums)."""
-
-    name: str
-    labels: tuple[str, ...]
-    code: IntArray
-
-
 def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> pd.DataFrame:
     station = sample.station[rows].astype(np.intp)
     observed = sample.observed[rows]
@@ -138,56 +128,49 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
         )
         for one in (ours, theirs)
     ]
-    strata = _strata(sample, shape)
-    day = sample.hour[rows] // 24
-    pooled = [Moments.joined([_pool(one, stratum) for stratum in strata]) for one in sums]
+    codes = _codes(sample, shape)
+    pooled = [
+        Moments.joined([_pool(one, codes[name], len(STRATA[name])) for name in STRATA])
+        for one in sums
+    ]
     table = pd.DataFrame(
         intervals.differences(pooled[0], pooled[1], sample.draws, HEADLINE_METRICS)
     )
-    table["stratum"] = [one.name for one in strata for _ in one.labels]
-    table["value"] = [label for one in strata for label in one.labels]
-    days = [_distinct_days(day, one.code[station, joint], len(one.labels)) for one in strata]
-    table["days"] = np.concatenate(days)
+    table["stratum"] = [name for name, labels in STRATA.items() for _ in labels]
+    table["value"] = [label for labels in STRATA.values() for label in labels]
+    day = sample.hour[rows] // 24
+    table["days"] = np.concatenate(
+        [_distinct_days(day, codes[name][station, joint], len(STRATA[name])) for name in STRATA]
+    )
     table["verdict"] = [
-        verdict_of(
-            row["d_mae_lo"],
-            row["d_mae_hi"],
-            Enough(row["stations"], row["days"]),
-            lower_is_better=True,
-        )
-        for row in table.to_dict("records")
+        verdict_of(low, high, Enough(behind, days), lower_is_better=True)
+        for low, high, behind, days in table[["d_mae_lo", "d_mae_hi", "stations", "days"]].values
     ]
     return table[table["n"] > 0]
 
 
-def _strata(sample: Sample, shape: tuple[int, ...]) -> list[_Stratum]:
+def _codes(sample: Sample, shape: tuple[int, ...]) -> dict[str, IntArray]:
+    """Return the code of each stratum by station and column of the sums."""
     hours, observed, level = np.unravel_index(np.arange(np.prod(shape)), shape)
-    n_stations = len(sample.stations)
     near = _class_of(neighbours(sample.latitude, sample.longitude, NEIGHBOUR_KM), _NEIGHBOURS)
     # A station outside the parent's grid has no pair to be compared, so its class is of no matter.
     centre = _class_of(np.nan_to_num(centre_distances(sample)), _DISTANCE_KM)
-
-    def of_column(code: IntArray) -> IntArray:
-        return np.broadcast_to(code, (n_stations, len(code)))
-
-    def of_station(code: IntArray) -> IntArray:
-        return np.broadcast_to(code[:, None], (n_stations, len(hours)))
-
     codes = {
-        "all": of_column(np.zeros_like(hours)),
-        "hours": of_column(hours),
-        "neighbours": of_station(near),
-        "observed": of_column(observed),
-        "level": of_column(level),
-        "centre": of_station(centre),
+        "all": np.zeros_like(hours),
+        "hours": hours,
+        "neighbours": near[:, None],
+        "observed": observed,
+        "level": level,
+        "centre": centre[:, None],
     }
-    return [_Stratum(name, labels, codes[name]) for name, labels in STRATA.items()]
+    size = len(near), len(hours)
+    return {name: np.broadcast_to(code, size) for name, code in codes.items()}
 
 
-def _pool(sums: Moments, stratum: _Stratum) -> Moments:
-    n_stations, size = len(sums.n), len(stratum.labels)
-    code = np.arange(n_stations)[:, None] * size + stratum.code
-    return sums.pool(code, n_stations * size).reshape(n_stations, size)
+def _pool(sums: Moments, code: IntArray, size: int) -> Moments:
+    n_stations = len(sums.n)
+    own = np.arange(n_stations)[:, None] * size + code
+    return sums.pool(own, n_stations * size).reshape(n_stations, size)
 
 
 def _distinct_days(day: IntArray, code: IntArray, size: int) -> IntArray:

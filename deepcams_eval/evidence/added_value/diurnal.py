@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.arrays import Array, BoolArray, FloatArray
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.added_value.sample import Sample, paired
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
-from deepcams_eval.score import intervals
 
 MIN_VALUES = 8
 """Values that each hour of the day needs at a station before its daily cycle is looked at."""
@@ -79,14 +79,14 @@ def diurnal_curves(sample: Sample) -> pd.DataFrame:
     """
     curves = []
     for product in sample.fine:
-        reference = sample.best_reference(product)
-        column = product if reference is None else sample.references[reference]
+        reference, columns = sample.best_reference(product)
+        column = columns[-1]
         cycles = _Cycles.of(sample, product, column)
         if not cycles.whole.any():
             continue
         turn = sample.longitude[cycles.whole][:, None] / 15
         named = {"observed": (cycles.observed, 0.0), product: (cycles.product, cycles.delay_h[0])}
-        if reference is not None:
+        if reference:
             named[reference] = (cycles.reference, cycles.delay_h[1])
         for series, (means, delay) in named.items():
             middle = np.array(cycles.hours)[None, :] + 0.5 + delay
@@ -180,35 +180,24 @@ class _Cycles:
         )
         found["amplitude_observed"] = float(np.abs(observed).mean())
         found["peak_observed_h"] = float(np.angle(observed.sum()) / _TURN % _HOURS_A_DAY)
-        draws = sample.draws[:, self.whole]
-        for label, one in (("", ours), ("reference_", theirs)):
-            found |= {
-                label + name: float(values[0])
-                for name, values in _of_harmonics(one, observed, np.ones((1, stations))).items()
-            }
-        mine, other = (_of_harmonics(one, observed, draws) for one in (ours, theirs))
-        found["d_error"] = found["error"] - found["reference_error"]
-        drawn = {**mine, "d_error": mine["error"] - other["error"]}
-        # Phases are cyclic: resamples are read as departures from the estimate.
-        drawn["phase_h"] = found["phase_h"] + _within_half_day(drawn["phase_h"] - found["phase_h"])
-        for name, values in drawn.items():
-            found |= intervals.bounds(name, intervals.interval(values, stations))
-        return found
+        scores = [partial(_of_harmonics, one, observed) for one in (ours, theirs)]
+        made = paired(scores, sample.draws[:, self.whole], stations, "error")
+        return found | {name: float(value[0]) for name, value in made.items()}
 
 
 def _of_harmonics(ours: Array, observed: Array, weights: Array) -> dict[str, Array]:
     """Return the scores of harmonics over stations; `weights` has shape (sets, stations)."""
-    total = weights.sum(axis=1)
+    weights = weights[:, None, :]
+    moved = ours * observed.conj()
+    # Phases are cyclic: those of resamples are read as departures from that of all stations.
+    middle = np.angle(moved.sum())
+    away = np.angle(weights @ moved * np.exp(-1j * middle))
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "amplitude_ratio": (weights @ np.abs(ours)) / (weights @ np.abs(observed)),
-            "phase_h": np.angle(weights @ (ours * observed.conj())) / _TURN,
-            "error": (weights @ np.abs(ours - observed)) / total,
+            "phase_h": (middle + away) / _TURN,
+            "error": (weights @ np.abs(ours - observed)) / weights.sum(axis=-1),
         }
-
-
-def _within_half_day(hours: Array) -> Array:
-    return (hours + _HOURS_A_DAY / 2) % _HOURS_A_DAY - _HOURS_A_DAY / 2
 
 
 def _delay(sample: Sample, column: str) -> float:

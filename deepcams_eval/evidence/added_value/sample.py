@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,10 +121,11 @@ class Sample:
                 if column != product:
                     yield product, reference, column
 
-    def best_reference(self, product: str) -> str | None:
-        """Return the reference that does most, other than the product itself."""
-        others = [name for name, column in self.references.items() if column != product]
-        return others[-1] if others else None
+    def best_reference(self, product: str) -> tuple[str, list[str]]:
+        """Return the reference that does most, "" without one, and the columns of both."""
+        others = [(name, one) for name, one in self.references.items() if one != product]
+        name, *column = others[-1] if others else ("",)
+        return name, [product, *column]
 
     def cells(self, product: str) -> IntArray:
         """Return the number of the cell of a product that each station lies in; −1 outside."""
@@ -135,3 +136,44 @@ class Sample:
     def days(self, rows: BoolArray) -> int:
         """Return the number of distinct UTC days among some pairs."""
         return int(np.count_nonzero(np.bincount(self.hour[rows] // 24)))
+
+
+def paired(
+    scores: Sequence[Callable[[Array], Mapping[str, Array]]],
+    draws: Array,
+    clusters: int,
+    judged: str,
+    level: float = 0.95,
+) -> dict[str, Array]:
+    """Return scores of a product and of its reference, and their difference, with intervals.
+
+    Parameters
+    ----------
+    scores : sequence of callable
+        Of the product and, if there is one, of the reference: from weights of the clusters, shape
+        (sets, clusters), to scores by name, shape (sets, values).
+    draws : ndarray, shape (resamples, clusters)
+        The same for both, so that the difference is paired.
+    clusters : int
+        Number of clusters behind the values.
+    judged : str
+        Score of which the difference is taken.
+    level : float
+        Of the percentiles.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (values,)
+        ``<name>`` and ``reference_<name>``, ``d_<judged>``, and the ends of the intervals of all
+        but the scores of the reference.
+    """
+    everywhere = np.ones((1, draws.shape[1]))
+    whole, drawn = ([dict(one(weights)) for one in scores] for weights in (everywhere, draws))
+    if len(scores) > 1:
+        for one in (whole, drawn):
+            one[0][f"d_{judged}"] = one[0][judged] - one[1][judged]
+            one[1] = {f"reference_{name}": values for name, values in one[1].items()}
+    found = {name: values[0] for one in whole for name, values in one.items()}
+    for name, values in drawn[0].items():
+        found |= intervals.bounds(name, intervals.percentile_interval(values, clusters, level))
+    return found

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.arrays import Array, FloatArray, IntArray
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.added_value.sample import Sample, paired
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import escape_figure
-from deepcams_eval.score import intervals
 
 WINDOW_H = 48
 """Consecutive hours that a spectrum is made of."""
@@ -55,12 +54,11 @@ def spectra(sample: Sample) -> pd.DataFrame:
     for product in sample.fine:
         if sample.grids[product].step_h > 1:
             continue
-        reference = sample.best_reference(product)
-        names = [product] if reference is None else [product, sample.references[reference]]
+        reference, names = sample.best_reference(product)
         windows = _windows(sample, names)
         if len(windows):
-            bands = _BandSums.of(sample, names, windows).table(sample.draws)
-            found.append(bands.assign(product=product, reference=reference or ""))
+            bands = _bands(sample, names, windows)
+            found.append(bands.assign(product=product, reference=reference))
     if not found:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(found, ignore_index=True).reindex(columns=list(COLUMNS))
@@ -83,74 +81,44 @@ def _windows(sample: Sample, names: list[str]) -> IntArray:
     return np.asarray(rows[first[:, None] + np.arange(WINDOW_H)])
 
 
-@dataclass(frozen=True)
-class _BandSums:
-    """Power summed over stretches; arrays have shape (stations, bands)."""
+def _bands(sample: Sample, names: list[str], windows: IntArray) -> pd.DataFrame:
+    """Return a row a band for a product and, if there is one, its reference."""
+    station = sample.station[windows[:, 0]]
+    shape = len(sample.stations), len(_BANDS)
+    observed = np.zeros(shape)
+    power, cross = ([np.zeros(shape) for _ in names] for _ in range(2))
+    for first in range(0, len(windows), _BATCH):
+        part = windows[first : first + _BATCH]
+        at = station[first : first + _BATCH]
+        truth = sample.observed[part]
+        np.add.at(observed, at, _band_power(truth, truth))
+        for name, auto, both in zip(names, power, cross, strict=True):
+            values = sample.values(name)[part].astype(np.float64)
+            np.add.at(auto, at, _band_power(values, values))
+            np.add.at(both, at, _band_power(values, truth))
+    rows = np.zeros(len(sample.station), dtype=bool)
+    rows[windows.ravel()] = True
+    behind = len(np.unique(station))
 
-    windows: IntArray
-    days: int
-    observed: Array
-    power: list[Array]
-    cross: list[Array]
-
-    @classmethod
-    def of(cls, sample: Sample, names: list[str], windows: IntArray) -> _BandSums:
-        n_stations = len(sample.stations)
-        station = sample.station[windows[:, 0]]
-        observed = np.zeros((n_stations, len(_BANDS)))
-        power = [np.zeros_like(observed) for _ in names]
-        cross = [np.zeros_like(observed) for _ in names]
-        for first in range(0, len(windows), _BATCH):
-            part = windows[first : first + _BATCH]
-            at = station[first : first + _BATCH]
-            truth = sample.observed[part]
-            np.add.at(observed, at, _band_power(truth, truth))
-            for name, auto, both in zip(names, power, cross, strict=True):
-                values = sample.values(name)[part].astype(np.float64)
-                np.add.at(auto, at, _band_power(values, values))
-                np.add.at(both, at, _band_power(values, truth))
-        rows = np.zeros(len(sample.station), dtype=bool)
-        rows[windows.ravel()] = True
-        count = np.bincount(station, minlength=n_stations)
-        return cls(count, sample.days(rows), observed, power, cross)
-
-    def table(self, draws: Array) -> pd.DataFrame:
-        behind = int((self.windows > 0).sum())
-        everywhere = np.ones((1, len(self.windows)))
-        total = float(self.windows.sum())
-        table = pd.DataFrame(
-            {
-                "band": [f"{low:g}-{high:g} h" for low, high in _BANDS],
-                "from_h": [low for low, _ in _BANDS],
-                "to_h": [high for _, high in _BANDS],
-                "stations": behind,
-                "windows": int(total),
-                "days": self.days,
-                "variance_observed": self.observed.sum(axis=0) / total,
-            }
-        )
-        drawn: dict[str, Array] = {}
-        for label, place in (("", 0), ("reference_", 1))[: len(self.power)]:
-            whole = self._scores(place, everywhere)
-            drawn |= {label + name: one for name, one in self._scores(place, draws).items()}
-            for name, values in whole.items():
-                table[label + name] = values[0]
-            of = label.rstrip("_") or "product"
-            table[f"variance_{of}"] = self.power[place].sum(axis=0) / total
-        if len(self.power) > 1:
-            table["d_r"] = table["r"] - table["reference_r"]
-            drawn["d_r"] = drawn["r"] - drawn["reference_r"]
-        for name in ("ratio", "r", "d_r"):
-            if name in drawn:
-                bounds = intervals.percentile_interval(drawn[name], behind)
-                table[f"{name}_lo"], table[f"{name}_hi"] = bounds
-        return table
-
-    def _scores(self, place: int, weights: Array) -> dict[str, Array]:
-        observed = weights @ self.observed
-        power, cross = weights @ self.power[place], weights @ self.cross[place]
+    def score(auto: Array, both: Array, weights: Array) -> dict[str, Array]:
+        o, m, c = (weights @ one for one in (observed, auto, both))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return {"ratio": power / observed, "r": cross / np.sqrt(power * observed)}
+            return {"ratio": m / o, "r": c / np.sqrt(m * o)}
+
+    scores = [partial(score, *sums) for sums in zip(power, cross, strict=True)]
+    variances = zip(("observed", "product", "reference"), (observed, *power), strict=False)
+    return pd.DataFrame(
+        {
+            "band": [f"{low:g}-{high:g} h" for low, high in _BANDS],
+            "from_h": [low for low, _ in _BANDS],
+            "to_h": [high for _, high in _BANDS],
+            "stations": behind,
+            "windows": len(windows),
+            "days": sample.days(rows),
+            **{f"variance_{name}": one.sum(axis=0) / len(windows) for name, one in variances},
+            **paired(scores, sample.draws, behind, "r"),
+        }
+    )
 
 
 def _band_power(one: FloatArray, other: FloatArray) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from deepcams_eval.core.arrays import Array, divide
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.added_value.sample import Sample, paired
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
@@ -74,15 +75,14 @@ def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
     """
     lines = []
     for product in sample.fine:
-        reference = sample.best_reference(product)
-        names = [product] if reference is None else [product, sample.references[reference]]
+        reference, names = sample.best_reference(product)
         rows = _rows(sample, product, names)
         n_cells = int(rows["cell"].max()) + 1 if len(rows) else 1
         draws = intervals.draw_clusters(n_cells, len(sample.draws), rng)
         for hours in _HOURS:
             chosen = rows if hours == "all" else rows[rows["analysis"] == (hours == "analysis")]
-            line = {"product": product, "reference": reference or "", "hours": hours}
-            lines.append({**line, **_counts(chosen), **_scores(chosen, names, draws)})
+            line = {"product": product, "reference": reference, "hours": hours}
+            lines.append({**line, **_numbers(chosen, names, draws)})
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -110,19 +110,13 @@ def _rows(sample: Sample, product: str, names: list[str]) -> pd.DataFrame:
     return table.assign(cell=pd.factorize(table["coarse"], sort=True)[0])
 
 
-def _counts(rows: pd.DataFrame) -> dict[str, int]:
-    return {
-        "cells": rows["cell"].nunique(),
-        "cell_hours": rows["cell_hour"].nunique(),
-        "stations": rows["station"].nunique(),
-        "n": len(rows),
-    }
-
-
-def _scores(rows: pd.DataFrame, names: list[str], draws: Array) -> dict[str, float]:
+def _numbers(rows: pd.DataFrame, names: list[str], draws: Array) -> dict[str, float]:
+    """Return counts and, with enough cells, variances and correlations of some pairs."""
     cells = rows["cell"].nunique()
+    found: dict[str, float] = {"cells": cells, "cell_hours": rows["cell_hour"].nunique()}
+    found |= {"stations": rows["station"].nunique(), "n": len(rows)}
     if cells < MIN_CELLS:
-        return {}
+        return found
     values = ["observed", *names]
     places = rows.groupby(["cell_hour", "place"])[[*values, "cell"]].mean()
     by_hour = places.groupby("cell_hour")
@@ -133,24 +127,14 @@ def _scores(rows: pd.DataFrame, names: list[str], draws: Array) -> dict[str, flo
         Moments.of(away["observed"], away[name], cell, draws.shape[1]).reshape(-1, 1)
         for name in names
     ]
-    found = {"variance_observed": float(sums[0].ss_o.sum() / freedom)}
-    resampled: dict[str, Array] = {}
-    for label, one in zip(("", "reference_"), sums, strict=False):
-        whole = one.weighted(np.ones((1, draws.shape[1])))
-        found[f"variance_{label.rstrip('_') or 'product'}"] = float(one.ss_m.sum() / freedom)
-        for name, score in _SCORES.items():
-            found[label + name] = float(score(whole)[0, 0])
-        resampled |= {
-            label + name: drawn for name, drawn in intervals.resample(one, draws, _SCORES).items()
-        }
-    if len(sums) > 1:
-        found["d_r"] = found["r"] - found["reference_r"]
-        resampled["d_r"] = resampled["r"] - resampled["reference_r"]
-    for name in _WITH_INTERVAL:
-        if name in resampled:
-            level = float(intervals.level_of_few(cells))
-            found |= intervals.bounds(name, intervals.interval(resampled[name][:, 0], cells, level))
-    return found
+    found["variance_observed"] = float(sums[0].ss_o.sum() / freedom)
+    for of, one in zip(("product", "reference"), sums, strict=False):
+        found[f"variance_{of}"] = float(one.ss_m.sum() / freedom)
+    scores = [partial(intervals.resample, one, scores=_SCORES) for one in sums]
+    level = float(intervals.level_of_few(cells))
+    return found | {
+        name: float(value[0]) for name, value in paired(scores, draws, cells, "r", level).items()
+    }
 
 
 def variance_ratio(sums: Moments) -> Array:
