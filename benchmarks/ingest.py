@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.fetch.openaq import Services, fetch_openaq
+from deepcams_eval.fetch.openaq import fetch_openaq
 from deepcams_eval.fetch.openaq_archive import Archive
 from deepcams_eval.fetch.openaq_catalogue import STATION_COLUMNS, Catalogue, Wanted
 from deepcams_eval.fetch.openaq_compact import check_table
@@ -67,7 +67,8 @@ def compacted(root: Path) -> int:
         outcome = fetch_openaq(
             Wanted((YEAR,)),
             root / "data",
-            Services(lambda _: Catalogue(stations, {}), archive),
+            lambda _: Catalogue(stations, {}),
+            archive,
             confirm=lambda *_: True,
             report=lambda *_: None,
         )

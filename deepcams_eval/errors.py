@@ -5,7 +5,11 @@ Every message is one line that names the file or value at fault and the next ste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class DeepcamsError(Exception):
@@ -68,6 +72,19 @@ class UnitsError(InputError):
 
 class NoDataError(InputError):
     """Nothing is left to work on: an empty folder, no overlap, no rows."""
+
+
+def pick(known: Mapping[str, T], name: str, what: str) -> T:
+    """Return what is known by a name.
+
+    Raises
+    ------
+    InputError
+        If there is no `what` of that name; the message names those there are.
+    """
+    if name not in known:
+        raise InputError(f"no {what} is called {name!r}", hint=f"choose from {', '.join(known)}")
+    return known[name]
 
 
 class DeepcamsWarning(UserWarning):

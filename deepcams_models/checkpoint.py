@@ -10,12 +10,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -26,7 +25,7 @@ from deepcams_eval.core.folder import whole_file
 from deepcams_eval.downscale.degrade import DEGRADATIONS
 from deepcams_eval.downscale.registry import card_path, weights_path
 from deepcams_eval.errors import InputError
-from deepcams_models.networks import find_network
+from deepcams_models.networks import find_network, validated
 from deepcams_models.normalise import Normalisation
 
 _MAKE_AGAIN = "copy both files of the checkpoint again, or train it again"
@@ -250,32 +249,6 @@ def _about(file: Path) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(error.problem, path=file, hint=error.hint) from error
-
-
-def validated(kind: Any, content: Mapping[str, Any], what: str) -> Any:
-    """Return a dataclass of exactly these attributes, each of its kind.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown or missing, or a value of a wrong kind; `what` stands first.
-    """
-    known = {one.name for one in fields(kind)}
-    for said, names in (("unknown", set(content) - known), ("missing", known - set(content))):
-        if names:
-            raise InputError(
-                f"{what}: {', '.join(map(repr, sorted(names)))} {said}",
-                hint=f"its keys are {', '.join(sorted(known))}",
-            )
-    try:
-        return TypeAdapter(kind).validate_python(dict(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{what}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}",
-            hint=f"it has {first['input']!r}" if place else None,
-        ) from error
 
 
 def _stored(tensor: Tensor, *, half: bool) -> Tensor:

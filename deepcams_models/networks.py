@@ -14,12 +14,14 @@ How it is trained, validated and applied follows from its task. Nothing here imp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from deepcams_eval.downscale.protocol import Task
-from deepcams_eval.errors import InputError
+from deepcams_eval.errors import InputError, pick
 
 
 class NetworkSettings:
@@ -81,15 +83,31 @@ NETWORKS: dict[str, Network] = {
 
 
 def find_network(name: str) -> Network:
-    """Return the network called `name`.
+    """Return the network called `name`, or raise an `InputError`; see `pick`."""
+    return pick(NETWORKS, name, "network")
+
+
+def validated(kind: Any, content: Mapping[str, Any], what: str) -> Any:
+    """Return a dataclass of exactly these attributes, each of its kind.
 
     Raises
     ------
     InputError
-        If there is none; the message names those there are.
+        If a key is unknown or missing, or a value of a wrong kind; `what` stands first.
     """
-    if name not in NETWORKS:
+    known = {one.name for one in fields(kind)}
+    for said, names in (("unknown", set(content) - known), ("missing", known - set(content))):
+        if names:
+            raise InputError(
+                f"{what}: {', '.join(map(repr, sorted(names)))} {said}",
+                hint=f"its keys are {', '.join(sorted(known))}",
+            )
+    try:
+        return TypeAdapter(kind).validate_python(dict(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"no network is called {name!r}", hint=f"choose from {', '.join(NETWORKS)}"
-        )
-    return NETWORKS[name]
+            f"{what}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}",
+            hint=f"it has {first['input']!r}" if place else None,
+        ) from error

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from deepcams_eval.errors import InputError
+from deepcams_models.networks import validated
 
 NormalisationKind = Literal["linear", "sqrt", "log"]
 
@@ -87,11 +88,5 @@ class Normalisation:
         InputError
             If a key is unknown or missing, or a value is wrong.
         """
-        known = {one.name for one in fields(cls)}
-        if set(attributes) != known:
-            odd = sorted(set(attributes) ^ known)
-            raise InputError(
-                f"a normalisation with {', '.join(map(repr, odd))} unknown or missing",
-                hint=f"give {', '.join(sorted(known))} and nothing else",
-            )
-        return cls(**attributes)
+        form: Self = validated(cls, attributes, "a normalisation")
+        return form

@@ -49,7 +49,7 @@ from deepcams_models.data import (
     load_truth,
     stacked,
 )
-from deepcams_models.networks import find_network
+from deepcams_models.networks import find_network, validated
 from deepcams_models.normalise import Normalisation, NormalisationKind
 from deepcams_models.validate import (
     EnlargementValidation,
@@ -166,7 +166,7 @@ class TrainSettings(DataSettings):
             )
         kind = find_network(self.network).load().Settings
         values = asdict(kind.preset(self.preset)) | self.changes
-        return checkpoint.validated(kind, values, f"settings of {self.network}")
+        return validated(kind, values, f"settings of {self.network}")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

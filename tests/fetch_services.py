@@ -106,9 +106,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 kind = "application/octet-stream" if data is content else "application/json"
                 self.send(status, data, {"Content-Type": kind}, cut_at=fault.cut_at)
             elif path in service.files:
-                self.send_file(
-                    fault.body or service.files[path], tag_of(service.files[path]), fault
-                )
+                self.send_file(service.files[path], fault)
             else:
                 self.send(404, b"not here", {})
 

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from deepcams_eval.cli.evaluate import app
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.cams import CamsSettings, fetch_cams, nodes, pieces, plan_cams
+from deepcams_eval.fetch.cams import SPACING_DEG, CamsSettings, fetch_cams, pieces, plan_cams
 from deepcams_eval.fetch.http import RefusedError, RetryPolicy, StoppedError, Transfer
-from deepcams_eval.fetch.local import Outcome
+from deepcams_eval.fetch.local import Nodes, Outcome
 from deepcams_eval.read.product import ProductSpec, open_product
 from tests.fetch_services import KEY, AtmosphereStore, Fault, killed, served
 from tests.gridded_files import write_eac4_new, write_eac4_old
@@ -82,6 +82,20 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Atmospher
         yield result
 
 
+def grid_of(box: tuple[float, float, float, float] | None) -> Nodes:
+    return Nodes.of(box, SPACING_DEG, widen=True)
+
+
+def settings_of(
+    folder: Path,
+    years: tuple[int, ...] = (2017,),
+    months: tuple[int, ...] = (12,),
+    workers: int = 4,
+) -> CamsSettings:
+    asked = {"folder": folder, "years": years, "months": months, "workers": workers}
+    return CamsSettings(**asked, bbox=BOX, poll_s=(0.01, 0.05))
+
+
 def fetch(
     folder: Path,
     *,
@@ -89,7 +103,7 @@ def fetch(
     months: tuple[int, ...] = (12,),
     at_once: int = 4,
 ) -> tuple[Outcome, list[str]]:
-    asked = CamsSettings(folder, years, months, BOX, at_once, poll_s=(0.01, 0.05))
+    asked = settings_of(folder, years, months, workers=at_once)
     said: list[str] = []
     return fetch_cams(asked, Transfer(QUICK), said.append, lambda *_: None), said
 
@@ -282,9 +296,7 @@ def test_a_request_whose_answer_was_never_read_is_found_again(
     stopping = Transfer(QUICK)
     threading.Timer(1.0, stopping.stop).start()
     with pytest.raises(StoppedError):
-        fetch_cams(
-            CamsSettings(folder, (2017,), (12,), BOX, poll_s=(0.01, 0.05)), stopping, print, print
-        )
+        fetch_cams(settings_of(folder), stopping, print, print)
     for note in folder.glob(".*.request.json"):
         text = json.loads(note.read_text())
         note.write_text(json.dumps({**text, "request_id": None}))
@@ -346,7 +358,7 @@ def test_what_lies_in_the_folder_is_respected(tmp_path: Path) -> None:
     outcome, _ = fetch(folder)
     assert outcome.already_there == 2
     with pytest.raises(InputError, match="has another grid"):
-        plan_cams(CamsSettings(folder, (2017,), (12,)))
+        plan_cams(CamsSettings(folder=folder, years=(2017,), months=(12,)))
     with xr.open_dataset(folder / "mine.nc") as whole:
         part = whole.isel(valid_time=slice(0, 100)).load()
     part.to_netcdf(folder / "mine.nc")
@@ -368,7 +380,7 @@ def test_a_box_is_widened_to_nodes_of_the_global_grid(
     west: float, south: float, width: float, height: float
 ) -> None:
     east, north = min(west + width, 180.0), min(south + height, 90.0)
-    grid, globe = nodes((west, south, east, north)), nodes(None)
+    grid, globe = grid_of((west, south, east, north)), grid_of(None)
     assert set(grid.latitude) <= set(globe.latitude)
     assert set(grid.longitude) <= set(globe.longitude)
     assert grid.latitude[0] <= south < grid.latitude[0] + 0.75
@@ -379,8 +391,8 @@ def test_a_box_is_widened_to_nodes_of_the_global_grid(
 
 def test_a_box_across_the_date_line_is_refused() -> None:
     with pytest.raises(InputError, match="crosses 180"):
-        nodes((170, -20, -170, 10))
-    assert nodes((200, 0, 210, 10)).longitude[0] == -160.5
+        grid_of((170, -20, -170, 10))
+    assert grid_of((200, 0, 210, 10)).longitude[0] == -160.5
 
 
 def test_pieces_of_two_years_and_of_single_months() -> None:

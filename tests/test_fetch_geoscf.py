@@ -20,23 +20,27 @@ from hypothesis import strategies as st
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.geoscf import (
     COLLECTIONS,
+    SPACING_DEG,
     GeoscfSettings,
     decode_dods,
     fetch_geoscf,
     file_name,
     file_url,
     hours,
-    nodes,
     plan_geoscf,
 )
 from deepcams_eval.fetch.http import RetryPolicy, Transfer, TransferError
-from deepcams_eval.fetch.local import Outcome
+from deepcams_eval.fetch.local import Nodes, Outcome
 from deepcams_eval.read.product import ProductSpec, open_product
 from tests.fetch_services import Fault, Service, killed, served
 from tests.gridded_files import write_geoscf_native
 
 BOX = (-72.1, -33.6, -71.4, -33.0)
 QUICK = RetryPolicy(attempts=3, timeout_s=2.0, first_wait_s=0.01, longest_wait_s=0.02)
+
+
+def nodes_of(box: tuple[float, float, float, float] | None) -> Nodes:
+    return Nodes.of(box, SPACING_DEG, widen=False)
 
 
 def value_at(stamp: np.datetime64, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
@@ -48,7 +52,7 @@ def value_at(stamp: np.datetime64, latitude: np.ndarray, longitude: np.ndarray) 
 
 
 def frame(stamp: str, *, box: tuple[float, float, float, float] | None = None) -> xr.DataArray:
-    latitude, longitude = nodes(box)
+    latitude, longitude = nodes_of(box)
     time = np.datetime64(stamp, "us")
     return xr.DataArray(
         value_at(time, latitude, longitude)[None],
@@ -100,7 +104,9 @@ def with_later(folder: Path, later: Path) -> Path:
 def fetch(
     folder: Path, service: Service, *, policy: RetryPolicy = QUICK, workers: int = 3
 ) -> tuple[Outcome, list[str]]:
-    asked = GeoscfSettings(folder, (2020,), (2,), workers=workers, files_url=f"{service.url}/das")
+    asked = GeoscfSettings(
+        folder=folder, years=(2020,), months=(2,), workers=workers, files_url=f"{service.url}/das"
+    )
     said: list[str] = []
     outcome = fetch_geoscf(asked, Transfer(policy), said.append, lambda *_: None)
     return outcome, said
@@ -202,7 +208,7 @@ def test_a_server_that_is_gone_is_not_asked_for_every_hour(tmp_path: Path) -> No
 
 def test_a_folder_of_one_box_takes_no_other(later: Path) -> None:
     with pytest.raises(InputError, match="another grid"):
-        plan_geoscf(GeoscfSettings(later, (2020,), (2,), bbox=BOX))
+        plan_geoscf(GeoscfSettings(folder=later, years=(2020,), months=(2,), bbox=BOX))
 
 
 def run_alone(begun: Path, folder: Path, url: str) -> None:
@@ -232,7 +238,7 @@ def dods_server(stamps: list[str], counts: list[str]) -> Iterator[str]:
         warnings.simplefilter("ignore", DeprecationWarning)
         from pydap.handlers.lib import BaseHandler
         from pydap.model import BaseType, DatasetType, GridType
-    latitude, longitude = nodes((-73.0, -34.0, -70.5, -32.0))
+    latitude, longitude = nodes_of((-73.0, -34.0, -70.5, -32.0))
     moments = np.array(stamps, "datetime64[us]")
     # 1 January 1970 is day 719164 of the mixed Julian and Gregorian calendar.
     days = 719164 + (moments - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")
@@ -269,13 +275,15 @@ def test_a_box_over_opendap_is_the_box_of_the_globe(
     counts: list[str] = []
     stamps = [f"2020-02-01T{hour:02d}:30" for hour in range(3)]
     with dods_server(stamps, counts) as url:
-        asked = GeoscfSettings(tmp_path / "box", (2020,), (2,), bbox=BOX, dods_url=url)
+        asked = GeoscfSettings(
+            folder=tmp_path / "box", years=(2020,), months=(2,), bbox=BOX, dods_url=url
+        )
         outcome = fetch_geoscf(asked, Transfer(QUICK), print, lambda *_: None)
     assert outcome.fetched == 3
     assert len(counts) == 5 + 3  # the description, its attributes, three axes; the hours
     assert "is not on the server" in outcome.missing[0].reason
     box = open_product(ProductSpec("geoscf", str(tmp_path / "box"))).field
-    latitude, longitude = nodes(BOX)
+    latitude, longitude = nodes_of(BOX)
     np.testing.assert_array_equal(box.latitude, latitude)
     np.testing.assert_array_equal(box.longitude, longitude)
     fetch(with_later(tmp_path / "globe", later), service)

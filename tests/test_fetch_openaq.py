@@ -34,7 +34,7 @@ from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.http import RetryPolicy
 from deepcams_eval.fetch.local import Outcome
-from deepcams_eval.fetch.openaq import Estimate, Services, fetch_openaq
+from deepcams_eval.fetch.openaq import Estimate, fetch_openaq
 from deepcams_eval.fetch.openaq_archive import Archive, Fetched, Missed
 from deepcams_eval.fetch.openaq_catalogue import (
     STATION_COLUMNS,
@@ -83,7 +83,8 @@ def fetch(
         return fetch_openaq(
             Wanted(years, **options.pop("wanted", {})),
             data,
-            Services(lambda _: stations_of(numbers), archive),
+            lambda _: stations_of(numbers),
+            archive,
             confirm=lambda estimate, _: seen.append(estimate) is None,
             report=lambda *_: None,
             **options,
@@ -591,7 +592,8 @@ def test_the_station_file_is_read_as_it_was_found(
     fetch_openaq(
         Wanted((2018,)),
         tmp_path,
-        Services(lambda _: found, archive),
+        lambda _: found,
+        archive,
         confirm=lambda *_: True,
         report=lambda *_: None,
     )

@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import pytest
 import torch
-from deepcams_eval.bench.parts import Parts
 from torch import Tensor, nn
 
-from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
+from deepcams_eval.bench.checkpoints import MonthStore
+from deepcams_eval.bench.run import simulate
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
+from deepcams_eval.options import CheckpointSpec, SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_models.checkpoint import load
 from deepcams_models.data import split
@@ -63,15 +64,16 @@ def test_a_new_network_is_trained_stored_and_scored(
     assert float(module.layer.weight.abs().max()) > 0
 
     write_truth(tmp_path / "truth.nc")
-    settings = SimulationSettings(
+    settings = SimulationOptions(
         year=2020,
+        train_years=(),
         truth=ProductSpec("truth", str(tmp_path / "truth.nc"), kind="generic"),
-        tasks=("spatial",),
+        task=("spatial",),
         methods=("bicubic-ibp",),
         checkpoints=(CheckpointSpec("mine", tmp_path / "out"),),
         resamples=100,
     )
-    result = simulate(settings, Parts(tmp_path / "parts"))
+    result = simulate(settings, MonthStore(tmp_path / "months"))
     plain = result.samples[result.samples["weights"] == "none"]
     mean = plain.groupby("method")["rmse"].mean()
     assert set(mean.index) == {"bicubic", "bicubic-ibp", "mine"}

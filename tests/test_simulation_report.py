@@ -18,9 +18,10 @@ from deepcams_eval.bench import figures, sections
 from deepcams_eval.bench import page as pages
 from deepcams_eval.bench.files import write_report
 from deepcams_eval.bench.month import Case
-from deepcams_eval.bench.run import SimulationRun, SimulationSettings
+from deepcams_eval.bench.run import SimulationRun
 from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.downscale.plugins import Listed
+from deepcams_eval.options import SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.report import published, tables
 from tests import pages as shared
@@ -225,7 +226,7 @@ def make_content(
         columns=["task", "month", "expected", "scored", "truth_absent", "interval_incomplete"],
     )
     return SimulationRun(
-        settings=SimulationSettings(2020, ProductSpec("geoscf", "truth.nc")),
+        options=SimulationOptions(2020, truth=ProductSpec("geoscf", "truth.nc")),
         product=Product("geoscf", hourly, "geoscf"),
         truth=hourly,
         samples=pd.DataFrame(),
@@ -428,7 +429,7 @@ def test_the_other_weighting_is_not_shown_as_skill(content: SimulationRun) -> No
     table = sections.skill_table(content, "temporal")
     assert set(table.frame["weights"]) == {"none"}
     area = sections.skill_table(
-        replace(content, settings=replace(content.settings, weights="area")), "temporal"
+        replace(content, options=replace(content.options, weights="area")), "temporal"
     )
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from deepcams_eval.core.field import TIME_DTYPE, validate_field
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
-from deepcams_eval.downscale.plugins import Foreign
+from deepcams_eval.downscale.plugins import foreign
 from deepcams_eval.errors import DeepcamsError, InputError
 
 _RETURN = "return target.field(values) with values of shape (time, latitude, longitude)"
@@ -31,7 +31,7 @@ def call(method: Downscaler, coarse: Coarse, target: Target) -> npt.NDArray[np.f
         If it raises anything, or returns another grid, other times, or no Field; the message
         names method, task and hour.
     """
-    with Foreign(_place(method, target), "it failed", _DEBUG):
+    with foreign(_place(method, target), "it failed", _DEBUG):
         result = method(coarse, target)
     name = f"the method {method.name!r}"
     if not isinstance(result, xr.DataArray):
@@ -61,7 +61,7 @@ def fit(method: Any, training: Training) -> None:
     InputError
         If it raises anything; the message names it.
     """
-    with Foreign(f"the {method.task} method {method.name!r}", "it failed to learn", _DEBUG):
+    with foreign(f"the {method.task} method {method.name!r}", "it failed to learn", _DEBUG):
         method.fit(training)
 
 
@@ -73,7 +73,7 @@ def notes(method: Any, truth: xr.DataArray) -> list[str]:
     InputError
         If it raises anything, or says other than a list of sentences; the message names it.
     """
-    with Foreign(f"the {method.task} method {method.name!r}", "its notes failed", _DEBUG):
+    with foreign(f"the {method.task} method {method.name!r}", "its notes failed", _DEBUG):
         said = method.notes(truth)
         if isinstance(said, str) or not all(isinstance(one, str) for one in said):
             raise TypeError(f"{said!r} is no list of sentences")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -32,7 +32,7 @@ from deepcams_eval.cli.running import (
     progress_bar,
 )
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.local import Outcome, find_openaq_key
+from deepcams_eval.fetch.local import Outcome, Plan, find_openaq_key
 from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def openaq(
     Example: `deepcams-eval fetch openaq --years 2017-2019 --countries BE,NL --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.openaq import Services, fetch_openaq
+        from deepcams_eval.fetch.openaq import fetch_openaq
         from deepcams_eval.fetch.openaq_archive import ARCHIVE, Archive
         from deepcams_eval.fetch.openaq_catalogue import API, Wanted, find_stations
         from deepcams_eval.fetch.openaq_compact import check_table
@@ -130,7 +130,8 @@ def openaq(
             outcome = fetch_openaq(
                 wanted,
                 folder,
-                Services(lambda wanted: find_stations(wanted, key, api=api), archive),
+                lambda wanted: find_stations(wanted, key, api=api),
+                archive,
                 confirm=confirm,
                 report=report,
                 dry_run=dry_run,
@@ -174,12 +175,11 @@ def cams(
         years=parse_numbers(years, "--years", 2003, 2200),
         months=_months(months),
         bbox=parse_box(bbox),
-        at_once=workers,
+        workers=workers,
     )
     plan = plan_cams(settings)
     if dry_run:
-        names = [piece.file_name for piece in plan.wanted]
-        _print_plan("cams", settings.folder, names, len(plan.there), plan.bytes_at_most)
+        _print_plan("cams", settings.folder, plan, [piece.file_name for piece in plan.wanted])
         return
     with _watched("cams") as (transfer, say, follow):
         outcome = fetch_cams(settings, transfer, say, follow)
@@ -233,7 +233,7 @@ def geoscf(
     plan = plan_geoscf(settings)
     if dry_run:
         names = [file_name(settings.collection, stamp) for stamp in plan.wanted]
-        _print_plan("geoscf", settings.folder, names, len(plan.there), plan.bytes_at_most)
+        _print_plan("geoscf", settings.folder, plan, names)
         return
     with _watched("geoscf") as (transfer, say, follow):
         outcome = fetch_geoscf(settings, transfer, say, follow)
@@ -266,8 +266,8 @@ def deepcams(
         else:
             outcome = fetch_deepcams(folder, chosen, endpoint(), transfer, follow)
     if dry_run:
-        size = sum(one.size for one in wanted)
-        _print_plan("deepcams", folder, [one.name for one in wanted], len(there), size)
+        plan = Plan(tuple(wanted), tuple(there), sum(one.size for one in wanted))
+        _print_plan("deepcams", folder, plan, [one.name for one in wanted])
     else:
         finish(outcome, folder)
 
@@ -352,16 +352,14 @@ def _watched(
             raise
 
 
-def _print_plan(
-    source: str, folder: Path, names: list[str], there: int, bytes_at_most: int
-) -> None:
+def _print_plan(source: str, folder: Path, plan: Plan[Any], names: list[str]) -> None:
     for name in names[:_SHOWN]:
         typer.echo(f"  {name}")
     if len(names) > _SHOWN:
         typer.echo(f"  and {len(names) - _SHOWN:,} more")
     typer.echo(
-        f"{source}: {len(names):,} files to fetch, at most {_size(bytes_at_most)}; "
-        f"{there:,} are there, in {folder}"
+        f"{source}: {len(names):,} files to fetch, at most {_size(plan.bytes_at_most)}; "
+        f"{len(plan.there):,} are there, in {folder}"
     )
 
 

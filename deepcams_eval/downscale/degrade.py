@@ -36,7 +36,7 @@ from deepcams_eval.core.field import (
     stamp_of,
     validate_field,
 )
-from deepcams_eval.errors import InputError
+from deepcams_eval.errors import InputError, pick
 
 FACTOR = 3
 """Fine steps in a coarse one, in space and in time."""
@@ -392,18 +392,8 @@ DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
 
 
 def degradation(name: str) -> Degradation:
-    """Return the operator called `name`.
-
-    Raises
-    ------
-    InputError
-        If there is none; the message names those there are.
-    """
-    if name not in DEGRADATIONS:
-        raise InputError(
-            f"no degradation is called {name!r}", hint=f"choose from {', '.join(DEGRADATIONS)}"
-        )
-    return DEGRADATIONS[name]
+    """Return the operator called `name`, or raise an `InputError`; see `pick`."""
+    return pick(DEGRADATIONS, name, "degradation")
 
 
 def require_even_grid(product: Product) -> None:

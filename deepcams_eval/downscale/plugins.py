@@ -10,13 +10,13 @@ import ast
 import importlib.util
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
 from importlib.metadata import distribution as installed
-from types import TracebackType
 from typing import Literal
 
 from packaging.requirements import Requirement
@@ -85,8 +85,9 @@ class Entry:
         )
 
 
-class Foreign:
-    """States as an `InputError` whatever the code of somebody else raises, and ends with.
+@contextmanager
+def foreign(whose: str, failed: str, hint: str) -> Iterator[None]:
+    """State as an `InputError` whatever the code of somebody else raises, and ends with.
 
     Such code may raise anything, or exit; one broken package must not take the others with it,
     and the message must say whose fault it is. An `InputError` of that code keeps its own words.
@@ -100,24 +101,13 @@ class Foreign:
     hint : str
         The next step, where the error is not one that says it itself.
     """
-
-    def __init__(self, whose: str, failed: str, hint: str) -> None:
-        self.whose, self.failed, self.hint = whose, failed, hint
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, InputError):
-            raise InputError(f"{self.whose}: {_in_one_line(error)}") from error
-        if isinstance(error, Exception | SystemExit):
-            said = f"{type(error).__name__}: {_in_one_line(error)}"
-            raise InputError(f"{self.whose}: {self.failed} ({said})", hint=self.hint) from error
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{whose}: {_in_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {_in_one_line(error)}"
+        raise InputError(f"{whose}: {failed} ({said})", hint=hint) from error
 
 
 def _in_one_line(error: BaseException) -> str:

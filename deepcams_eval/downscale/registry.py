@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from deepcams_eval.downscale.plugins import (
     BUILT_IN_SOURCE,
     NAME,
     Entry,
-    Foreign,
     Listed,
+    foreign,
     plugins,
     wrong_task,
 )
@@ -466,8 +467,8 @@ def _make(entry: Entry, entries: Sequence[Entry]) -> Method:
     return Method(entry.name, call.task, getattr(call, "title", ""), entry.source, call)
 
 
-def _foreign(entry: Entry) -> Foreign:
-    return Foreign(str(entry), "it cannot be loaded", _MEND)
+def _foreign(entry: Entry) -> AbstractContextManager[None]:
+    return foreign(str(entry), "it cannot be loaded", _MEND)
 
 
 def _breach(call: object, entry: Entry) -> str:

@@ -41,10 +41,11 @@ from deepcams_eval.fetch.local import (
     ADS_HINT,
     ADS_URL,
     AdsKey,
-    Box,
+    Asked,
     Missing,
     Nodes,
     Outcome,
+    Plan,
     check_space,
     find_ads_key,
     read_note,
@@ -58,34 +59,20 @@ DATASET = "cams-global-reanalysis-eac4"
 SPACING_DEG = 0.75
 STEP_H = 3
 
-_BYTES_A_VALUE = 4
 _LATEST = 50
 _LONGEST_REASON = 300
 
 
-@dataclass(frozen=True)
-class CamsSettings:
-    """What to fetch of EAC4.
+@dataclass(frozen=True, kw_only=True)
+class CamsSettings(Asked):
+    """What to fetch of EAC4; a box is widened to its nodes, so that nothing is interpolated.
 
     Attributes
     ----------
-    folder : Path
-        ``DIR/cams``.
-    years, months : tuple of int
-    bbox : tuple of float or None
-        West, south, east, north in degrees; widened to nodes of EAC4, so that nothing is
-        interpolated. None is the globe.
-    at_once : int
-        Requests in the queue of the store at a time.
     poll_s : tuple of float
-        First and longest wait between two looks at the queue.
+        First and longest wait between two looks at a request in the queue of the store.
     """
 
-    folder: Path
-    years: tuple[int, ...]
-    months: tuple[int, ...] = tuple(range(1, 13))
-    bbox: Box | None = None
-    at_once: int = 4
     poll_s: tuple[float, float] = (0.5, 60.0)
 
 
@@ -113,51 +100,7 @@ class Piece:
         return np.arange(np.datetime64(self.first, "h"), end.astype("datetime64[h]"), step)
 
 
-def nodes(bbox: Box | None) -> Nodes:
-    """Return the nodes of EAC4 in a box, widened to whole steps, or on the globe.
-
-    Raises
-    ------
-    InputError
-        If the box crosses 180° E.
-    """
-    if bbox is None:
-        return Nodes(np.arange(-120.0, 121.0) * SPACING_DEG, np.arange(-240.0, 240.0) * SPACING_DEG)
-    west, south, east, north = bbox
-    turn = 360.0 if west >= 180 else 0.0
-    west, east = west - turn, east - turn
-    if not west < east <= 180:
-        raise InputError(
-            f"the box {','.join(f'{edge:g}' for edge in bbox)} crosses 180° E or has no width",
-            hint="fetch its two halves into two folders, or the globe",
-        )
-    rows = np.arange(np.floor(south / SPACING_DEG), np.ceil(north / SPACING_DEG) + 1)
-    last = min(np.ceil(east / SPACING_DEG), 180 / SPACING_DEG - 1)
-    columns = np.arange(np.floor(west / SPACING_DEG), last + 1)
-    return Nodes((rows * SPACING_DEG).astype(float), (columns * SPACING_DEG).astype(float))
-
-
-@dataclass(frozen=True)
-class CamsPlan:
-    """What is there and what is to be fetched.
-
-    Attributes
-    ----------
-    wanted, there : tuple of Piece
-        Disjoint.
-    missing : tuple of Missing
-        What cannot be fetched for what lies in the folder.
-    bytes_at_most : int
-        Of the files to fetch, uncompressed.
-    """
-
-    wanted: tuple[Piece, ...]
-    there: tuple[Piece, ...]
-    missing: tuple[Missing, ...]
-    bytes_at_most: int
-
-
-def plan_cams(settings: CamsSettings) -> CamsPlan:
+def plan_cams(settings: CamsSettings) -> Plan[Piece]:
     """Compare what is asked for with what lies in the folder; nothing is asked of a server.
 
     Raises
@@ -165,7 +108,7 @@ def plan_cams(settings: CamsSettings) -> CamsPlan:
     InputError
         If the folder holds files of another grid: the reader takes one grid a product.
     """
-    grid = nodes(settings.bbox)
+    grid = Nodes.of(settings.bbox, SPACING_DEG, widen=True)
     held = _held(settings.folder, grid)
     wanted, there, missing = [], [], []
     for piece in pieces(settings.years, settings.months):
@@ -180,8 +123,8 @@ def plan_cams(settings: CamsSettings) -> CamsPlan:
             missing.append(Missing(piece.name, reason))
         else:
             wanted.append(piece)
-    size = sum(len(piece.times()) for piece in wanted) * grid.cells * _BYTES_A_VALUE
-    return CamsPlan(tuple(wanted), tuple(there), tuple(missing), size)
+    size = sum(len(piece.times()) for piece in wanted) * grid.bytes
+    return Plan(tuple(wanted), tuple(there), size, tuple(missing))
 
 
 def pieces(years: Sequence[int], months: Sequence[int]) -> list[Piece]:
@@ -275,7 +218,7 @@ def fetch_cams(settings: CamsSettings, transfer: Transfer, say: Say, follow: Fol
         check_space(settings.folder, plan.bytes_at_most)
         queue = _Queue(settings, transfer, require_ads_key(), say)
         fetched, total, failed = fetch_each(
-            plan.wanted, queue.fetch, settings.at_once, transfer, follow
+            plan.wanted, queue.fetch, settings.workers, transfer, follow
         )
     missing = [Missing(piece.name, error.problem) for piece, error in failed.items()]
     return Outcome("cams", fetched, len(plan.there), total, (*plan.missing, *missing))
@@ -311,7 +254,7 @@ class _Queue:
 
     def __init__(self, settings: CamsSettings, transfer: Transfer, key: AdsKey, say: Say) -> None:
         self._settings = settings
-        self._grid = nodes(settings.bbox)
+        self._grid = Nodes.of(settings.bbox, SPACING_DEG, widen=True)
         self._transfer = transfer
         self._key = key
         self._say = say

@@ -35,10 +35,11 @@ from deepcams_eval.fetch.http import (
     shown,
 )
 from deepcams_eval.fetch.local import (
-    Box,
+    Asked,
     Missing,
     Nodes,
     Outcome,
+    Plan,
     check_space,
     held_hours,
     sole_fetch,
@@ -51,38 +52,26 @@ FILES_URL = "https://portal.nccs.nasa.gov/datashare/gmao/geos-cf/v1/das"
 DODS_URL = "https://opendap.nccs.nasa.gov/dods/gmao/geos-cf/assim"
 COLLECTIONS = ("aqc_tavg_1hr_g1440x721_v1", "chm_tavg_1hr_g1440x721_v1")
 VARIABLE = "PM25_RH35_GCC"
+SPACING_DEG = 0.25
 
 FetchHour = Callable[[datetime], int]
 
-_BYTES_A_VALUE = 4
 _ATTRIBUTES = {"units": "ug m-3", "missing_value": np.float32(1e15)}
 
 
-@dataclass(frozen=True)
-class GeoscfSettings:
-    """What to fetch of GEOS-CF.
+@dataclass(frozen=True, kw_only=True)
+class GeoscfSettings(Asked):
+    """What to fetch of GEOS-CF; a box comes over OPeNDAP, the globe over HTTPS.
 
     Attributes
     ----------
-    folder : Path
-        ``DIR/geoscf``.
-    years, months : tuple of int
-    bbox : tuple of float or None
-        West, south, east, north in degrees: over OPeNDAP. None is the globe, over HTTPS.
     collection : str
         One of `COLLECTIONS`; both hold the same PM2.5, and the first is the smaller.
-    workers : int
-        Files at a time.
     files_url, dods_url : str
         Where the files, and the collections over OPeNDAP, are found.
     """
 
-    folder: Path
-    years: tuple[int, ...]
-    months: tuple[int, ...] = tuple(range(1, 13))
-    bbox: Box | None = None
     collection: str = COLLECTIONS[0]
-    workers: int = 4
     files_url: str = FILES_URL
     dods_url: str = DODS_URL
 
@@ -90,15 +79,6 @@ class GeoscfSettings:
         """Return where the file of an hour belongs."""
         name = file_name(self.collection, stamp)
         return self.folder / f"{stamp:%Y}" / f"{stamp:%m}" / name
-
-
-@dataclass(frozen=True)
-class GeoscfPlan:
-    """Hours, by the middle of each, naive UTC: those to fetch and those that are there."""
-
-    wanted: tuple[datetime, ...]
-    there: tuple[datetime, ...]
-    bytes_at_most: int
 
 
 def endpoints() -> tuple[str, str]:
@@ -130,48 +110,26 @@ def hours(years: tuple[int, ...], months: tuple[int, ...]) -> Iterator[datetime]
             yield stamp
 
 
-def nodes(bbox: Box | None) -> Nodes:
-    """Return the nodes in a box, edges included, or of the globe.
+def plan_geoscf(settings: GeoscfSettings) -> Plan[datetime]:
+    """Compare the hours asked for, by the middle of each, with what lies in the folder.
 
-    Raises
-    ------
-    InputError
-        If the box crosses 180° E or holds no node.
-    """
-    latitude, longitude = np.arange(-360.0, 361.0) / 4, np.arange(-720.0, 720.0) / 4
-    if bbox is None:
-        return Nodes(latitude, longitude)
-    west, south, east, north = bbox
-    turn = 360.0 if west >= 180 else 0.0
-    rows = latitude[(latitude >= south) & (latitude <= north)]
-    columns = longitude[(longitude >= west - turn) & (longitude <= east - turn)]
-    if east - turn > 180 or not len(rows) or not len(columns):
-        raise InputError(
-            f"the box {','.join(f'{edge:g}' for edge in bbox)} crosses 180° E or holds no node",
-            hint="widen it, or fetch its two halves into two folders",
-        )
-    return Nodes(rows, columns)
-
-
-def plan_geoscf(settings: GeoscfSettings) -> GeoscfPlan:
-    """Compare what is asked for with what lies in the folder; nothing is asked of a server.
-
-    An hour is there if a file of version 1 has its name, of whatever collection. The hour after
-    each run of months is asked for too: the last interval ends there.
+    Nothing is asked of a server. An hour is there if a file of version 1 has its name, of whatever
+    collection. The hour after each run of months is asked for too: the last interval ends there.
 
     Raises
     ------
     InputError
         If the folder holds another box: the reader takes one grid a product.
     """
-    grid, held = nodes(settings.bbox), dict(held_hours(settings.folder))
+    grid = Nodes.of(settings.bbox, SPACING_DEG, widen=False)
+    held = dict(held_hours(settings.folder))
     if held:
         path = next(iter(held.values()))
         grid.require(open_product(ProductSpec("geoscf", str(path), kind="geoscf")).field, path)
     asked = list(hours(settings.years, settings.months))
     wanted = tuple(stamp for stamp in asked if stamp not in held)
     there = tuple(stamp for stamp in asked if stamp in held)
-    return GeoscfPlan(wanted, there, len(wanted) * grid.cells * _BYTES_A_VALUE)
+    return Plan(wanted, there, len(wanted) * grid.bytes)
 
 
 def fetch_geoscf(settings: GeoscfSettings, transfer: Transfer, say: Say, follow: Follow) -> Outcome:
@@ -228,7 +186,7 @@ class _Files:
     def __init__(self, settings: GeoscfSettings, transfer: Transfer) -> None:
         self._settings = settings
         self._transfer = transfer
-        self._nodes = nodes(settings.bbox)
+        self._nodes = Nodes.of(settings.bbox, SPACING_DEG, widen=False)
 
     def fetch_hour(self, stamp: datetime) -> int:
         """Fetch, check and keep an hour; return the bytes kept."""
@@ -321,10 +279,10 @@ class _Subset(_Files):
 
     def _opened(self, path: Path, stamp: datetime) -> xr.Dataset:
         values = decode_dods(path.read_bytes(), self._label).get(self._array.name)
-        if values is None or values.size != self._nodes.cells:
-            raise TransferError("the server sent another box", path=self._label)
         latitude, longitude = self._nodes
         shape = (1, len(latitude), len(longitude))
+        if values is None or values.size != np.prod(shape):
+            raise TransferError("the server sent another box", path=self._label)
         return xr.Dataset(
             {VARIABLE: (("time", "lat", "lon"), values.reshape(shape), _ATTRIBUTES)},
             coords={

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,8 @@ ADS_HINT = (
     "there, and set CDSAPI_KEY or write 'url: " + ADS_URL + "' and 'key: …' to ~/.cdsapirc"
 )
 
+_T = TypeVar("_T")
+_BYTES_A_VALUE = 4
 _SPARE_BYTES = 100 * 2**20
 _GEOSCF_NAME = re.compile(r"GEOS-CF\.v01\.rpl\.\w+\.(\d{8})_(\d{2})30z\.nc4")
 
@@ -76,6 +78,47 @@ class Outcome:
     already_there: int
     bytes: int
     missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What to fetch of a gridded product.
+
+    Attributes
+    ----------
+    folder : Path
+        ``DIR/cams`` or ``DIR/geoscf``.
+    years, months : tuple of int
+    bbox : tuple of float or None
+        West, south, east, north in degrees. None is the globe.
+    workers : int
+        Files at a time.
+    """
+
+    folder: Path
+    years: tuple[int, ...]
+    months: tuple[int, ...] = tuple(range(1, 13))
+    bbox: Box | None = None
+    workers: int = 4
+
+
+@dataclass(frozen=True)
+class Plan(Generic[_T]):
+    """What is to be fetched and what is there: months or hours, disjoint.
+
+    Attributes
+    ----------
+    wanted, there : tuple
+    bytes_at_most : int
+        Of the files to fetch, uncompressed.
+    missing : tuple of Missing
+        What cannot be fetched for what lies in the folder.
+    """
+
+    wanted: tuple[_T, ...]
+    there: tuple[_T, ...]
+    bytes_at_most: int
+    missing: tuple[Missing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,10 +192,41 @@ class Nodes(NamedTuple):
     latitude: npt.NDArray[np.float64]
     longitude: npt.NDArray[np.float64]
 
+    @classmethod
+    def of(cls, bbox: Box | None, spacing_deg: float, *, widen: bool) -> Nodes:
+        """Return the multiples of the spacing on the globe, or in a box.
+
+        Parameters
+        ----------
+        bbox : tuple of float or None
+            West, south, east, north in degrees.
+        spacing_deg : float
+        widen : bool
+            Whether the box is widened to nodes; else it holds those within, edges included.
+
+        Raises
+        ------
+        InputError
+            If the box crosses 180° E or holds no node.
+        """
+        west, south, east, north = bbox or (-180.0, -90.0, 180.0, 90.0)
+        turn = 360.0 if west >= 180 else 0.0
+        first, last = (np.floor, np.ceil) if widen else (np.ceil, np.floor)
+        rows = np.arange(first(south / spacing_deg), last(north / spacing_deg) + 1)
+        # There is no node at 180° E beside that at 180° W.
+        edge = min(last((east - turn) / spacing_deg), 180 / spacing_deg - 1)
+        columns = np.arange(first((west - turn) / spacing_deg), edge + 1)
+        if not west < east <= 180 + turn or not len(rows) or not len(columns):
+            raise InputError(
+                f"the box {west:g},{south:g},{east:g},{north:g} crosses 180° E or holds no node",
+                hint="widen it, or fetch its two halves into two folders",
+            )
+        return cls(rows * spacing_deg, columns * spacing_deg)
+
     @property
-    def cells(self) -> int:
-        """Number of nodes."""
-        return len(self.latitude) * len(self.longitude)
+    def bytes(self) -> int:
+        """Size of a map, uncompressed."""
+        return len(self.latitude) * len(self.longitude) * _BYTES_A_VALUE
 
     def match(self, field: xr.DataArray) -> bool:
         """Return whether those of a field are the same, to a hundredth of a degree."""

@@ -34,6 +34,7 @@ _LOCATIONS_PER_GROUP = 128
 _MANIFEST_BYTES = 100
 
 Report = Callable[[str, int, int], None]
+FindStations = Callable[[Wanted], Catalogue]
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,6 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Services:
-    """Where the data come from.
-
-    Attributes
-    ----------
-    find_stations : callable
-        Gives the catalogue of what is wanted; not called where an interrupted fetch has kept it.
-    archive : Archive
-    """
-
-    find_stations: Callable[[Wanted], Catalogue]
-    archive: Archive
-
-
-@dataclass(frozen=True)
 class _Job:
     """Objects that become one part: a new one of a month, or one that exists."""
 
@@ -93,7 +79,8 @@ class _Job:
 def fetch_openaq(
     wanted: Wanted,
     data: Path,
-    services: Services,
+    find_stations: FindStations,
+    archive: Archive,
     *,
     confirm: Callable[[Estimate, Catalogue], bool],
     report: Report,
@@ -110,7 +97,9 @@ def fetch_openaq(
     wanted : Wanted
     data : Path
         The data folder.
-    services : Services
+    find_stations : callable
+        Gives the catalogue of what is wanted; not called where an interrupted fetch has kept it.
+    archive : Archive
     confirm : callable
         Asked before the first object; nothing is fetched unless it returns True.
     report : callable
@@ -132,38 +121,41 @@ def fetch_openaq(
     store = Store(root)
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            _prepare(wanted, store, services, _Plan(Path(folder) / "plan"), confirm, report)
+            _prepare(
+                wanted, store, find_stations, archive, _Plan(Path(folder) / "plan"), confirm, report
+            )
         return None
     with sole_fetch(root):
         store.recover()
-        plan = _Plan(root / _PLAN_FOLDER / _digest(wanted, services.archive.address))
-        prepared = _prepare(wanted, store, services, plan, confirm, report)
-        return prepared and _fetch(wanted, store, services, plan, *prepared, report)
+        plan = _Plan(root / _PLAN_FOLDER / _digest(wanted, archive.address))
+        prepared = _prepare(wanted, store, find_stations, archive, plan, confirm, report)
+        return prepared and _fetch(wanted, store, archive, plan, *prepared, report)
 
 
 def _prepare(
     wanted: Wanted,
     store: Store,
-    services: Services,
+    find_stations: FindStations,
+    archive: Archive,
     plan: _Plan,
     confirm: Callable[[Estimate, Catalogue], bool],
     report: Report,
 ) -> tuple[Catalogue, pl.DataFrame, Estimate] | None:
     """Find stations and objects; return them, what is held and how much to fetch if confirmed."""
-    catalogue = plan.catalogue(lambda: services.find_stations(wanted))
+    catalogue = plan.catalogue(lambda: find_stations(wanted))
     if catalogue.stations.empty:
         raise InputError(
             "OpenAQ has no such PM2.5 station", hint="ask for other years, countries or a wider box"
         )
     held = store.held()
-    estimate = _estimate(_groups(catalogue), wanted, services.archive, plan, held, report)
+    estimate = _estimate(_groups(catalogue), wanted, archive, plan, held, report)
     return (catalogue, held, estimate) if confirm(estimate, catalogue) else None
 
 
 def _fetch(
     wanted: Wanted,
     store: Store,
-    services: Services,
+    archive: Archive,
     plan: _Plan,
     catalogue: Catalogue,
     held: pl.DataFrame,
@@ -174,7 +166,7 @@ def _fetch(
     _write_stations(store.root / STATIONS_FILE, catalogue.stations)
     numbers = range(len(_groups(catalogue)))
     jobs = (job for number in numbers for job in _jobs(plan.listing(number), held))
-    fetched, size, missing = _run(jobs, store, services.archive, estimate, report)
+    fetched, size, missing = _run(jobs, store, archive, estimate, report)
     missing += [
         Missing(code, "no PM2.5 station in these years")
         for code in wanted.countries
@@ -275,8 +267,17 @@ def _run(
     jobs: Iterator[_Job], store: Store, archive: Archive, estimate: Estimate, report: Report
 ) -> tuple[int, int, list[Missing]]:
     """Fetch one job's objects while those of the job before are compacted."""
-    watch = _Watch(estimate, report)
-    fetched = size = 0
+    fetched = size = done = 0
+    told = time.monotonic()
+
+    def one_done() -> None:
+        """Tell, from many threads, now and then."""
+        nonlocal done, told
+        done += 1
+        if time.monotonic() - told > 0.2 or done == estimate.objects:
+            told = time.monotonic()
+            report("archive objects", done, estimate.objects)
+
     missing: list[Missing] = []
     with ThreadPoolExecutor(1) as ahead, ExitStack() as unless_done:
         # Requests ahead would be waited for otherwise, when the work ends early.
@@ -286,7 +287,7 @@ def _run(
             job = next(jobs, None)
             if job is None:
                 return None
-            return job, ahead.submit(archive.fetch, job.objects, watch.one_done)
+            return job, ahead.submit(archive.fetch, job.objects, one_done)
 
         following = start()
         while following is not None:
@@ -301,7 +302,7 @@ def _run(
             fetched += len(came)
             size += sum(item.listed.size for item in came)
             missing += missed
-            watch.size_done(size)
+            report("archive MB", round(size / 1e6), round(estimate.bytes / 1e6))
         unless_done.pop_all()
     return fetched, size, missing
 
@@ -322,23 +323,6 @@ def _compact(job: _Job, store: Store, batch: Sequence[Fetched | Missed]) -> None
         store.add(*job.month, compacted, batch)
     else:
         store.replace(job.entry, compacted, batch)
-
-
-class _Watch:
-    """Reports progress, from many threads, now and then."""
-
-    def __init__(self, estimate: Estimate, report: Report) -> None:
-        self._estimate, self._report = estimate, report
-        self._done, self._shown = 0, time.monotonic()
-
-    def one_done(self) -> None:
-        self._done += 1
-        if time.monotonic() - self._shown > 0.2 or self._done == self._estimate.objects:
-            self._shown = time.monotonic()
-            self._report("archive objects", self._done, self._estimate.objects)
-
-    def size_done(self, size: int) -> None:
-        self._report("archive MB", round(size / 1e6), round(self._estimate.bytes / 1e6))
 
 
 class _Plan:
