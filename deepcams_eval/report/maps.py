@@ -179,7 +179,9 @@ def dress(axes: Axes, *, left: bool = True, bottom: bool = True, ticks: int = 4)
     """Label a map in degrees north and east, on the sides asked for."""
     style.dress(axes, grid=False)
     for axis, label in ((axes.xaxis, _east), (axes.yaxis, _north)):
-        axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 3, 5, 6, 9, 10]))
+        # Few ticks are for maps as wide as the world too, which steps of 90° suit.
+        steps = [1, 2, 3, 5, 6, 9, 10] if ticks < 6 else [1, 2, 3, 5, 6, 10]
+        axis.set_major_locator(MaxNLocator(ticks, steps=steps))
         axis.set_major_formatter(FuncFormatter(label))
     axes.tick_params(labelsize=style.SMALL, labelbottom=bottom, labelleft=left)
 
