@@ -43,9 +43,9 @@ def write_files(
     rest = [name for name in run.samples if name not in SAMPLE_COLUMNS]
     run.samples[[*SAMPLE_COLUMNS, *rest]].to_parquet(folder / "samples.parquet", index=False)
     said = describe(run)
-    said.update(provenance.cost(run.clock_start))
+    said |= provenance.cost(run.clock_start)
     write_report(folder, run, said, progress)
-    said.update(provenance.cost(run.clock_start))
+    said |= provenance.cost(run.clock_start)
     write_run(folder, said)
 
 
@@ -103,6 +103,7 @@ def write_report(
 
 def describe(run: SimulationRun) -> dict[str, Any]:
     """Return what ``run.json`` says, but for time and memory."""
+    field = run.product.field
     counts = run.counts.drop(columns="month").groupby("task").sum()
     return {
         **provenance.basis(run.command, synthetic=run.synthetic),
@@ -116,6 +117,14 @@ def describe(run: SimulationRun) -> dict[str, Any]:
             str(task): {str(name): int(value) for name, value in row.items()}
             for task, row in counts.iterrows()
         },
-        "products": {run.product.name: {"kind": run.product.kind, **run.product.extent()}},
+        "products": {
+            run.product.name: {
+                "kind": run.product.kind,
+                "steps": int(field.sizes["time"]),
+                "first": str(field["time"].values[0])[:16],
+                "last": str(field["time"].values[-1])[:16],
+                "cell_methods": field.attrs["cell_methods"],
+            }
+        },
         "notes": list(run.notes),
     }
