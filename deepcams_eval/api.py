@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
@@ -14,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from deepcams_eval import demo
 from deepcams_eval.bench.checkpoints import MonthStore
-from deepcams_eval.bench.run import SimulationRun, SimulationSettings, simulate
+from deepcams_eval.bench.run import SimulationRun, simulate
 from deepcams_eval.errors import InputError
 from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import (
@@ -186,35 +185,12 @@ def run_simulation(
     options: SimulationOptions, command: str, store: MonthStore, *, resume: bool = False
 ) -> SimulationRun:
     """Run the simulation that the options name, and keep its months in `store` on the way."""
-    clock = time.perf_counter()
-    if options.truth is not None and options.train_years is None:
+    if options.truth is None:
+        options = replace(options, truth=_truth_of(options))
+    elif options.train_years is None:
         options = replace(options, train_years=())
-    truth = options.truth or _truth_of(options)
-    settings = SimulationSettings(
-        year=options.year,
-        truth=truth,
-        train_years=options.train_years,
-        tasks=options.tasks,
-        methods=options.methods,
-        predictions=options.predictions,
-        checkpoints=options.checkpoints,
-        degrade=options.degrade,
-        weights=options.weights,
-        seed=options.seed,
-        resamples=options.resamples,
-        strict=options.strict,
-        workers=options.workers,
-    )
-    return simulate(
-        settings,
-        store,
-        resume=resume,
-        compute=options.compute,
-        progress=options.progress,
-        synthetic=lies_in_demo(Path(truth.path)),
-        command=command,
-        clock_start=clock,
-    )
+    synthetic = options.truth is not None and lies_in_demo(Path(options.truth.path))
+    return simulate(options, store, resume=resume, synthetic=synthetic, command=command)
 
 
 def _located(options: InsituOptions) -> InsituOptions:

@@ -241,7 +241,7 @@ class TestSimulation:
         mine = whole.set_index("method").loc["mine"]
         assert mine["rmse"] == pytest.approx(3.25, abs=1e-4)
         assert mine["mb"] == pytest.approx(3.25, abs=1e-4)
-        assert result.settings.train_years is None
+        assert result.options.train_years is None
         assert set(result.samples["method"]) == {"linear", "mine"}
         assert "rmse_mine" in result.temporal
         assert not result.skill.empty

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.choice import choose
-from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
+from deepcams_eval.bench.run import simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.demo.nature import NatureRun
@@ -30,6 +30,7 @@ from deepcams_eval.downscale.flow import OpticalFlow
 from deepcams_eval.downscale.spatial import BackProjection
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError
+from deepcams_eval.options import CheckpointSpec, SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_models.checkpoint import load
 from deepcams_models.methods import Abpn, Xvfi
@@ -400,10 +401,11 @@ class TestBenchmark:
 
     def test_joint_pairs_and_the_place_of_a_registered_name(self, tmp_path: Path) -> None:
         write_truth(tmp_path / "truth.nc")
-        settings = SimulationSettings(
+        settings = SimulationOptions(
             year=2020,
+            train_years=(),
             truth=ProductSpec("truth", str(tmp_path / "truth.nc"), kind="generic"),
-            tasks=("spatial", "joint"),
+            task=("spatial", "joint"),
             methods=("bicubic-ibp", "mine+abpn", "dis+bicubic-ibp"),
             checkpoints=(
                 CheckpointSpec("mine", checkpoint(tmp_path, "xvfi", stamp="mean")),

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from deepcams_eval.bench.checkpoints import MonthStore
-from deepcams_eval.bench.run import CheckpointSpec, SimulationSettings, simulate
+from deepcams_eval.bench.run import simulate
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
+from deepcams_eval.options import CheckpointSpec, SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_models.checkpoint import load
 from deepcams_models.data import split
@@ -63,10 +64,11 @@ def test_a_new_network_is_trained_stored_and_scored(
     assert float(module.layer.weight.abs().max()) > 0
 
     write_truth(tmp_path / "truth.nc")
-    settings = SimulationSettings(
+    settings = SimulationOptions(
         year=2020,
+        train_years=(),
         truth=ProductSpec("truth", str(tmp_path / "truth.nc"), kind="generic"),
-        tasks=("spatial",),
+        task=("spatial",),
         methods=("bicubic-ibp",),
         checkpoints=(CheckpointSpec("mine", tmp_path / "out"),),
         resamples=100,

@@ -23,7 +23,7 @@ from deepcams_eval.bench.files import describe
 from deepcams_eval.bench.frame_scores import Box, box_cells, largest_box
 from deepcams_eval.bench.month import MonthResult, Work, score_month
 from deepcams_eval.bench.plan import Plan, fitted_to
-from deepcams_eval.bench.run import PredictionSpec, SimulationRun, SimulationSettings, simulate
+from deepcams_eval.bench.run import SimulationRun, simulate
 from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Training
 from deepcams_eval.downscale.degrade import degradation
@@ -32,6 +32,7 @@ from deepcams_eval.downscale.prediction import Prediction
 from deepcams_eval.downscale.spatial import Bicubic
 from deepcams_eval.downscale.temporal import Linear
 from deepcams_eval.errors import DeepcamsWarning, InputError, NoDataError
+from deepcams_eval.options import PredictionSpec, SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from tests.travelling import later, moving, stamped_at_end, write
 
@@ -154,14 +155,15 @@ def truth_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def settings(path: Path, **changes: object) -> SimulationSettings:
+def settings(path: Path, **changes: object) -> SimulationOptions:
     base: dict[str, object] = {
         "year": 2020,
+        "train_years": (),
         "truth": ProductSpec("truth", str(path)),
         "resamples": 100,
         "methods": ("linear", "linear-eq9", "dis", "bicubic", "bicubic-ibp", "linear+bicubic"),
     }
-    return SimulationSettings(**{**base, **changes})  # type: ignore[arg-type]
+    return SimulationOptions(**{**base, **changes})  # type: ignore[arg-type]
 
 
 def averages(result: SimulationRun, task: str, metric: str = "rmse") -> dict[str, float]:
@@ -199,7 +201,7 @@ class TestControls:
         order = np.random.default_rng(1).permutation(field.sizes["time"])
         write(field.copy(data=field.data[order]), tmp_path / "shuffled.nc")
         result = simulate(
-            settings(tmp_path / "shuffled.nc", tasks=("temporal",), methods=("linear", "dis")),
+            settings(tmp_path / "shuffled.nc", task=("temporal",), methods=("linear", "dis")),
             MonthStore(tmp_path / "months"),
         )
         shuffled, sound = averages(result, "temporal"), averages(plain, "temporal")
@@ -238,7 +240,7 @@ class TestControls:
 
     def test_order_of_linear_steps_does_not_matter(self, truth_file: Path, tmp_path: Path) -> None:
         result = simulate(
-            settings(truth_file, tasks=("joint",), methods=("linear+bicubic", "bicubic+linear")),
+            settings(truth_file, task=("joint",), methods=("linear+bicubic", "bicubic+linear")),
             MonthStore(tmp_path / "months"),
         )
         found = averages(result, "joint")
@@ -335,9 +337,7 @@ class TestSameCells:
         field.values[1] = np.nan
         write(field, tmp_path / "mine.nc")
         given = PredictionSpec(ProductSpec("mine", str(tmp_path / "mine.nc")), "temporal")
-        chosen = settings(
-            truth_file, tasks=("temporal",), methods=("linear",), predictions=(given,)
-        )
+        chosen = settings(truth_file, task=("temporal",), methods=("linear",), predictions=(given,))
         result = simulate(chosen, MonthStore(tmp_path / "months"))
         assert (
             "25 % of the cells of the temporal task have no value of mine; all methods are scored"
@@ -359,7 +359,7 @@ class TestHours:
         found = [
             simulate(
                 settings(
-                    tmp_path / f"{name}.nc", tasks=("spatial",), methods=("bicubic", "nearest")
+                    tmp_path / f"{name}.nc", task=("spatial",), methods=("bicubic", "nearest")
                 ),
                 MonthStore(tmp_path / name),
             )
@@ -383,7 +383,7 @@ class TestHours:
         result = simulate(settings(tmp_path / "two.nc"), MonthStore(tmp_path / "months"))
         assert set(result.months) == set(result.methods) == {"spatial"}
         assert any(note.startswith("temporal: not run, no interval") for note in result.notes)
-        alone = settings(tmp_path / "two.nc", tasks=("temporal",), methods=("linear",))
+        alone = settings(tmp_path / "two.nc", task=("temporal",), methods=("linear",))
         with pytest.raises(NoDataError, match="no hour of 2020 can be scored"):
             simulate(alone, MonthStore(tmp_path / "more"))
 
@@ -391,7 +391,7 @@ class TestHours:
         write(moving(7).isel(latitude=slice(0, 29), longitude=slice(0, 35)), tmp_path / "odd.nc")
         for task, cells in (("temporal", 29 * 35), ("spatial", 27 * 33)):
             result = simulate(
-                settings(tmp_path / "odd.nc", tasks=(task,), methods=("nearest",)),
+                settings(tmp_path / "odd.nc", task=(task,), methods=("nearest",)),
                 MonthStore(tmp_path / task),
             )
             assert set(result.samples["n"]) == {cells}
@@ -412,7 +412,7 @@ def test_too_few_columns_are_told_as_given(
 ) -> None:
     small = moving(7).isel(latitude=slice(0, 5), longitude=slice(0, columns))
     write(small, tmp_path / "small.nc")
-    asked = settings(tmp_path / "small.nc", tasks=(task,), methods=(method,))
+    asked = settings(tmp_path / "small.nc", task=(task,), methods=(method,))
     with pytest.raises(InputError, match=rf"small\.nc: truth: {message}"):
         simulate(asked, MonthStore(tmp_path / "months"))
 
@@ -428,7 +428,7 @@ class TestDateLine:
         longitude = (178 + 0.25 * np.arange(36) + 180) % 360 - 180
         torn = moving(7).assign_coords(longitude=longitude).sortby("longitude")
         write(torn, tmp_path / "torn.nc")
-        asked = settings(tmp_path / "torn.nc", tasks=(task,), methods=(method,))
+        asked = settings(tmp_path / "torn.nc", task=(task,), methods=(method,))
         with pytest.raises(InputError, match=r"torn\.nc: truth: longitude is not evenly.*crop"):
             simulate(asked, MonthStore(tmp_path / "months"))
         assert not (tmp_path / "months").exists()
@@ -436,7 +436,7 @@ class TestDateLine:
     def test_a_region_beside_it_is_not(self, tmp_path: Path) -> None:
         beside = moving(7).assign_coords(longitude=171 + 0.25 * np.arange(36))
         write(beside, tmp_path / "beside.nc")
-        asked = settings(tmp_path / "beside.nc", tasks=("temporal",), methods=("linear", "dis"))
+        asked = settings(tmp_path / "beside.nc", task=("temporal",), methods=("linear", "dis"))
         assert len(simulate(asked, MonthStore(tmp_path / "months")).samples)
 
 
@@ -452,7 +452,7 @@ class TestTrainingYears:
         said = {}
         for asked in ((2010, 2019), (2010,)):
             chosen = settings(
-                folder, tasks=("spatial",), methods=("bicubic", "pattern"), train_years=asked
+                folder, task=("spatial",), methods=("bicubic", "pattern"), train_years=asked
             )
             result = simulate(chosen, MonthStore(tmp_path / str(len(asked))))
             said[asked] = "\n".join(result.notes)
@@ -493,9 +493,7 @@ class TestGapsInValues:
         write(moving(), folder / "a.nc")
         (folder / "b.nc").write_bytes(b"CDF\x01 cut off")
         given = PredictionSpec(ProductSpec("mine", str(folder)), "temporal")
-        chosen = settings(
-            truth_file, tasks=("temporal",), methods=("linear",), predictions=(given,)
-        )
+        chosen = settings(truth_file, task=("temporal",), methods=("linear",), predictions=(given,))
         result = simulate(chosen, MonthStore(tmp_path / "months"))
         said = [note for note in result.notes if "b.nc is damaged" in note]
         assert len(said) == 1
@@ -507,9 +505,7 @@ class TestGapsInValues:
         path = tmp_path / "late.nc"
         write(later(moving(), 400), path)
         given = PredictionSpec(ProductSpec("elsewhere", str(path)), "temporal")
-        chosen = settings(
-            truth_file, methods=("linear",), tasks=("temporal",), predictions=(given,)
-        )
+        chosen = settings(truth_file, methods=("linear",), task=("temporal",), predictions=(given,))
         with pytest.raises(NoDataError, match="'elsewhere' has 0"):
             simulate(chosen, MonthStore(tmp_path / "months"))
 
@@ -530,7 +526,7 @@ class TestResume:
                 raise _StopError
 
         with pytest.raises(_StopError):
-            simulate(settings(path), store, progress=stop)
+            simulate(settings(path, progress=stop), store)
         assert store.has("2020-03")
         assert not store.has("2020-04")
         stamp = (store.folder / "2020-03.parquet").stat().st_mtime_ns
@@ -549,7 +545,7 @@ class TestResume:
         self, change: dict[str, object], truth_file: Path, tmp_path: Path
     ) -> None:
         store = MonthStore(tmp_path / "months")
-        before: dict[str, object] = {"tasks": ("temporal",), "methods": ("linear", "dis")}
+        before: dict[str, object] = {"task": ("temporal",), "methods": ("linear", "dis")}
         simulate(settings(truth_file, **before), store)
         with pytest.raises(InputError, match="differs in"):
             simulate(settings(truth_file, **{**before, **change}), store, resume=True)
@@ -572,7 +568,7 @@ class TestResume:
         given = PredictionSpec(ProductSpec("mine", str(path)), "temporal")
         chosen = settings(
             path if form == "zarr" else truth_file,
-            tasks=("temporal",),
+            task=("temporal",),
             methods=("linear",),
             predictions=() if form == "zarr" else (given,),
         )
@@ -594,7 +590,7 @@ class TestResume:
         self, ending: str, truth_file: Path, tmp_path: Path
     ) -> None:
         store = MonthStore(tmp_path / "months")
-        chosen = settings(truth_file, tasks=("temporal",), methods=("linear", "dis"))
+        chosen = settings(truth_file, task=("temporal",), methods=("linear", "dis"))
         whole = simulate(chosen, store)
         file = store.folder / f"2020-03.{ending}"
         file.write_bytes(file.read_bytes()[:100])
@@ -614,7 +610,7 @@ class TestResume:
 
     def test_without_resume_nothing_old_is_used(self, truth_file: Path, tmp_path: Path) -> None:
         store = MonthStore(tmp_path / "months")
-        chosen = settings(truth_file, tasks=("temporal",), methods=("linear",))
+        chosen = settings(truth_file, task=("temporal",), methods=("linear",))
         simulate(chosen, store)
         (store.folder / "2020-03.parquet").write_bytes(b"damaged")
         assert len(simulate(chosen, store).samples)
@@ -834,7 +830,7 @@ def test_four_real_hours(
     chosen = settings(
         Path("unused"),
         truth=ProductSpec.parse(f"truth={files},kind=geoscf,start=2020-03-08T00:30,freq=1h"),
-        tasks=("temporal", "spatial"),
+        task=("temporal", "spatial"),
         methods=("nearest", "linear", "linear-eq9", "dis", "bicubic", "bicubic-ibp"),
         degrade=operator,
     )

@@ -11,8 +11,9 @@ import pytest
 
 from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.frame_scores import FrameScorer, TileSums
-from deepcams_eval.bench.run import SimulationSettings, simulate
+from deepcams_eval.bench.run import simulate
 from deepcams_eval.bench.skill import skill
+from deepcams_eval.options import SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_eval.score.intervals import draw_clusters
 
@@ -171,10 +172,11 @@ def test_without_sums_or_with_enough_days_tiles_are_not_resampled(
 
 def test_four_real_hours_have_an_interval(real_data: Path, tmp_path: Path) -> None:
     files = real_data / "geoscf" / "*.mat"
-    chosen = SimulationSettings(
+    chosen = SimulationOptions(
         year=2020,
+        train_years=(),
         truth=ProductSpec.parse(f"truth={files},kind=geoscf,start=2020-03-08T00:30,freq=1h"),
-        tasks=("temporal",),
+        task=("temporal",),
         methods=("linear", "linear-eq9", "dis"),
     )
     result = simulate(chosen, MonthStore(tmp_path / "months"))

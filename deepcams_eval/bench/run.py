@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,69 +22,20 @@ from deepcams_eval.bench.notes import notes_of
 from deepcams_eval.bench.plan import Plan, fitted_to
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
-from deepcams_eval.core.field import FloatArray, Product
+from deepcams_eval.core.arrays import FloatArray, divide
+from deepcams_eval.core.field import Product
 from deepcams_eval.core.folder import write_whole
 from deepcams_eval.downscale import TASKS, Task, registry
 from deepcams_eval.downscale.degrade import Degradation, degradation, require_even_grid
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.downscale.prediction import Prediction
-from deepcams_eval.errors import InputError, NoDataError
-from deepcams_eval.options import CheckpointSpec, PredictionSpec
-from deepcams_eval.pair.colocate import Compute
-from deepcams_eval.read.product import ProductSpec, open_product
+from deepcams_eval.errors import InputError, NoDataError, OptionError
+from deepcams_eval.options import SimulationOptions
+from deepcams_eval.read.product import open_product
 from deepcams_eval.report import notebook, published, wording
 from deepcams_eval.report.content import SYNTHETIC, records
 from deepcams_eval.score.intervals import MIN_CLUSTERS
 from deepcams_eval.score.metrics import METRICS
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class SimulationSettings:
-    """What is simulated, and how.
-
-    Attributes
-    ----------
-    year : int
-        The year scored.
-    truth : ProductSpec
-        Hourly fields.
-    train_years : tuple of int or None
-        Years of the truth that methods may learn from, never `year`; None for all before it.
-    tasks : tuple of Task
-        Which tables are made.
-    methods : tuple of str or None
-        Names of methods, all where None. The first of `BASELINES` is scored in any case.
-    predictions : tuple of PredictionSpec
-        Methods that exist as files.
-    checkpoints : tuple of CheckpointSpec
-        Trained networks, in place of what is registered under the same name or beside it.
-    degrade : str
-        Name of the operator in space.
-    weights : {"none", "area"}
-        Weights of cells in tables and figures; both are computed.
-    seed, resamples : int
-        Of the bootstrap over days.
-    strict : bool
-        Whether a damaged file is fatal.
-    workers : int
-        Months scored at a time where there are worker processes.
-    """
-
-    year: int
-    truth: ProductSpec
-    train_years: tuple[int, ...] | None = ()
-    tasks: tuple[Task, ...] = TASKS
-    methods: tuple[str, ...] | None = None
-    predictions: tuple[PredictionSpec, ...] = ()
-    checkpoints: tuple[CheckpointSpec, ...] = ()
-    degrade: str = "imresize"
-    weights: str = "none"
-    seed: int = 0
-    resamples: int = 1000
-    strict: bool = False
-    workers: int = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,7 +46,7 @@ class SimulationRun:
 
     Attributes
     ----------
-    settings : SimulationSettings
+    options : SimulationOptions
         What was asked.
     product : Product
         The truth as it was read.
@@ -127,7 +78,7 @@ class SimulationRun:
         `time.perf_counter` at the beginning.
     """
 
-    settings: SimulationSettings
+    options: SimulationOptions
     product: Product
     truth: xr.DataArray
     methods: dict[Task, tuple[str, ...]]
@@ -171,12 +122,12 @@ class SimulationRun:
     @property
     def year(self) -> int:
         """The year scored."""
-        return self.settings.year
+        return self.options.year
 
     @property
     def weights(self) -> str:
         """Weights of cells in what tables and figures show."""
-        return self.settings.weights
+        return self.options.weights
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -187,7 +138,7 @@ class SimulationRun:
     def operator(self) -> Degradation | None:
         """The operator in space; None where nothing was degraded in space."""
         only_in_time = set(self.methods) == {"temporal"}
-        return None if only_in_time else degradation(self.settings.degrade)
+        return None if only_in_time else degradation(self.options.degrade)
 
     @property
     def degradation(self) -> str:
@@ -305,32 +256,25 @@ class SimulationRun:
 
 
 def simulate(
-    settings: SimulationSettings,
+    options: SimulationOptions,
     store: MonthStore,
     *,
     resume: bool = False,
-    compute: Compute | None = None,
-    progress: Progress | None = None,
     synthetic: bool = False,
     command: str = "deepcams_eval.simulation",
-    clock_start: float | None = None,
 ) -> SimulationRun:
     """Benchmark methods of downscaling on a year of hourly truth.
 
     Parameters
     ----------
-    settings : SimulationSettings
-        What is simulated, and how.
+    options : SimulationOptions
+        What is simulated, and how; the truth is named, whatever lies in its folder of data.
     store : MonthStore
         Where months that are done are kept.
     resume : bool
         Whether the months that are there already are taken as they are.
-    compute : callable, optional
-        Runs dask tasks, each a month; in this process where absent.
-    progress : callable, optional
-        Called with the name of the step, the units done and the units in all.
-    synthetic, command, clock_start
-        As in `SimulationRun`; the clock starts now where absent.
+    synthetic, command
+        As in `SimulationRun`.
 
     Raises
     ------
@@ -339,34 +283,34 @@ def simulate(
     NoDataError
         If there is no hour of the year, no method, or no task of which an hour can be scored.
     """
-    clock_start = time.perf_counter() if clock_start is None else clock_start
-    product = open_product(settings.truth, strict=settings.strict)
+    clock_start = time.perf_counter()
+    if options.truth is None:
+        raise OptionError("truth is not named", flag="--truth")
+    product = open_product(options.truth, strict=options.strict)
     # Flow, warping and spectra take columns for neighbours in every task.
     require_even_grid(product)
-    operator = degradation(settings.degrade)
-    plan = Plan(product.field, settings.year)
-    predictions = [
-        open_product(one.product, strict=settings.strict) for one in settings.predictions
-    ]
-    chosen = _possible(_choose(settings, predictions), plan)
+    operator = degradation(options.degrade)
+    plan = Plan(product.field, options.year)
+    predictions = [open_product(one.product, strict=options.strict) for one in options.predictions]
+    chosen = _possible(_choose(options, predictions), plan)
     truth, left_out = product.field, None
     if set(chosen.methods) != {"temporal"}:
         truth, left_out = fitted_to(operator, product.field)
     _require_columns(product, truth)
-    networks = (registry.checkpoint_files(one.path) for one in settings.checkpoints)
+    networks = (registry.checkpoint_files(one.path) for one in options.checkpoints)
     inputs = (product.files, *(one.files for one in predictions), *networks)
-    store.start(_fingerprint(settings, inputs, chosen), resume=resume)
+    store.start(_fingerprint(options, inputs, chosen), resume=resume)
     store.check(plan.months)
     chosen = train(
         chosen,
         truth,
         operator,
-        year=settings.year,
-        asked=settings.train_years,
-        progress=progress,
+        year=options.year,
+        asked=options.train_years,
+        progress=options.progress,
     )
     work = Work(operator, chosen.methods, shown_of(chosen.methods), by_tile=_few_days(plan))
-    _score_all(plan, truth, work, store, settings.workers, compute, progress)
+    _score_all(plan, truth, work, store, options)
     merged = MonthResult.merged(store.read(month) for month in plan.months)
     names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
     samples = merged.samples
@@ -380,13 +324,13 @@ def simulate(
     scores = skill(
         common,
         BASELINES,
-        rng=np.random.default_rng(settings.seed),
-        resamples=settings.resamples,
+        rng=np.random.default_rng(options.seed),
+        resamples=options.resamples,
         tiles=merged.tiles,
     )
     spectra = ZonalSpectrum(truth["longitude"].values).tables(merged.power)
     return SimulationRun(
-        settings=settings,
+        options=options,
         product=product,
         truth=truth,
         methods=names,
@@ -397,8 +341,8 @@ def simulate(
                 common,
                 task,
                 methods,
-                settings.weights,
-                settings.year,
+                options.weights,
+                options.year,
                 printed.get(task),
             )
             for task, methods in names.items()
@@ -408,9 +352,7 @@ def simulate(
         spectra=tables.ordered(spectra, names),
         counts=counts,
         error_maps={
-            key: np.sqrt(
-                np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-            ).astype(np.float32)
+            key: np.sqrt(divide(total, count)).astype(np.float32)
             for key, (total, count) in merged.square_error.items()
         },
         cases=tuple(
@@ -435,11 +377,10 @@ def _score_all(
     truth: xr.DataArray,
     work: Work,
     store: MonthStore,
-    workers: int,
-    compute: Compute | None,
-    progress: Progress | None,
+    options: SimulationOptions,
 ) -> None:
-    tell = progress or (lambda _step, _done, _total: None)
+    compute, workers = options.compute, options.workers
+    tell = options.progress or (lambda _step, _done, _total: None)
     days = {month: sum(1 for _ in plan.days(month)) for month in plan.months}
     total, done = sum(days.values()), 0
     todo = []
@@ -475,15 +416,15 @@ def _task(truth: xr.DataArray, plan: Plan, month: str, work: Work, store: MonthS
     return delayed(run)()
 
 
-def _choose(settings: SimulationSettings, predictions: Sequence[Product]) -> Chosen:
-    trained = tuple(registry.checkpoint(one.name, one.path) for one in settings.checkpoints)
+def _choose(options: SimulationOptions, predictions: Sequence[Product]) -> Chosen:
+    trained = tuple(registry.checkpoint(one.name, one.path) for one in options.checkpoints)
     files = tuple(
         Prediction(spec.product.name, spec.task, product.field)
-        for spec, product in zip(settings.predictions, predictions, strict=True)
+        for spec, product in zip(options.predictions, predictions, strict=True)
     )
-    chosen = choose(settings.tasks, settings.methods, files, trained)
-    named = [part for name in settings.methods or () for part in name.split("+")]
-    return chosen.suited(settings.degrade, [*named, *(one.name for one in settings.checkpoints)])
+    chosen = choose(options.tasks, options.methods, files, trained)
+    named = [part for name in options.methods or () for part in name.split("+")]
+    return chosen.suited(options.degrade, [*named, *(one.name for one in options.checkpoints)])
 
 
 def _possible(chosen: Chosen, plan: Plan) -> Chosen:
@@ -513,15 +454,15 @@ def _require_columns(product: Product, truth: xr.DataArray) -> None:
     )
 
 
-def _fingerprint(settings: SimulationSettings, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
+def _fingerprint(options: SimulationOptions, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
     """Return what must be the same for months of an interrupted run to be of use."""
     kept = {
         key: value
-        for key, value in asdict(settings).items()
+        for key, value in options.settings().items()
         if key not in ("seed", "resamples", "weights", "workers")
     }
     truth, *others = states(inputs)
-    of_predictions = len(settings.predictions)
+    of_predictions = len(options.predictions)
     return {
         **kept,
         "methods": {

@@ -8,23 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TextColumn
 
 from deepcams_eval.cli.running import (
     INSTALL,
     STATED_ERROR,
     Data,
+    bar_on_stderr,
     command,
     data_folder,
     parse_box,
@@ -32,16 +25,17 @@ from deepcams_eval.cli.running import (
     progress_bar,
 )
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.local import Outcome, Plan, find_openaq_key
+from deepcams_eval.fetch.local import Asked, Outcome, Plan, find_openaq_key
 from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
-    from deepcams_eval.fetch.http import Transfer
+    from deepcams_eval.fetch.http import Follow, Say, Transfer
     from deepcams_eval.fetch.openaq import Estimate
     from deepcams_eval.fetch.openaq_catalogue import Catalogue
 
 API_VARIABLE, ARCHIVE_VARIABLE = "DEEPCAMS_OPENAQ_API", "DEEPCAMS_OPENAQ_ARCHIVE"
 
+_Asked = TypeVar("_Asked", bound=Asked)
 _SHOWN = 20
 _ASK_ABOVE_OBJECTS, _ASK_ABOVE_BYTES = 100_000, 10_000_000_000
 
@@ -178,12 +172,8 @@ def cams(
         workers=workers,
     )
     plan = plan_cams(settings)
-    if dry_run:
-        _print_plan("cams", settings.folder, plan, [piece.file_name for piece in plan.wanted])
-        return
-    with _watched("cams") as (transfer, say, follow):
-        outcome = fetch_cams(settings, transfer, say, follow)
-    finish(outcome, settings.folder)
+    names = [piece.file_name for piece in plan.wanted]
+    _fetch_gridded("cams", settings, plan, names, fetch_cams, dry_run=dry_run)
 
 
 @app.command()
@@ -231,13 +221,8 @@ def geoscf(
         dods_url=dods_url,
     )
     plan = plan_geoscf(settings)
-    if dry_run:
-        names = [file_name(settings.collection, stamp) for stamp in plan.wanted]
-        _print_plan("geoscf", settings.folder, plan, names)
-        return
-    with _watched("geoscf") as (transfer, say, follow):
-        outcome = fetch_geoscf(settings, transfer, say, follow)
-    finish(outcome, settings.folder)
+    names = [file_name(settings.collection, stamp) for stamp in plan.wanted]
+    _fetch_gridded("geoscf", settings, plan, names, fetch_geoscf, dry_run=dry_run)
 
 
 @app.command()
@@ -270,6 +255,23 @@ def deepcams(
         _print_plan("deepcams", folder, plan, [one.name for one in wanted])
     else:
         finish(outcome, folder)
+
+
+def _fetch_gridded(
+    source: str,
+    settings: _Asked,
+    plan: Plan[Any],
+    names: list[str],
+    fetch: Callable[[_Asked, Transfer, Say, Follow], Outcome],
+    *,
+    dry_run: bool,
+) -> None:
+    if dry_run:
+        _print_plan(source, settings.folder, plan, names)
+        return
+    with _watched(source) as (transfer, say, follow):
+        outcome = fetch(settings, transfer, say, follow)
+    finish(outcome, settings.folder)
 
 
 @contextmanager
@@ -312,22 +314,11 @@ def finish(outcome: Outcome, folder: Path) -> None:
 
 
 @contextmanager
-def _watched(
-    source: str,
-) -> Iterator[tuple[Transfer, Callable[[str], None], Callable[[int, int], None]]]:
+def _watched(source: str) -> Iterator[tuple[Transfer, Say, Follow]]:
     """Give a transfer, and what takes its news: lines and a bar on stderr."""
     from deepcams_eval.fetch.http import Transfer
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[volume]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with bar_on_stderr(TextColumn("{task.fields[volume]}")) as bar:
         task = bar.add_task(source, total=None, volume="")
         began, count = time.monotonic(), 0
 
@@ -338,7 +329,7 @@ def _watched(
             bar.update(task, volume=f"{_size(count)} {_size(int(rate))}/s")
 
         def say(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def follow(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)

@@ -21,6 +21,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -250,18 +251,18 @@ def kept_for_later(store: MonthStore, *, named: bool) -> Iterator[None]:
         raise
 
 
+def bar_on_stderr(*more: ProgressColumn) -> Progress:
+    """Return a bar with more columns before the times; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    done = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*done, *more, *times, console=console, disable=not console.is_terminal)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Tell]:
     """Show the progress of named steps on stderr; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with bar_on_stderr() as bar:
         tasks: dict[str, Any] = {}
 
         def report(step: str, done: int, total: int) -> None:

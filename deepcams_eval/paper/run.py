@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import xarray as xr
 
 from deepcams_eval.bench.checkpoints import MonthStore
-from deepcams_eval.bench.run import SimulationRun, SimulationSettings, simulate
+from deepcams_eval.bench.run import SimulationRun, simulate
 from deepcams_eval.core.field import Product, stamp_of
 from deepcams_eval.downscale import Task, bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.evidence.run import InsituRun
-from deepcams_eval.options import InsituOptions, PaperOptions
+from deepcams_eval.options import InsituOptions, PaperOptions, SimulationOptions
 from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.paper import plan, sequences, series
 from deepcams_eval.paper.annual import annual_maps, mean_reader
@@ -182,19 +182,20 @@ def _simulation(
     if truth is None:
         notes.append(f"{_SIMULATED} are left out: the data folder has no {TRUTH}.")
         return None
-    chosen = SimulationSettings(
-        year=settings.year,
+    chosen = SimulationOptions(
+        settings.year,
         truth=truth,
-        train_years=None,
-        tasks=TASKS,
+        task=TASKS,
         methods=settings.methods,
         seed=settings.seed,
         resamples=settings.resamples,
         strict=settings.strict,
         workers=settings.workers,
+        compute=compute,
+        progress=progress,
     )
     try:
-        run = simulate(chosen, store, resume=resume, compute=compute, progress=progress)
+        run = simulate(chosen, store, resume=resume)
     except NoDataError as error:
         notes.append(f"{_SIMULATED} are left out: {error}.")
         return None
