@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -44,9 +43,9 @@ def write_files(
     rest = [name for name in run.samples if name not in SAMPLE_COLUMNS]
     run.samples[[*SAMPLE_COLUMNS, *rest]].to_parquet(folder / "samples.parquet", index=False)
     said = describe(run)
-    said.update(_cost(run))
+    said |= provenance.cost(run.clock_start)
     write_report(folder, run, said, progress)
-    said.update(_cost(run))
+    said |= provenance.cost(run.clock_start)
     write_run(folder, said)
 
 
@@ -107,11 +106,7 @@ def describe(run: SimulationRun) -> dict[str, Any]:
     field = run.product.field
     counts = run.counts.drop(columns="month").groupby("task").sum()
     return {
-        "command": run.command,
-        "synthetic": run.synthetic,
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "device": provenance.device(),
+        **provenance.basis(run.command, synthetic=run.synthetic),
         "seed": run.options.seed,
         "settings": run.options.settings(),
         "methods": {task: list(names) for task, names in run.methods.items()},
@@ -132,11 +127,4 @@ def describe(run: SimulationRun) -> dict[str, Any]:
             }
         },
         "notes": list(run.notes),
-    }
-
-
-def _cost(run: SimulationRun) -> dict[str, float]:
-    return {
-        "wall_time_s": round(time.perf_counter() - run.clock_start, 2),
-        "peak_rss_bytes": provenance.peak_rss_bytes(),
     }

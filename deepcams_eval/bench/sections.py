@@ -16,10 +16,10 @@ from deepcams_eval.report.content import records
 from deepcams_eval.report.tables import (
     Column,
     Table,
+    beyond_zero,
     plain_table,
 )
 from deepcams_eval.report.wording import UNIT
-from deepcams_eval.score.intervals import excludes_zero
 from deepcams_eval.score.metrics import HEADLINE_METRICS, METRICS, Metric
 
 if TYPE_CHECKING:
@@ -126,18 +126,12 @@ def skill_table(content: SimulationRun, task: Task) -> Table:
         Column("samples", "Samples", decimals=0),
         *([Column("tiles", "Tiles", decimals=0)] if frame["tiles"].any() else []),
     )
-    bold = frozenset(
-        (place, key)
-        for place, row in enumerate(records(frame))
-        for key in ("difference", "skill")
-        if excludes_zero(row[f"{key}_lo"], row[f"{key}_hi"])
-    )
     return Table(
         name=f"skill_{task}",
         title=f"{TASK_NAMES[task]}: skill of each method, {weights_in_words(content)}",
         columns=columns,
         frame=frame,
-        bold=bold,
+        bold=beyond_zero(frame, ("difference", "skill")),
         notes=_notes(
             frame,
             "Skill is 1 − score / score of the baseline: positive is better. Resampled, the same "

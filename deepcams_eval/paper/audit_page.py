@@ -130,15 +130,7 @@ def render_html(
 def as_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Return the findings as plain lists and dicts; numbers are unrounded, undefined is None."""
     return [
-        {
-            "key": finding.key,
-            "question": finding.question,
-            "computed": finding.computed,
-            "answer": finding.answer,
-            "follows": finding.follows,
-            "count": finding.count,
-            "tables": {table.name: _plain_rows(table) for table in finding.tables},
-        }
+        {**vars(finding), "tables": {table.name: _plain_rows(table) for table in finding.tables}}
         for finding in findings
     ]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from deepcams_eval.bench import files as simulation_files
 from deepcams_eval.bench.month import Case
+from deepcams_eval.bench.run import SimulationRun
 from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
@@ -66,54 +67,46 @@ def write_files(
         "clock_start": clock_start,
         "synthetic": synthetic,
     }
-    if result.insitu:
+    insitu = result.insitu and replace(result.insitu, **shared)
+    simulation = result.simulation and replace(result.simulation, **shared)
+    for name in ("tables", "figures"):
+        (folder / name).mkdir()
+    reports = []
+    if insitu:
         (folder / INSITU).mkdir()
-        replace(result.insitu, **shared).write(
-            folder / INSITU,
-            lambda done, of: tell("report of the validation", done, of),
-        )
-    if result.simulation:
+        insitu.write(folder / INSITU, lambda done, of: tell("report of the validation", done, of))
+        reports.append(("The validation against stations", f"{INSITU}/report.html"))
+    if simulation:
         (folder / SIMULATION).mkdir()
         simulation_files.write_files(
             folder / SIMULATION,
-            replace(result.simulation, **shared),
+            simulation,
             progress=lambda done, of: tell("report of the simulation", done, of),
         )
-    (folder / "tables").mkdir()
-    (folder / "figures").mkdir()
+        reports.append(("The simulation", f"{SIMULATION}/report.html"))
     run = _describe(folder, result, settings, command=command, synthetic=synthetic)
-    content = None if result.insitu is None else replace(result.insitu, synthetic=synthetic)
-    tables = [*_table1(content), *_simulation_tables(result, synthetic=synthetic)]
-    for name, blocks in tables:
+    tables = dict(_tables(insitu, simulation))
+    for name, blocks in tables.items():
         write_table(folder / "tables", name, blocks)
     pictures: list[style.Picture] = []
-    for drawing in _drawings(result, content, synthetic=synthetic):
+    for drawing in _drawings(result, insitu, synthetic=synthetic):
         style.save(drawing, folder / "figures")
         pictures.append(drawing)
         tell("figures", len(pictures), len(pictures))
-    pictures += _copied_cases(folder, result, synthetic=synthetic)
-    pictures.sort(key=lambda one: one.name)
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    run["peak_rss_bytes"] = provenance.peak_rss_bytes()
+    if simulation:
+        pictures += _copied_cases(folder, simulation)
+    run |= provenance.cost(clock_start)
     text = page.render_page(
-        [block for _, blocks in tables for block in blocks],
-        pictures,
+        list(chain(*tables.values())),
+        sorted(pictures, key=lambda one: one.name),
         folder,
         run=run,
-        reports=[
-            (title, f"{name}/report.html")
-            for name, title in (
-                (INSITU, "The validation against stations"),
-                (SIMULATION, "The simulation"),
-            )
-            if (folder / name).is_dir()
-        ],
-        attributions=_attributions(result, content, synthetic=synthetic),
+        reports=reports,
+        attributions=_attributions(result, insitu, synthetic=synthetic),
         synthetic=synthetic,
     )
     (folder / "report.html").write_text(text, encoding="utf-8")
-    run["wall_time_s"] = round(time.perf_counter() - clock_start, 2)
-    write_run(folder, run)
+    write_run(folder, run | provenance.cost(clock_start))
 
 
 def station_years(content: Content) -> dict[int, pd.DataFrame]:
@@ -150,58 +143,48 @@ def _map_kind(result: PaperResult) -> str:
     return FINE if len(result.products) > 1 else COARSE
 
 
-def _table1(content: Content | None) -> Iterator[tuple[str, tuple[Table, ...]]]:
-    if content is None:
+def _tables(
+    insitu: Content | None, simulation: SimulationRun | None
+) -> Iterator[tuple[str, list[Table]]]:
+    """Yield the name of each table of the paper, and its blocks."""
+    if insitu:
+        title = f"Table 1. Products against stations, by year ({insitu.sample} sample)"
+        yield "table1", [replace(year_table(insitu), name="table1", title=title)]
+    if simulation is None:
         return
-    table = year_table(content)
-    title = "Table 1. Products against stations, by year"
-    yield "table1", (replace(table, name="table1", title=f"{title} ({content.sample} sample)"),)
-
-
-def _simulation_tables(
-    result: PaperResult, *, synthetic: bool
-) -> Iterator[tuple[str, tuple[Table, ...]]]:
-    if result.simulation is None:
-        return
-    simulation = replace(result.simulation, synthetic=synthetic)
     for task in simulation.tasks:
         if task in _TASK_TABLES:
-            name = f"table{_TASK_TABLES[task]}"
-            blocks = month_tables(simulation, task)
+            number = _TASK_TABLES[task]
+            blocks = zip("abc", month_tables(simulation, task), strict=True)
             yield (
-                name,
-                tuple(
+                f"table{number}",
+                [
                     replace(
                         block,
-                        name=f"{name}_{letter}",
-                        title=f"Table {_TASK_TABLES[task]}{letter}. {block.title}",
+                        name=f"table{number}_{letter}",
+                        title=f"Table {number}{letter}. {block.title}",
                     )
-                    for letter, block in zip("abc", blocks, strict=True)
-                ),
+                    for letter, block in blocks
+                ],
             )
 
 
-def _copied_cases(folder: Path, result: PaperResult, *, synthetic: bool) -> Iterator[style.Picture]:
+def _copied_cases(folder: Path, simulation: SimulationRun) -> Iterator[style.Picture]:
     """Yield Figs. 3 and 4, which are figures of the simulation."""
-    if result.simulation is None:
-        return
-    simulation = result.simulation
-    owed = credit.truth_line(simulation.product.kind, synthetic=synthetic)
+    owed = credit.truth_line(simulation.product.kind, synthetic=simulation.synthetic)
     for case in simulation.cases:
-        if case.task not in CASES:
-            continue
-        for ending in ("png", "pdf"):
-            shutil.copy2(
-                folder / SIMULATION / "figures" / f"case_{case.task}.{ending}",
-                folder / "figures" / f"fig{CASES[case.task]}.{ending}",
+        if case.task in CASES:
+            name = f"fig{CASES[case.task]}"
+            for ending in ("png", "pdf"):
+                drawn = folder / SIMULATION / "figures" / f"case_{case.task}.{ending}"
+                shutil.copy2(drawn, folder / "figures" / f"{name}.{ending}")
+            yield style.Picture(
+                name=name,
+                kind="case",
+                caption=f"Fig. {CASES[case.task]}. {_case_words(case, simulation.year)} "
+                f"{owed.source}",
+                alternative="Maps of the truth and of the methods, and the error of each in a box.",
             )
-        number = CASES[case.task]
-        yield style.Picture(
-            name=f"fig{number}",
-            kind="case",
-            caption=f"Fig. {number}. {_case_words(case, simulation.year)} {owed.source}",
-            alternative="Maps of the truth and of the methods, and the error of each in a box.",
-        )
 
 
 def _case_words(case: Case, year: int) -> str:
@@ -242,11 +225,7 @@ def _describe(
         for entry in provenance.hash_inputs(one.files for one in result.products):
             inputs[entry["path"]] = entry
     return {
-        "command": command,
-        "synthetic": synthetic,
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "device": provenance.device(),
+        **provenance.basis(command, synthetic=synthetic),
         "seed": settings.seed,
         "settings": {
             "years": list(settings.years),
@@ -262,7 +241,4 @@ def _describe(
 
 def _run_of(folder: Path) -> dict[str, Any]:
     path = folder / RUN_FILE
-    if not path.is_file():
-        return {}
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return said
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -6,19 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.report import credit, maps, scatter, style, wording
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import escape_figure, plural, shortened
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
-
-Array = npt.NDArray[np.float64]
 
 _MAP_WIDTH = 7.2
 _CELLS_ACROSS = 48
@@ -196,23 +195,15 @@ def _map_note(content: Content, clusters: pd.DataFrame, without_place: int) -> s
 
 
 def _draw_months(content: Content) -> style.Drawing:
-    values = content.values("month")
-    months = _all_months(values)
-    figure = style.new_figure(7.2, 6.2)
-    rows = figure.subplots(len(HEADLINE), 1, sharex=True)
-    for axes, key in zip(rows, HEADLINE, strict=True):
-        _draw_curves(axes, content, "month", months, key)
-        style.dress(axes, y=HEADLINE_METRICS[key].header)
-        _mark_if_empty(axes)
-        for place, month in enumerate(months):
-            if month.endswith("-01") and place:
+    months = _all_months(content.values("month"))
+    figure, grid = _score_curves(content, {"month": "Month (UTC)"}, months)
+    for axes in grid[:, 0]:
+        for place in (place for place, month in enumerate(months) if month.endswith("-01")):
+            if place:
                 axes.axvline(place - 0.5, color=style.GREY, linewidth=0.6, zorder=0)
-    rows[-1].set_xticks(range(len(months)), [_month_label(m, i) for i, m in enumerate(months)])
-    rows[-1].set_xlim(-0.6, max(len(months) - 0.4, 0.6))
-    rows[-1].set_xlabel("Month (UTC)", fontsize=style.TEXT)
-    for axes in rows[1:]:
-        axes.set_ylim(bottom=0)
-    style.legend_above(rows[0])
+    last = grid[-1, 0]
+    last.set_xticks(range(len(months)), [_month_label(m, i) for i, m in enumerate(months)])
+    last.set_xlim(-0.6, max(len(months) - 0.4, 0.6))
     return style.finish(
         figure,
         credit.line(content),
@@ -228,19 +219,10 @@ def _draw_months(content: Content) -> style.Drawing:
 def _draw_hours(content: Content) -> style.Drawing:
     hours = [f"{hour:02d}" for hour in range(24)]
     strata = {"hour": "Hour (UTC)", "hour_local": "Hour (local solar, from longitude)"}
-    figure = style.new_figure(7.2, 6.2)
-    grid = figure.subplots(len(HEADLINE), 2, sharex=True, sharey="row")
-    for column, (stratum, label) in enumerate(strata.items()):
-        for axes, key in zip(grid[:, column], HEADLINE, strict=True):
-            _draw_curves(axes, content, stratum, hours, key)
-            style.dress(axes, y=HEADLINE_METRICS[key].header if column == 0 else "")
-            _mark_if_empty(axes)
-        grid[-1, column].set_xlabel(label, fontsize=style.TEXT)
-        grid[-1, column].set_xticks(range(0, 24, 3))
-        grid[-1, column].set_xlim(-0.7, 23.7)
-    for axes in grid[1:, 0]:
-        axes.set_ylim(bottom=0)
-    style.legend_above(grid[0, 0])
+    figure, grid = _score_curves(content, strata, hours)
+    for axes in grid[-1]:
+        axes.set_xticks(range(0, 24, 3))
+        axes.set_xlim(-0.7, 23.7)
     note = f"The hour is the start of the observation. {_curve_note(content, 'hour')}"
     if any(content.score(content.products[0], "hour", hour) is None for hour in hours):
         note += " Not every UTC hour has data, so each local hour holds other longitudes."
@@ -328,6 +310,26 @@ def _lag_note(lags: pd.DataFrame) -> str:
     )
 
 
+def _score_curves(
+    content: Content, strata: Mapping[str, str], values: Sequence[str]
+) -> tuple[Figure, Any]:
+    """Return a figure of each headline score over the values of strata, a column a stratum."""
+    figure = style.new_figure(7.2, 6.2)
+    grid = figure.subplots(len(HEADLINE), len(strata), sharex=True, sharey="row", squeeze=False)
+    for place, (stratum, label) in enumerate(strata.items()):
+        for axes, (key, metric) in zip(grid[:, place], HEADLINE_METRICS.items(), strict=True):
+            _draw_curves(axes, content, stratum, values, key)
+            style.dress(axes, y="" if place else metric.header)
+            if not any(np.isfinite(line.get_ydata(orig=False)).any() for line in axes.lines):
+                axes.set_yticks([])
+                style.write_in_middle(axes, "undefined")
+        grid[-1, place].set_xlabel(label, fontsize=style.TEXT)
+    for axes in grid[1:, 0]:
+        axes.set_ylim(bottom=0)
+    style.legend_above(grid[0, 0])
+    return figure, grid
+
+
 def _draw_curves(
     axes: Axes, content: Content, stratum: str, values: Sequence[str], key: str
 ) -> None:
@@ -344,12 +346,6 @@ def _draw_curves(
             x, low[drawn], high[drawn], color=look.colour, alpha=0.16, linewidth=0, zorder=1
         )
         style.draw_line(axes, x, middle[drawn], look, shortened(product), markersize=3.2, zorder=2)
-
-
-def _mark_if_empty(axes: Axes) -> None:
-    if not any(np.isfinite(line.get_ydata(orig=False)).any() for line in axes.get_lines()):
-        axes.set_yticks([])
-        style.write_in_middle(axes, "undefined")
 
 
 def _series(rows: Sequence[Mapping[str, Any] | None], key: str) -> Array:

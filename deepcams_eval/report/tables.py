@@ -17,7 +17,7 @@ import pandas as pd
 from deepcams_eval.report import published, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.score.intervals import excludes_zero
-from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS, Metric
+from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS
 
 _MEDIANS = "Median over stations"
 _PUBLISHED = "Published (Fig. 6)"
@@ -144,14 +144,18 @@ def score_table(content: Content, strata: Sequence[str], *, name: str, label: st
         parts.pop()
     frame = pd.concat(parts, ignore_index=True).rename(columns={"value": strata[0]})
     headline = HEADLINE_METRICS.values()
+    others = [one for one in METRICS.values() if one.tabulated and not one.headline]
     columns = [
         Column(strata[0], label),
         Column("product", "Product"),
         Column("n", "N", decimals=0),
         Column("stations", "Stations", decimals=0),
-        *(_score_column(one, interval=True) for one in headline),
-        *(_score_column(one) for one in METRICS.values() if one.tabulated and not one.headline),
-        *(_score_column(one, prefix="station_median_", group=_MEDIANS) for one in headline),
+        *(Column(one.key, one.label, one.unit, one.digits, True) for one in headline),
+        *(Column(one.key, one.label, one.unit, one.digits) for one in others),
+        *(
+            Column(f"station_median_{one.key}", one.label, one.unit, one.digits, group=_MEDIANS)
+            for one in headline
+        ),
     ]
     keys = [key for column in columns for key in _keys_of(column)]
     frame = frame[[*keys[:2], "sample", *keys[2:]]]
@@ -184,19 +188,12 @@ def year_table(content: Content) -> Table:
     table = score_table(content, ("year", "all"), name="years", label="Year")
     if content.average != "hour":
         return table
-    known = published.figure6()
-    known = known.assign(year=known["year"].astype(str))
-    keys = ("n", *HEADLINE)
-    renamed = {key: f"{key}_published" for key in keys}
-    known = known.rename(columns=renamed)
+    known = published.figure6().rename(
+        columns={key: f"{key}_published" for key in ("n", *HEADLINE)}
+    )
+    known = known.assign(year=known["year"].astype(str)).rename(columns={"product": "key"})
     ours = table.frame.assign(key=table.frame["product"].str.lower())
-    frame = ours.merge(
-        known,
-        how="left",
-        left_on=["key", "year"],
-        right_on=["product", "year"],
-        suffixes=("", "_x"),
-    ).drop(columns=["key", "product_x"])
+    frame = ours.merge(known, how="left", on=["key", "year"]).drop(columns="key")
     frame["n_published"] = frame["n_published"].astype("Int64")
     if not frame["n_published"].notna().any():
         return replace(table, frame=frame)
@@ -254,12 +251,6 @@ def difference_table(content: Content) -> Table | None:
             for key, one in HEADLINE_METRICS.items()
         ),
     )
-    bold = frozenset(
-        (place, key)
-        for place, row in enumerate(records(frame))
-        for key in keys
-        if excludes_zero(row[f"{key}_lo"], row[f"{key}_hi"])
-    )
     notes = [
         "Product − baseline on the pairs that both have; stations are resampled whole, the same "
         "draw for both. Bold: the 95 % interval excludes zero."
@@ -271,9 +262,19 @@ def difference_table(content: Content) -> Table | None:
         title=f"Differences from {content.baseline}",
         columns=columns,
         frame=frame,
-        bold=bold,
+        bold=beyond_zero(frame, keys),
         notes=tuple(notes),
         synthetic=content.synthetic,
+    )
+
+
+def beyond_zero(frame: pd.DataFrame, keys: Sequence[str]) -> frozenset[tuple[int, str]]:
+    """Return row number and column of the values whose interval excludes zero."""
+    return frozenset(
+        (place, key)
+        for place, row in enumerate(records(frame))
+        for key in keys
+        if excludes_zero(row[f"{key}_lo"], row[f"{key}_hi"])
     )
 
 
@@ -434,12 +435,6 @@ def _cell(column: Column, row: dict[str, Any], *, bold: bool) -> Cell:
         low, high = row[f"{column.key}_lo"], row[f"{column.key}_hi"]
         bounds = wording.interval(low, high, column.decimals, sign=column.signed)
     return Cell(text, bounds, bold, "" if np.isnan(value) else repr(value))
-
-
-def _score_column(
-    metric: Metric, *, interval: bool = False, prefix: str = "", group: str = ""
-) -> Column:
-    return Column(prefix + metric.key, metric.label, metric.unit, metric.digits, interval, group)
 
 
 def _keys_of(column: Column) -> tuple[str, ...]:
