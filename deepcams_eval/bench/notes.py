@@ -9,6 +9,7 @@ import pandas as pd
 from deepcams_eval.bench.choice import Chosen
 from deepcams_eval.bench.month import MonthResult
 from deepcams_eval.core.field import Product
+from deepcams_eval.report.wording import plural
 
 
 def notes_of(
@@ -43,14 +44,14 @@ def notes_of(
         for damaged in files.damaged:
             yield f"{name}: {damaged.path} is damaged ({damaged.reason}); its hours are absent."
     if between:
-        yield f"truth: {_number(between, 'frame')} of hours between two full ones left out."
+        yield f"truth: {plural(between, 'frame')} of hours between two full ones left out."
     yield from _gaps(counts)
     for task, samples in merged.samples.groupby("task", sort=False):
         yield from _hours_left_out(str(task), samples)
         yield from _cells_left_out(str(task), samples)
     for name, count in sorted(merged.short.items()):
         yield (
-            f"{name}: in {_number(count, 'interval')}, at an end of the data or beside a gap, it"
+            f"{name}: in {plural(count, 'interval')}, at an end of the data or beside a gap, it"
             " had fewer frames than it asks for and went on with those."
         )
     yield from _negatives(merged.samples)
@@ -65,7 +66,7 @@ def _gaps(counts: pd.DataFrame) -> Iterator[str]:
             reasons += [f"{cut:,} lie in an interval with an end missing"] * bool(cut)
             reasons += [f"in {empty:,} it has a frame without a value"] * bool(empty)
             yield (
-                f"{task}: {scored:,} of {_number(expected, 'hour')} of the year are scored;"
+                f"{task}: {scored:,} of {plural(expected, 'hour')} of the year are scored;"
                 f" {', and '.join(reasons)}."
             )
 
@@ -79,19 +80,19 @@ def _hours_left_out(task: str, samples: pd.DataFrame) -> Iterator[str]:
     none = whole.loc[~some, "hour_start"].nunique()
     if none:
         yield (
-            f"No method has a value in {_number(none, 'hour')} of the {task} task: where the"
+            f"No method has a value in {plural(none, 'hour')} of the {task} task: where the"
             " frames that they are given hold none, they have none to give."
         )
     without = whole[some & ~whole["valued"]]
     for method, rows in without.groupby("method", sort=False):
         yield (
-            f"{method} has no value in {_number(rows['hour_start'].nunique(), 'hour')} of the"
+            f"{method} has no value in {plural(rows['hour_start'].nunique(), 'hour')} of the"
             f" {task} task; its tables are made of the hours that all methods have."
         )
     apart = whole[whole["valued"] & (whole["n"] == 0)]["hour_start"].nunique()
     if apart:
         yield (
-            f"In {_number(apart, 'hour')} of the {task} task no cell has a value of every method;"
+            f"In {plural(apart, 'hour')} of the {task} task no cell has a value of every method;"
             " its tables are made of the other hours."
         )
 
@@ -107,10 +108,6 @@ def _cells_left_out(task: str, samples: pd.DataFrame) -> Iterator[str]:
                 f"{100 * missing / cells:.2g} % of the cells of the {task} task have no value of"
                 f" {method}; all methods are scored without them."
             )
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _negatives(samples: pd.DataFrame) -> Iterator[str]:
