@@ -27,6 +27,7 @@ from deepcams_eval.pair.derived import open_products
 from deepcams_eval.pair.qc import apply_rules
 from deepcams_eval.pair.selection import select, shift_times, years_of
 from deepcams_eval.read.openaq import read_observations
+from deepcams_eval.report.wording import plural, some_of
 from deepcams_eval.score.tables import baseline_of
 
 
@@ -180,14 +181,14 @@ def _notes(
         outside = colocation.outside[product.name]
         if outside:
             notes.append(
-                f"{product.name}: {_plural(len(outside), 'station')} outside its grid, left out of "
-                f"its scores: {_some(_names_of(observations, outside))}."
+                f"{product.name}: {plural(len(outside), 'station')} outside its grid, left out of "
+                f"its scores: {some_of(_names_of(observations, outside))}."
             )
     for damaged in _damaged(observations, products):
         notes.append(f"{damaged.path} is damaged ({damaged.reason}); none of its rows is used.")
     if colocation.unpaired:
         notes.append(
-            f"{_plural(colocation.unpaired, 'observation')} passed the quality control but "
+            f"{plural(colocation.unpaired, 'observation')} passed the quality control but "
             "pair with no product: outside every grid, between its time steps, or missing there."
         )
     if (run.scores["stations"] < 5).any():
@@ -219,12 +220,3 @@ def _absences(name: str, coverage: pd.DataFrame, years: tuple[int, ...]) -> list
 def _names_of(observations: Observations, ids: tuple[str, ...]) -> list[str]:
     names = observations.stations.set_index("station_id")["name"]
     return [names[one] or one for one in ids]
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
-from deepcams_eval.core.field import FloatArray, spans_globe, stamp_of
+from deepcams_eval.core.arrays import FloatArray
+from deepcams_eval.core.field import spans_globe, stamp_of
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.downscale import registry
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, degradation

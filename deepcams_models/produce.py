@@ -20,6 +20,7 @@ import xarray as xr
 
 from deepcams_eval import __version__
 from deepcams_eval.core import provenance
+from deepcams_eval.core.arrays import Times
 from deepcams_eval.core.field import TIME_DTYPE, Product, stamp_of
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task, registry
 from deepcams_eval.downscale.degrade import FACTOR, degradation, require_even_grid
@@ -38,7 +39,6 @@ _ATTRIBUTION = (
     " Commission nor ECMWF is responsible for any use of it"
 )
 
-Times = npt.NDArray[np.datetime64]
 Progress = Callable[[str, int, int], None]
 Runs = tuple[tuple[str, str, int], ...]
 """First and last hour of runs of hours, and how many there are in each."""

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.core.sphere import distance_km, neighbours
 from deepcams_eval.evidence.added_value import answer
-from deepcams_eval.evidence.added_value.differences import STRATA, compare, distance_km, neighbours
+from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM, STRATA, compare
 from deepcams_eval.evidence.added_value.diurnal import diurnal, diurnal_curves, first_harmonic
 from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.evidence.added_value.spectra import spectra
@@ -77,15 +78,18 @@ def make_pairs(
     return Pairs(made.table, ("cams", "good", "bad"))
 
 
-def make_sample(pairs: Pairs, *, resamples: int = 200, seed: int = 0, **other: Any) -> Sample:
-    given = {"parent": "cams", "references": REFERENCES, "grids": GRIDS, **other}
-    return Sample.of(pairs, rng=np.random.default_rng(seed), resamples=resamples, **given)
+def given_with(pairs: Pairs, **other: Any) -> Given:
+    given = {"baseline": "cams", "references": REFERENCES, "grids": GRIDS, **other}
+    return Given(pairs, {}, {}, **given)
+
+
+def make_sample(pairs: Pairs, *, resamples: int = 200, **other: Any) -> Sample:
+    return Sample.of(given_with(pairs, resamples=resamples, **other))
 
 
 def asked(pairs: Pairs, *, resamples: int = 100, **other: Any) -> Frames | None:
     """Return the tables on added value."""
-    given = {"baseline": "cams", "references": REFERENCES, "grids": GRIDS, **other}
-    return answer(Given(pairs, {}, {}, resamples=resamples, **given))
+    return answer(given_with(pairs, resamples=resamples, **other))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +129,7 @@ def great_circle_km(one: tuple[float, float], other: tuple[float, float]) -> flo
     (lat1, lon1), (lat2, lon2) = np.deg2rad(one), np.deg2rad(other)
     h = np.sin((lat2 - lat1) / 2) ** 2
     h += np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
-    return float(2 * 6371.0 * np.arcsin(np.sqrt(h)))
+    return float(2 * 6371.0088 * np.arcsin(np.sqrt(h)))
 
 
 def labelled(table: pd.DataFrame, product: str, reference: str) -> pd.DataFrame:
@@ -225,7 +229,7 @@ def test_neighbours_and_distances_anywhere_on_the_globe(places: list[tuple[float
     # A distance within a metre of the limit may fall on either side.
     if not (np.abs(np.array(far) - 50) < 1e-3).any():
         expected = [sum(one <= 50 for one in row) - 1 for row in far]
-        np.testing.assert_array_equal(neighbours(latitude, longitude), expected)
+        np.testing.assert_array_equal(neighbours(latitude, longitude, NEIGHBOUR_KM), expected)
 
 
 def test_known_distances() -> None:

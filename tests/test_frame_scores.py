@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scipy.io import loadmat
 from scipy.ndimage import uniform_filter1d
 
-from deepcams_eval.bench.frame_scores import FrameScorer, row_weights
+from deepcams_eval.bench.frame_scores import FrameScorer
 from deepcams_eval.bench.spectra import SpectralSums, ZonalSpectrum
+from deepcams_eval.core.sphere import row_weights
 from deepcams_eval.errors import InputError
 
 GLOBAL_LATITUDE = np.linspace(-90.0, 90.0, 721)

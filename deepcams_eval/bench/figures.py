@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from deepcams_eval.bench.sections import (
     weights_in_words,
 )
 from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.downscale import Task
 from deepcams_eval.report import credit, maps, style, wording
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
@@ -30,7 +30,6 @@ from deepcams_eval.score.intervals import excludes_zero
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
 
-Array = npt.NDArray[np.float64]
 
 _WIDTH = 7.2
 _TOP_RATIO = 2.0

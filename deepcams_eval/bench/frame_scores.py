@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from deepcams_eval.core.field import FloatArray, spacing_deg
+from deepcams_eval.core.arrays import Array, FloatArray
+from deepcams_eval.core.field import spacing_deg
+from deepcams_eval.core.sphere import row_weights
 from deepcams_eval.errors import InputError
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
@@ -32,34 +34,7 @@ TILE_DEG = 15.0
 SUMS = ("n", "square_error", "absolute_error")
 """Weight of the cells, and weighted squared and absolute errors."""
 
-Array = npt.NDArray[np.float64]
 Map = npt.NDArray[np.floating[Any]]
-
-
-def row_weights(latitude: FloatArray) -> Array:
-    """Return the area of a cell in each row, in units of the mean over the rows.
-
-    The area of a cell between φ₁ and φ₂ is proportional to sin φ₂ − sin φ₁. Edges lie half way
-    between rows, and as far beyond the outermost ones, but not beyond a pole: a row on a pole has
-    half a cell.
-
-    Parameters
-    ----------
-    latitude : ndarray, shape (rows,)
-        Of the rows, degrees, ascending. All cells of a row are equally wide.
-
-    Returns
-    -------
-    ndarray, shape (rows,)
-        Its mean is 1; a single row weighs 1.
-    """
-    rows = np.asarray(latitude, dtype=np.float64)
-    if len(rows) < 2:
-        return np.ones(len(rows))
-    inner = (rows[1:] + rows[:-1]) / 2
-    edges = np.concatenate([[2 * rows[0] - inner[0]], inner, [2 * rows[-1] - inner[-1]]])
-    area = np.diff(np.sin(np.radians(np.clip(edges, -90.0, 90.0))))
-    return np.asarray(area / area.mean())
 
 
 @dataclass(frozen=True, eq=False)

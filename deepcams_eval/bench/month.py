@@ -20,11 +20,11 @@ from deepcams_eval.bench.calling import call, halo_of
 from deepcams_eval.bench.frame_scores import FrameScorer, TileSums, box_cells, largest_box
 from deepcams_eval.bench.plan import Day, Interval, Plan
 from deepcams_eval.bench.spectra import SpectralSums, ZonalSpectrum
+from deepcams_eval.core.arrays import FloatArray
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task
 from deepcams_eval.downscale.degrade import FACTOR, Degradation, hours_of
 
-FloatArray = npt.NDArray[np.floating[Any]]
 Key = tuple[str, str]
 """Task and method."""
 

@@ -22,7 +22,8 @@ from deepcams_eval.bench.notes import notes_of
 from deepcams_eval.bench.plan import Plan, fitted_to
 from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
-from deepcams_eval.core.field import FloatArray, Product
+from deepcams_eval.core.arrays import FloatArray, divide
+from deepcams_eval.core.field import Product
 from deepcams_eval.core.folder import write_whole
 from deepcams_eval.downscale import TASKS, Task, registry
 from deepcams_eval.downscale.degrade import Degradation, degradation, require_even_grid
@@ -351,9 +352,7 @@ def simulate(
         spectra=tables.ordered(spectra, names),
         counts=counts,
         error_maps={
-            key: np.sqrt(
-                np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-            ).astype(np.float32)
+            key: np.sqrt(divide(total, count)).astype(np.float32)
             for key, (total, count) in merged.square_error.items()
         },
         cases=tuple(

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import fft
 
-from deepcams_eval.core.field import FloatArray, spacing_deg, spans_globe
+from deepcams_eval.core.arrays import Array, FloatArray, divide
+from deepcams_eval.core.field import spacing_deg, spans_globe
 from deepcams_eval.errors import InputError
 
 MIN_COLUMNS = 4
@@ -25,7 +26,6 @@ MIN_COLUMNS = 4
 SMALL_STEPS = 6.0
 """Wavelengths below this many fine steps, two coarse ones, cannot be held by the coarse grid."""
 
-Array = npt.NDArray[np.float64]
 
 _FIRST_EDGES = (2.0, 2.5, 3.0)
 _OCTAVE = (4.0, 6.0)
@@ -166,7 +166,7 @@ class ZonalSpectrum:
                 "wavelength_hi_deg": self.upper_steps * self.step_deg,
                 "power_truth": sums.truth / rows,
                 "power_estimate": sums.estimate / rows,
-                "ratio": _ratio(sums.estimate, sums.truth),
+                "ratio": divide(sums.estimate, sums.truth),
                 "small": self.upper_steps <= SMALL_STEPS,
                 "rows": sums.rows,
             }
@@ -208,9 +208,3 @@ def _without_trend(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     along -= along.mean()
     slope = rows @ along / (along @ along)
     return np.asarray(rows - slope[:, None] * along)
-
-
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    result = np.full(np.shape(numerator), np.nan)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result

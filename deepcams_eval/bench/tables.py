@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.downscale import Task
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.score import metrics
 from deepcams_eval.score.moments import Moments
-
-Array = npt.NDArray[np.float64]
 
 TABLE_SCORES = metrics.HEADLINE
 """Scores of Tables 2 and 3, in their order."""

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from deepcams_eval.core.arrays import FloatArray
 from deepcams_eval.core.species import UG_M3
 from deepcams_eval.errors import InputError
 
-FloatArray = npt.NDArray[np.floating[Any]]
 Stamp = Literal["point", "mean"]
 
 FIELD_NAME = "pm25"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.field import FloatArray, spacing_deg
+from deepcams_eval.core.arrays import FloatArray, IntArray
+from deepcams_eval.core.field import spacing_deg
 from deepcams_eval.errors import InputError
-
-IntArray = npt.NDArray[np.integer[Any]]
 
 _ROUND_DEG = 9
 

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray
 from deepcams_eval.errors import InputError
-
-BoolArray = npt.NDArray[np.bool_]
 
 STATION_KINDS = ("reference", "sensor", "unknown")
 PAIR_COLUMNS = ("station_id", "time_start", "time_end", "latitude", "longitude", "observed")

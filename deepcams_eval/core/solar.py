@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.arrays import FloatArray
 
 _DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo.places import CITIES
 from deepcams_eval.demo.settings import EUROPE, SPACING_DEG, Block, Climate, DemoSettings, Domain
@@ -20,8 +21,6 @@ from deepcams_eval.demo.wind import (
     Wind,
     diffuse,
 )
-
-FloatArray = npt.NDArray[np.float64]
 
 MARGIN = 6
 """Cells around the region in which the tracer is drawn towards the inflow."""
@@ -78,7 +77,7 @@ class NatureRun:
     """
 
     def __init__(self, settings: DemoSettings, block: Block, climate: Climate = EUROPE) -> None:
-        pad: FloatArray = SPACING_DEG * np.arange(1.0, MARGIN + 1)
+        pad: Array = SPACING_DEG * np.arange(1.0, MARGIN + 1)
         nodes = _extend(settings.latitude, pad), _extend(settings.longitude, pad)
         self._domain = domain = Domain(settings, block, *nodes)
         self._climate = climate
@@ -94,7 +93,7 @@ class NatureRun:
         self._noise = Noise(domain.shape, noise)
         self._pattern = climate.pattern * self._land * static_pattern(domain)
         self._sponge = _sponge(*domain.shape)
-        self._winds: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._winds: dict[int, tuple[Array, Array]] = {}
         self._layer = MixedLayer(domain, climate, self._land, depth) if climate.night_m else None
 
     def run(self) -> HourlyMaps:
@@ -118,7 +117,7 @@ class NatureRun:
                 mean[hour] += seen / STEPS_PER_HOUR
         return HourlyMaps(instant, mean, u, v)
 
-    def _steps(self) -> Iterator[tuple[int, FloatArray]]:
+    def _steps(self) -> Iterator[tuple[int, Array]]:
         """Yield (sub-steps since the start of the block, tracer) once the spin-up is over."""
         spin_up = self._domain.settings.spin_up_hours
         tracer = self._air.at(-float(spin_up))
@@ -143,7 +142,7 @@ class NatureRun:
                 if step >= 0:
                     yield step, tracer
 
-    def _wind_at(self, hour: int) -> tuple[FloatArray, FloatArray]:
+    def _wind_at(self, hour: int) -> tuple[Array, Array]:
         """Return the wind at a full hour; it is asked for by both hours that meet there."""
         if hour not in self._winds:
             self._winds = {past: wind for past, wind in self._winds.items() if past >= hour - 1}
@@ -152,8 +151,8 @@ class NatureRun:
         return self._winds[hour]
 
     def _mixed(
-        self, tracer: FloatArray, above: FloatArray, inflow: FloatArray, hour: float
-    ) -> tuple[FloatArray, FloatArray]:
+        self, tracer: Array, above: Array, inflow: Array, hour: float
+    ) -> tuple[Array, Array]:
         """Return both layers after a step whose middle is at `hour`."""
         assert self._layer is not None
         above += self._sponge * (_ABOVE * inflow - above)
@@ -175,7 +174,7 @@ class NatureRun:
         shear = self._climate.shear
         return below, Advection(shear * east, shear * north, self._domain.latitude, STEP_S)
 
-    def _sources_and_sinks(self, hour: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _sources_and_sinks(self, hour: float) -> tuple[Array, Array, Array]:
         """Return emission of a step, factor of what remains, and the value that is aimed at."""
         rate, towards_free_air = np.zeros((2, *self._domain.shape))
         if self._domain.settings.deposition:
@@ -194,19 +193,19 @@ class NatureRun:
             gain += self._climate.dust * self._land * self._dust * self._gusts(hour)
         return gain * step_h, np.exp(-total * step_h), FREE_AIR * share
 
-    def _gusts(self, hour: float) -> FloatArray:
+    def _gusts(self, hour: float) -> Array:
         """Return how much dust the wind lifts: the square of what it has above 6 m s⁻¹, over 16."""
         u, v = self._wind_at(int(np.floor(hour)))
         return np.asarray((np.maximum(np.hypot(u, v) - 6.0, 0.0) / 4.0) ** 2)
 
-    def _ventilation(self, hour: float) -> FloatArray:
+    def _ventilation(self, hour: float) -> Array:
         """Return the rate at which the growing boundary layer takes in free air, h⁻¹, (nx,)."""
-        sun: FloatArray | float = 0.3
+        sun: Array | float = 0.3
         if self._domain.settings.daily_cycle:
             sun = np.maximum(0.0, np.sin(np.pi * (self._domain.local_hour(hour) - 7) / 12))
         return np.asarray(0.02 + (0.08 - 0.05 * self._domain.winter) * sun)
 
-    def _seen(self, tracer: FloatArray) -> FloatArray:
+    def _seen(self, tracer: Array) -> Array:
         """Return the tracer with its sub-grid pattern and noise."""
         exponent = np.zeros_like(tracer)
         if self._domain.settings.static_pattern:
@@ -234,7 +233,7 @@ class MixedLayer:
     """
 
     def __init__(
-        self, domain: Domain, climate: Climate, land: FloatArray, rng: np.random.Generator
+        self, domain: Domain, climate: Climate, land: Array, rng: np.random.Generator
     ) -> None:
         by_night, by_day = (
             np.exp(climate.relief * _rough_noise(rng, domain.shape)) for _ in range(2)
@@ -247,7 +246,7 @@ class MixedLayer:
         self._shone = np.zeros_like(land)
 
     @property
-    def depth(self) -> FloatArray:
+    def depth(self) -> Array:
         """Depth now, m, shape (ny, nx)."""
         grown = np.sqrt(self._night**2 + self._gain * self._shone)
         return np.minimum(self._land * grown + (1 - self._land) * _SEA_M, 0.9 * TOP_M)
@@ -260,9 +259,7 @@ class MixedLayer:
         self._shone = self._shone * lost + step_h * np.maximum(sun, 0.0)
 
 
-def mixed(
-    surface: FloatArray, above: FloatArray, before: FloatArray, after: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def mixed(surface: Array, above: Array, before: Array, after: Array) -> tuple[Array, Array]:
     """Return both layers once the depth of the lower one has changed; mass is conserved.
 
     A layer that grows takes in air from above; one that shrinks leaves its air there.
@@ -288,7 +285,7 @@ class AirMasses:
         self._level = np.log(6.0 + 1.5 * domain.winter) + 0.4 * south + 0.5 * east
         self._waves = TravellingWaves(domain, rng, length_deg=(5, 30), count=24)
 
-    def at(self, hour: float) -> FloatArray:
+    def at(self, hour: float) -> Array:
         """Return the field at `hour` since the start of the block, shape (ny, nx)."""
         return np.asarray(np.exp(self._level + self._spread * np.tanh(1.8 * self._waves.at(hour))))
 
@@ -297,14 +294,14 @@ class Sources:
     """Emission into the surface air, µg m⁻³ h⁻¹."""
 
     def __init__(
-        self, domain: Domain, rng: np.random.Generator, climate: Climate, land: FloatArray
+        self, domain: Domain, rng: np.random.Generator, climate: Climate, land: Array
     ) -> None:
         self._domain = domain
         self._surface = climate.emissions * land * emission_map(domain)
         self._plumes = climate.plumes * land
         self._fires = _draw_fires(domain, rng)
 
-    def at(self, hour: float) -> FloatArray:
+    def at(self, hour: float) -> Array:
         """Return the emission at `hour` since the start of the block, shape (ny, nx)."""
         rate = np.zeros_like(self._surface)
         local = self._domain.local_hour(hour)
@@ -320,7 +317,7 @@ class Sources:
                     rate[fire.window] += self._plumes[fire.window] * fire.rate * afternoon
         return rate
 
-    def _daily(self, local: FloatArray) -> FloatArray:
+    def _daily(self, local: Array) -> Array:
         if not self._domain.settings.daily_cycle:
             return np.ones_like(local)
         morning = np.exp(-(((local - 8) / 1.8) ** 2))
@@ -339,7 +336,7 @@ class Fire:
     end: float
     column: int
     window: tuple[slice, slice]
-    rate: FloatArray
+    rate: Array
 
 
 def _draw_fires(domain: Domain, rng: np.random.Generator) -> list[Fire]:
@@ -368,7 +365,7 @@ def _draw_fires(domain: Domain, rng: np.random.Generator) -> list[Fire]:
     return fires
 
 
-def emission_map(domain: Domain) -> FloatArray:
+def emission_map(domain: Domain) -> Array:
     """Return the constant part of surface emissions, µg m⁻³ h⁻¹, shape (ny, nx).
 
     Cities in cores of one cell with suburbs around them, towns scattered about them, and
@@ -389,7 +386,7 @@ def emission_map(domain: Domain) -> FloatArray:
     return result
 
 
-def _bump(domain: Domain, north: float, east: float, radius_deg: float) -> FloatArray:
+def _bump(domain: Domain, north: float, east: float, radius_deg: float) -> Array:
     shrink = np.cos(np.radians(north))
     rows = np.exp(-(((domain.latitude - north) / radius_deg) ** 2) / 2)
     columns = np.exp(-((((domain.longitude - east) * shrink) / radius_deg) ** 2) / 2)
@@ -407,12 +404,12 @@ class Noise:
         self._keep = float(np.exp(-1 / (STEPS_PER_HOUR * self.MEMORY_H)))
         self._state = self._draw()
 
-    def next(self) -> FloatArray:
+    def next(self) -> Array:
         """Return the field one step later, shape (ny, nx); standard deviation `SPREAD`."""
         self._state = self._keep * self._state + np.sqrt(1 - self._keep**2) * self._draw()
         return self._state
 
-    def _draw(self) -> FloatArray:
+    def _draw(self) -> Array:
         white = self._rng.standard_normal(self._shape, dtype=np.float32)
         # A three-point mean with these weights keeps 0.3828 of the variance of white noise.
         for axis in (0, 1):
@@ -420,7 +417,7 @@ class Noise:
         return np.asarray(white, dtype=np.float64) * (self.SPREAD / 0.44)
 
 
-def static_pattern(domain: Domain) -> FloatArray:
+def static_pattern(domain: Domain) -> Array:
     """Return exponents that never change, shape (ny, nx): coasts, and fine relief."""
     rng, shape = domain.settings.rng("pattern"), domain.shape
     fine = _smooth_noise(rng, shape, 0.7)
@@ -429,7 +426,7 @@ def static_pattern(domain: Domain) -> FloatArray:
     return 0.06 * fine + 0.08 * relief + 0.15 * coast
 
 
-def _draw_land(rng: np.random.Generator, shape: tuple[int, int], sea: float) -> FloatArray:
+def _draw_land(rng: np.random.Generator, shape: tuple[int, int], sea: float) -> Array:
     """Return 1 over land and 0 over the sea, with coasts a few cells wide, shape (ny, nx)."""
     if sea in (0.0, 1.0):
         return np.full(shape, 1.0 - sea)
@@ -437,22 +434,22 @@ def _draw_land(rng: np.random.Generator, shape: tuple[int, int], sea: float) -> 
     return np.asarray(0.5 + 0.5 * np.tanh(10 * (height - np.quantile(height, sea))))
 
 
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: float) -> FloatArray:
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: float) -> Array:
     smooth = ndimage.gaussian_filter(rng.standard_normal(shape), cells, mode="wrap")
     return np.asarray(smooth / smooth.std())
 
 
-def _rough_noise(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+def _rough_noise(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Return noise of two scales, standard deviation 1."""
     both = _smooth_noise(rng, shape, 1) + _smooth_noise(rng, shape, 5)
     return np.asarray(both / both.std())
 
 
-def _extend(nodes: FloatArray, pad: FloatArray) -> FloatArray:
+def _extend(nodes: Array, pad: Array) -> Array:
     return np.concatenate([nodes[0] - pad[::-1], nodes, nodes[-1] + pad])
 
 
-def _sponge(ny: int, nx: int) -> FloatArray:
+def _sponge(ny: int, nx: int) -> Array:
     """Return the share by which each step draws the tracer to the inflow, shape (ny, nx)."""
     rows = np.minimum(np.arange(ny), np.arange(ny)[::-1])
     columns = np.minimum(np.arange(nx), np.arange(nx)[::-1])

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.demo.places import Times
+from deepcams_eval.core.arrays import Times
 from deepcams_eval.demo.settings import Block
 from deepcams_eval.demo.stations import Reports, Station
 

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.arrays import Times
 from deepcams_eval.demo.settings import last_sunday
 
 Clock = Literal["europe", "fixed"]
-Times = npt.NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)

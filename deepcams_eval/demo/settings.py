@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.errors import InputError
 
 GENERATOR_VERSION = "1"
@@ -24,7 +25,6 @@ COARSE_STRIDE = 3
 
 _PURPOSES = ("nature", "emissions", "pattern", "model", "stations", "reports", "faults")
 
-FloatArray = npt.NDArray[np.float64]
 Instant: TypeAlias = Any
 """A numpy datetime64; its stubs make the result of subtractions a timedelta."""
 
@@ -156,12 +156,12 @@ class DemoSettings:
         )
 
     @property
-    def latitude(self) -> FloatArray:
+    def latitude(self) -> Array:
         """Nodes of the fine grid, degrees north, ascending."""
         return _nodes(self.south, self.north)
 
     @property
-    def longitude(self) -> FloatArray:
+    def longitude(self) -> Array:
         """Nodes of the fine grid, degrees east, ascending."""
         return _nodes(self.west, self.east)
 
@@ -307,8 +307,8 @@ class Domain:
 
     settings: DemoSettings
     block: Block
-    latitude: FloatArray
-    longitude: FloatArray
+    latitude: Array
+    longitude: Array
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -322,7 +322,7 @@ class Domain:
             return 0.0
         return float(np.cos(2 * np.pi * (self.block.month - 1) / 12))
 
-    def local_hour(self, hour: float) -> FloatArray:
+    def local_hour(self, hour: float) -> Array:
         """Return the hour of local solar day, 0 to 24, at `hour` since the start, shape (nx,)."""
         start = int(self.block.start.astype("datetime64[h]").astype(int)) % 24
         return np.asarray(np.mod(start + hour + self.longitude / 15, 24))
@@ -349,7 +349,7 @@ def _last_day(month: Instant) -> Instant:
     return (month + 1).astype("datetime64[D]") - 1
 
 
-def _nodes(first: float, last: float) -> FloatArray:
+def _nodes(first: float, last: float) -> Array:
     return np.linspace(first, last, round((last - first) / SPACING_DEG) + 1)
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.demo.places import CITIES, City
 from deepcams_eval.demo.settings import SPACING_DEG, Block, DemoSettings
 from deepcams_eval.errors import InputError
 
-FloatArray = npt.NDArray[np.float64]
 Role = Literal["ordinary", "copy", "mobile", "zero_coordinates", "realtime", "no_coordinates"]
 
 COPIES = 6
@@ -146,10 +146,10 @@ class Reports:
     """
 
     stations: tuple[Station, ...]
-    truth: FloatArray
-    clean: FloatArray
+    truth: Array
+    clean: Array
     present: npt.NDArray[np.bool_]
-    position: FloatArray = field(repr=False)
+    position: Array = field(repr=False)
 
 
 def make_stations(settings: DemoSettings) -> tuple[Station, ...]:
@@ -291,13 +291,13 @@ def report(
     return Reports(stations, truth, clean, present, position)
 
 
-def _cells(settings: DemoSettings, mean: npt.NDArray[np.float32], place: FloatArray) -> FloatArray:
+def _cells(settings: DemoSettings, mean: npt.NDArray[np.float32], place: Array) -> Array:
     row = np.rint((place[:, 0] - settings.south) / SPACING_DEG).astype(int)
     column = np.rint((place[:, 1] - settings.west) / SPACING_DEG).astype(int)
     return mean[:, row, column].astype(np.float64)
 
 
-def _drift(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+def _drift(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Return a series with a memory of some hours for each station, unit variance."""
     keep = np.exp(-1 / 4.0)
     white = rng.standard_normal(shape)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage, sparse
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.demo.settings import SPACING_DEG, Domain
 
 EARTH_RADIUS_M = 6.371e6
@@ -17,8 +17,6 @@ KM = 1000.0
 
 STEPS_PER_HOUR = 2
 STEP_S = 3600.0 / STEPS_PER_HOUR
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class TravellingWaves:
@@ -53,7 +51,7 @@ class TravellingWaves:
         )
         self._turn = east * rng.uniform(0.1, 0.5, count)  # 0.1° to 0.5° of longitude an hour
 
-    def at(self, hour: float) -> FloatArray:
+    def at(self, hour: float) -> Array:
         """Return the field at `hour`, shape (ny, nx)."""
         angle = self._column_angle - (self._turn * hour)[:, None]
         cosine, sine = self._rows
@@ -78,16 +76,16 @@ class Vortices:
         Middle and length of the life, hours since the start of the block.
     """
 
-    latitude: FloatArray
-    longitude: FloatArray
-    northward: FloatArray
-    eastward: FloatArray
-    size: FloatArray
-    peak: FloatArray
-    middle: FloatArray
-    life: FloatArray
+    latitude: Array
+    longitude: Array
+    northward: Array
+    eastward: Array
+    size: Array
+    peak: Array
+    middle: Array
+    life: Array
 
-    def centres(self, hour: float) -> tuple[FloatArray, FloatArray]:
+    def centres(self, hour: float) -> tuple[Array, Array]:
         """Return latitude and longitude of the centres, degrees, at `hour`."""
         seconds = (hour - self.middle) * 3600.0
         latitude = self.latitude + np.degrees(self.northward * seconds / EARTH_RADIUS_M)
@@ -95,7 +93,7 @@ class Vortices:
         eastward = np.degrees(self.eastward * seconds / (EARTH_RADIUS_M * shrink))
         return latitude, self.longitude + eastward
 
-    def strength(self, hour: float) -> FloatArray:
+    def strength(self, hour: float) -> Array:
         """Return the share of its peak that each vortex has at `hour`, 0 to 1."""
         age = np.clip((hour - self.middle) / self.life + 0.5, 0.0, 1.0)
         return np.asarray(np.sin(np.pi * age) ** 2)
@@ -133,7 +131,7 @@ class Wind:
         others = _draw(domain, rng, _ANTICYCLONES, -1.0), _draw(domain, rng, _EDDIES)
         self._systems = (self.cyclones, *others) if domain.settings.weather_systems else ()
 
-    def at(self, hour: float) -> tuple[FloatArray, FloatArray]:
+    def at(self, hour: float) -> tuple[Array, Array]:
         """Return eastward and northward wind, m s⁻¹, shapes (ny, nx).
 
         Parameters
@@ -151,7 +149,7 @@ class Wind:
             v += dv
         return u, v
 
-    def _jet(self, hour: float) -> tuple[FloatArray, FloatArray]:
+    def _jet(self, hour: float) -> tuple[Array, Array]:
         width = 13.0
         offset = (self._latitude - self._jet_latitude) / width
         profile = np.exp(-(offset**2))
@@ -171,7 +169,7 @@ class Wind:
             v -= np.outer(profile * slope, amplitude * np.sin(angle))
         return u, v
 
-    def _turning(self, systems: Vortices, hour: float) -> tuple[FloatArray, FloatArray]:
+    def _turning(self, systems: Vortices, hour: float) -> tuple[Array, Array]:
         rows, columns, y, x = self._profiles(systems, hour)
         amplitude = -systems.peak * systems.strength(hour) * systems.size * np.exp(0.5)
         # With ψ = A·exp(−(x² + y²)/2L²): ∂ψ/∂y = −y/L²·ψ, and alike for x.
@@ -183,7 +181,7 @@ class Wind:
 
     def _profiles(
         self, systems: Vortices, hour: float, widen: float = 1.0
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[Array, Array, Array, Array]:
         latitude, longitude = systems.centres(hour)
         y = EARTH_RADIUS_M * np.radians(self._latitude - latitude[:, None])
         shrink = np.cos(np.radians(systems.latitude))[:, None]
@@ -191,7 +189,7 @@ class Wind:
         variance = 2 * (widen * systems.size[:, None]) ** 2
         return np.exp(-(y**2) / variance), np.exp(-(x**2) / variance), y, x
 
-    def rain(self, hour: float) -> FloatArray:
+    def rain(self, hour: float) -> Array:
         """Return how hard it rains, 0 (dry) to about 1, shape (ny, nx): around cyclones."""
         cyclones = self.cyclones.alive(hour)
         rows, columns, _, _ = self._profiles(cyclones, hour, widen=0.8)
@@ -268,7 +266,7 @@ class Advection:
     from its Taylor expansion. Results are kept between zero and the highest value before.
     """
 
-    def __init__(self, u: FloatArray, v: FloatArray, latitude: FloatArray, step_s: float) -> None:
+    def __init__(self, u: Array, v: Array, latitude: Array, step_s: float) -> None:
         cell_m = EARTH_RADIUS_M * np.radians(SPACING_DEG)
         east = u * step_s / (cell_m * np.cos(np.radians(latitude))[:, None])
         north = v * step_s / cell_m
@@ -277,19 +275,19 @@ class Advection:
         rows, columns = np.mgrid[: u.shape[0], : u.shape[1]]
         self._matrix = _spline_matrix(rows - north_mid, columns - east_mid)
 
-    def __call__(self, tracer: FloatArray) -> FloatArray:
+    def __call__(self, tracer: Array) -> Array:
         """Return the tracer one step later, same shape."""
         coefficients = ndimage.spline_filter(tracer, order=3, mode="mirror")
         moved = (self._matrix @ coefficients.ravel()).reshape(tracer.shape)
         return np.asarray(np.clip(moved, 0.0, tracer.max()))
 
 
-def _along(field: FloatArray, east: FloatArray, north: FloatArray) -> FloatArray:
+def _along(field: Array, east: Array, north: Array) -> Array:
     by_row, by_column = np.gradient(field)
     return north * by_row + east * by_column
 
 
-def _spline_matrix(rows: FloatArray, columns: FloatArray) -> sparse.csr_array:
+def _spline_matrix(rows: Array, columns: Array) -> sparse.csr_array:
     """Return the weights of cubic B-splines at (rows, columns), shape (cells, cells)."""
     ny, nx = rows.shape
     # Four taps must lie on the grid. Air from beyond the last nodes but one is taken from there:
@@ -305,7 +303,7 @@ def _spline_matrix(rows: FloatArray, columns: FloatArray) -> sparse.csr_array:
     return sparse.csr_array((weights.ravel(), index.ravel(), start), shape=(rows.size, rows.size))
 
 
-def _spline_weights(t: FloatArray) -> FloatArray:
+def _spline_weights(t: Array) -> Array:
     s = 1 - t
     inner = (0.5 * t - 1) * t * t + 2 / 3, (0.5 * s - 1) * s * s + 2 / 3
     return np.stack([s * s * s / 6, *inner, t * t * t / 6], axis=1)
@@ -315,7 +313,7 @@ DIFFUSIVITY = 1000.0
 """Horizontal mixing, m² s⁻¹."""
 
 
-def diffuse(tracer: FloatArray, latitude: FloatArray, factor: float = 1.0) -> FloatArray:
+def diffuse(tracer: Array, latitude: Array, factor: float = 1.0) -> Array:
     """Return the tracer after one step of horizontal diffusion; mass is conserved inside.
 
     `factor` is on the diffusivity.

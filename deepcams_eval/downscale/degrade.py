@@ -26,9 +26,9 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import sparse
 
+from deepcams_eval.core.arrays import FloatArray, IntArray, Times
 from deepcams_eval.core.field import (
     TIME_DTYPE,
-    FloatArray,
     Product,
     bounds_of,
     make_field,
@@ -47,9 +47,6 @@ _NEEDED = "an even grid is needed; crop a region that crosses the date line to o
 _OTHER_OPERATOR = "enlarge with the operator that made the field; EAC4 nodes need 'node'"
 _ROUND_DEG = 9
 _TOLERANCE = 1e-3  # of a fine step: coordinates that were stored as float32 still agree
-
-IntArray = npt.NDArray[np.integer[Any]]
-Times = npt.NDArray[np.datetime64]
 
 
 def keys_cubic(distance: FloatArray) -> FloatArray:

@@ -10,14 +10,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import sparse
 
-from deepcams_eval.core.field import (
-    TIME_DTYPE,
-    FloatArray,
-    bounds_of,
-    make_field,
-    stamp_of,
-    validate_field,
-)
+from deepcams_eval.core.arrays import FloatArray, IntArray
+from deepcams_eval.core.field import TIME_DTYPE, bounds_of, make_field, stamp_of, validate_field
 from deepcams_eval.downscale.degrade import (
     FACTOR,
     Separable,
@@ -30,8 +24,6 @@ from deepcams_eval.errors import InputError
 
 _CHUNK_BYTES = 64 * 2**20
 _HOUR = np.timedelta64(3_600_000_000, "us")
-
-IntArray = npt.NDArray[np.integer[Any]]
 
 
 def hourly_linear(field: xr.DataArray, *, frame_growth: int = 1) -> xr.DataArray:

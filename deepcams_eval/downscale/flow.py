@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.arrays import FloatArray
 from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.temporal import Interval, IntervalMethod
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.core.field import FloatArray
+from deepcams_eval.core.arrays import FloatArray
 from deepcams_eval.downscale.degrade import Degradation
 from deepcams_eval.downscale.protocol import Coarse, Target, Task, Training
 from deepcams_eval.downscale.spatial import Bicubic

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from deepcams_eval.core.field import TIME_DTYPE, FloatArray, spacing_deg, stamp_of
+from deepcams_eval.core.arrays import FloatArray
+from deepcams_eval.core.field import TIME_DTYPE, spacing_deg, stamp_of
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
 

@@ -10,14 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.core.field import (
-    TIME_DTYPE,
-    FloatArray,
-    Stamp,
-    bounds_of,
-    make_field,
-    stamp_of,
-)
+from deepcams_eval.core.arrays import FloatArray
+from deepcams_eval.core.field import TIME_DTYPE, Stamp, bounds_of, make_field, stamp_of
 from deepcams_eval.downscale.degrade import Degradation
 from deepcams_eval.errors import InputError
 

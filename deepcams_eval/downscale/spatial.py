@@ -18,7 +18,8 @@ import numpy as np
 import xarray as xr
 from scipy import sparse
 
-from deepcams_eval.core.field import FIELD_DIMS, TIME_DTYPE, FloatArray
+from deepcams_eval.core.arrays import FloatArray
+from deepcams_eval.core.field import FIELD_DIMS, TIME_DTYPE
 from deepcams_eval.downscale.degrade import (
     FACTOR,
     Degradation,

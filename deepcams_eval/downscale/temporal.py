@@ -14,13 +14,13 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.interpolate import PchipInterpolator
 
-from deepcams_eval.core.field import FloatArray, middles_of, spans_globe
+from deepcams_eval.core.arrays import FloatArray, Times
+from deepcams_eval.core.field import middles_of, spans_globe
 from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
 
 Frames = npt.NDArray[np.float32]
-Times = npt.NDArray[np.datetime64]
 
 _HOUR = np.timedelta64(3_600_000_000, "us")
 _ROWS_AT_A_TIME = 16  # scipy keeps many temporaries as large as its input: these stay in the cache

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deepcams_eval.core.field import FloatArray, Product, Stamp, spacing_deg, stamp_of
+from deepcams_eval.core.arrays import FloatArray
+from deepcams_eval.core.field import Product, Stamp, spacing_deg, stamp_of
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs

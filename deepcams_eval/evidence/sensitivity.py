@@ -18,9 +18,10 @@ from deepcams_eval.core.field import Product, spacing_deg
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.core.sphere import neighbours
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.evidence import parts
-from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM, neighbours
+from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM
 from deepcams_eval.evidence.added_value.verdicts import MIN_STATIONS
 from deepcams_eval.evidence.lags import Series
 from deepcams_eval.evidence.questions import Frames, Given, Question
@@ -227,7 +228,8 @@ def _station_choices(pairs: Pairs, years: Years, products: Sequence[Product]) ->
     most = np.zeros(len(names), dtype=bool)
     most[order[np.unique(cell[order], return_index=True)[1]]] = True
     yield "stations", "the fullest station of each cell", pairs.taken(most[station]), None
-    weight = dict(zip(names.astype(str), 1 / (1 + neighbours(latitude, longitude)), strict=True))
+    near = neighbours(latitude, longitude, NEIGHBOUR_KM)
+    weight = dict(zip(names.astype(str), 1 / (1 + near), strict=True))
     yield "stations", "weighted by density", pairs, weight
     reference = (table["station_kind"] == "reference").to_numpy()
     if 0 < reference.sum() < len(reference):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.pairs import STATION_KINDS, Pairs, codes_of
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.pair.samples import sample_rows
@@ -27,9 +28,6 @@ COMPLETE = 0.75
 
 _HOURS, _WIDEST_STEP_H = 24, 6
 _DAY = np.timedelta64(1, "D")
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

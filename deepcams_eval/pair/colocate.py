@@ -18,13 +18,13 @@ import pandas as pd
 import xarray as xr
 from dask.delayed import delayed
 
-from deepcams_eval.core.field import TIME_DTYPE, FloatArray, Product, stamp_of
+from deepcams_eval.core.arrays import FloatArray, IntArray
+from deepcams_eval.core.field import TIME_DTYPE, Product, stamp_of
 from deepcams_eval.core.grid import find_cells, find_corners
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import STATION_KINDS, Pairs, codes_of
 from deepcams_eval.errors import NoDataError
 
-IntArray = npt.NDArray[np.integer[Any]]
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
 """Runs dask tasks and returns their results in order."""
 Matching = Literal["cell", "bilinear"]

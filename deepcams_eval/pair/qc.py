@@ -15,20 +15,17 @@ from typing import Annotated, Any, Self
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from deepcams_eval.core import sphere
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.errors import InputError
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.signedinteger[Any]]
-FloatArray = npt.NDArray[np.float64]
 
 # The codes that networks write for "no value". Below zero there is no risk: no true value lies
 # there. Above zero a code must not be a value that smoke can reach: 9999 and 99999 are beyond any
@@ -52,7 +49,6 @@ DEFAULT_SENTINELS = (
 
 _SENTINEL_TOLERANCE = 1e-6
 _ROUNDING = 1e-9
-_EARTH_RADIUS_M = 6_371_008.8
 _DISTANCE_TOLERANCE_M = 1e-3
 _US_PER_HOUR = 3_600_000_000
 
@@ -228,7 +224,7 @@ class Rows:
         return self.observations.stations
 
     @cached_property
-    def value(self) -> FloatArray:
+    def value(self) -> Array:
         """Values in µg m⁻³; NaN is missing."""
         return self.observations.table["value"].to_numpy(dtype=np.float64)
 
@@ -376,7 +372,7 @@ def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
     records = pd.DataFrame({"monitor": monitor, "interval": interval, "value": rows.value[row]})
     latest = records.drop_duplicates(["monitor", "interval"], keep="last")
     measured = latest[_plausible(latest["value"].to_numpy(), settings)]
-    series: dict[Any, tuple[IntArray, FloatArray]] = {
+    series: dict[Any, tuple[IntArray, Array]] = {
         key: (one["interval"].to_numpy(), one["value"].to_numpy())
         for key, one in measured.groupby("monitor")
     }
@@ -405,7 +401,7 @@ def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
 
 
 def _are_equal(
-    left: tuple[IntArray, FloatArray], right: tuple[IntArray, FloatArray], settings: QcSettings
+    left: tuple[IntArray, Array], right: tuple[IntArray, Array], settings: QcSettings
 ) -> bool:
     """Return whether two series of intervals and values are one, by the share of equal values."""
     _, a, b = np.intersect1d(left[0], right[0], assume_unique=True, return_indices=True)
@@ -422,15 +418,11 @@ def _neighbours(stations: gpd.GeoDataFrame, settings: QcSettings) -> IntArray:
     located = np.flatnonzero(_located(stations, settings))
     if len(located) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    latitude = np.radians(stations["latitude"].to_numpy(dtype=np.float64)[located])
-    longitude = np.radians(stations["longitude"].to_numpy(dtype=np.float64)[located])
-    # Chords between points on the unit sphere know neither the date line nor the poles.
-    across = np.cos(latitude)
-    points = np.stack(
-        [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)], axis=1
+    latitude, longitude = (
+        stations[name].to_numpy(dtype=np.float64)[located] for name in ("latitude", "longitude")
     )
-    angle = (settings.duplicate_distance_m + _DISTANCE_TOLERANCE_M) / _EARTH_RADIUS_M
-    pairs = KDTree(points).query_pairs(2 * np.sin(angle / 2), output_type="ndarray")
+    within = sphere.chord((settings.duplicate_distance_m + _DISTANCE_TOLERANCE_M) / 1000)
+    pairs = KDTree(sphere.points(latitude, longitude)).query_pairs(within, output_type="ndarray")
     provider, _ = pd.factorize(stations["provider"].to_numpy()[located])
     differ = provider[pairs[:, 0]] != provider[pairs[:, 1]]
     return np.asarray(located[pairs[differ]], dtype=np.int64)
@@ -443,7 +435,7 @@ def _interval_numbers(start: IntArray, end: IntArray) -> IntArray:
     return np.asarray(end_number * len(durations) + duration_number, dtype=np.int64)
 
 
-def _plausible(value: FloatArray, settings: QcSettings) -> BoolArray:
+def _plausible(value: Array, settings: QcSettings) -> BoolArray:
     """Return which values are measurements, whichever rules are switched on."""
     result = (value >= settings.negative_below) & (value <= settings.limit_ug_m3)
     for code in settings.sentinels:

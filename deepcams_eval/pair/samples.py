@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from deepcams_eval.core.pairs import BoolArray, Pairs
+from deepcams_eval.core.arrays import BoolArray
+from deepcams_eval.core.pairs import Pairs
 
 Sample = Literal["common", "own"]
 SAMPLES: tuple[Sample, ...] = ("common", "own")

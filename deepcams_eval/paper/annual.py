@@ -6,9 +6,10 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import RegularGridInterpolator
 
+from deepcams_eval.core.arrays import BoolArray, FloatArray, IntArray, Times
 from deepcams_eval.core.field import spans_globe
-from deepcams_eval.paper.blocks import BoolArray, Frames, IntArray
-from deepcams_eval.paper.content import AnnualMaps, FloatArray, Grid, Times
+from deepcams_eval.paper.blocks import Frames
+from deepcams_eval.paper.content import AnnualMaps, Grid
 
 
 class MeanReader:

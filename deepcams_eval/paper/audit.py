@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.field import FloatArray, Product
+from deepcams_eval.core.arrays import BoolArray, FloatArray
+from deepcams_eval.core.field import Product
 from deepcams_eval.errors import InputError
 from deepcams_eval.paper.audit_page import Finding
 from deepcams_eval.read.product import ProductSpec, open_product
@@ -50,8 +50,6 @@ _BASELINES = {"Table 2": "linear", "Table 3": "bicubic"}
 _METHOD = "deepcams"
 _TINY = 1e-9
 _BEYOND = "beyond rounding"
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.integer[Any]]
+from deepcams_eval.core.arrays import BoolArray, IntArray
+
 Frames = npt.NDArray[np.floating[Any]]
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from deepcams_eval.core.arrays import FloatArray, Times
 from deepcams_eval.report.maps import Extent, extent_of
 
-FloatArray = npt.NDArray[np.floating[Any]]
-Times = npt.NDArray[np.datetime64]
 Box = tuple[float, float, float, float]
 
 

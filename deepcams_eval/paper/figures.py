@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepcams_eval.paper.content import AnnualMaps, FloatArray, MapSequence, PointSeries, Times
+from deepcams_eval.core.arrays import FloatArray, Times
+from deepcams_eval.paper.content import AnnualMaps, MapSequence, PointSeries
 from deepcams_eval.report import maps, scatter, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import UNIT, escape_figure

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepcams_eval.core.field import TIME_DTYPE, FloatArray
+from deepcams_eval.core.arrays import FloatArray, Times
+from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.core.grid import find_cells
-from deepcams_eval.paper.content import Times
 
 SEQUENCES = (np.datetime64("2010-04-15T00:00", "us"), np.datetime64("2020-06-15T15:00", "us"))
 """Fig. 5: the first hour of each sequence, UTC."""

@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from deepcams_eval.bench.frame_scores import box_cells, largest_box
+from deepcams_eval.core.arrays import BoolArray, IntArray, Times
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale import Coarse, Target, registry
 from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.paper import plan
-from deepcams_eval.paper.blocks import BoolArray, Frames, IntArray, read_once
-from deepcams_eval.paper.content import Box, Grid, MapSequence, SequencePart, Times
+from deepcams_eval.paper.blocks import Frames, read_once
+from deepcams_eval.paper.content import Box, Grid, MapSequence, SequencePart
 
 NETWORKS = "xvfi+abpn"
 """The methods of the paper, by the names under which they are registered."""

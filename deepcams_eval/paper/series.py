@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray as xr
 
+from deepcams_eval.core.arrays import BoolArray, FloatArray, IntArray, Times
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.paper import plan
 from deepcams_eval.paper.annual import MeanReader
-from deepcams_eval.paper.blocks import BoolArray, Frames, IntArray, read_once
-from deepcams_eval.paper.content import FloatArray, PointSeries, Times
+from deepcams_eval.paper.blocks import Frames, read_once
+from deepcams_eval.paper.content import PointSeries
 from deepcams_eval.paper.plan import Place
 from deepcams_eval.report.maps import point_in_words
 

@@ -11,10 +11,10 @@ import cftime
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.field import TIME_DTYPE, FloatArray
+from deepcams_eval.core.arrays import FloatArray, IntArray
+from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.errors import InputError
 
-IntArray = npt.NDArray[np.integer[Any]]
 TimeArray = npt.NDArray[np.datetime64]
 
 REGISTRATIONS = ("node-north", "node-south", "centre")

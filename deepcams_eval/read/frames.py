@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from dask.base import tokenize
 
+from deepcams_eval.core.arrays import IntArray
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.containers import READ_ERRORS, Location, StoredArray, open_container
-from deepcams_eval.read.coordinates import Grid, IntArray
+from deepcams_eval.read.coordinates import Grid
 
 CHUNK_BYTES = 64 * 2**20
 """A chunk of a Field is no larger; it is whole frames."""

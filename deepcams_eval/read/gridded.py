@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from deepcams_eval.core.arrays import IntArray
 from deepcams_eval.core.field import TIME_DTYPE, DamagedFile, Product, Stamp, make_field
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.containers import Location, UnreadableFileError
-from deepcams_eval.read.coordinates import Grid, IntArray, TimeArray, time_in_name
+from deepcams_eval.read.coordinates import Grid, TimeArray, time_in_name
 from deepcams_eval.read.frames import lazy_frames
 from deepcams_eval.read.headers import Header, read_header
 from deepcams_eval.read.source import Source

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray
 from deepcams_eval.core.field import TIME_DTYPE, DamagedFile
 from deepcams_eval.core.observations import Observations, make_stations
 from deepcams_eval.core.species import factor_to_ug_m3
@@ -19,7 +20,7 @@ from deepcams_eval.errors import InputError, NoDataError, UnitsError
 from deepcams_eval.read.files import find_files
 from deepcams_eval.read.openaq_parts import counted_parts, read_parts
 from deepcams_eval.read.openaq_stations import Place, locate
-from deepcams_eval.read.openaq_text import BoolArray, Records, read_in_order, read_records
+from deepcams_eval.read.openaq_text import Records, read_in_order, read_records
 from deepcams_eval.read.stations import read_stations
 
 FloatColumn = npt.NDArray[np.float64]

@@ -19,12 +19,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 
+from deepcams_eval.core.arrays import BoolArray
 from deepcams_eval.core.field import TIME_DTYPE, DamagedFile
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.files import checked_text, known_columns, read_text, reason_of
 
 Form = Literal["csv", "ndjson"]
-BoolArray = npt.NDArray[np.bool_]
 
 _FILES_PER_CHUNK = 128
 _BYTES_PER_CHUNK = 8_000_000

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.report.evidence import Evidence
 
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.integer[Any]]
 Sample = Literal["common", "own"]
 
 SYNTHETIC = "SYNTHETIC"

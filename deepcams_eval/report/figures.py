@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -14,12 +13,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.report import credit, maps, scatter, style, wording
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import escape_figure, plural, shortened
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
-
-Array = npt.NDArray[np.float64]
 
 _MAP_WIDTH = 7.2
 _CELLS_ACROSS = 48

@@ -22,6 +22,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from deepcams_eval.core.arrays import FloatArray
 from deepcams_eval.report import style
 from deepcams_eval.report.wording import escape_figure
 
@@ -32,7 +33,6 @@ SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 ROBUST = 99.5
 """Colours end at this percentile, so that no single cell sets the scale."""
 
-Array = npt.NDArray[np.floating[Any]]
 Lines = list[npt.NDArray[np.float64]]
 Extent = tuple[float, float, float, float]
 """West, east, south, north, degrees; west < east, which may lie beyond 180°."""
@@ -95,12 +95,12 @@ def draw_coastlines(axes: Axes, extent: Extent) -> None:
     axes.set(xlim=limits[0], ylim=limits[1])
 
 
-def half_cell(nodes: Array) -> float:
+def half_cell(nodes: FloatArray) -> float:
     """Return half the spacing of evenly spaced centres."""
     return float(nodes[-1] - nodes[0]) / (len(nodes) - 1) / 2
 
 
-def extent_of(latitude: Array, longitude: Array) -> Extent:
+def extent_of(latitude: FloatArray, longitude: FloatArray) -> Extent:
     """Return the outer edges of cells with these centres, ascending."""
     x, y = half_cell(longitude), half_cell(latitude)
     return (
@@ -111,7 +111,7 @@ def extent_of(latitude: Array, longitude: Array) -> Extent:
     )
 
 
-def extent_about(latitude: Array, longitude: Array) -> Extent:
+def extent_about(latitude: FloatArray, longitude: FloatArray) -> Extent:
     """Return a box with room about places, the world if there are none; NaN is left out.
 
     It is never higher than wide nor narrower than a third, so that a single station or a chain of
@@ -127,7 +127,7 @@ def extent_about(latitude: Array, longitude: Array) -> Extent:
     return max(west, -180.0), min(east, 180.0), max(south, -88.0), min(north, 88.0)
 
 
-def _widened(values: Array, least: float) -> tuple[float, float]:
+def _widened(values: FloatArray, least: float) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     margin = max(_MARGIN * (high - low), (least - (high - low)) / 2)
     return low - margin, high + margin
@@ -236,18 +236,18 @@ def colour_bar(
     bar.update_ticks()
 
 
-def from_zero(*maps: Array) -> Normalize:
+def from_zero(*maps: FloatArray) -> Normalize:
     """Return a scale from 0 to the robust maximum of all maps."""
     return Normalize(0.0, _robust(maps))
 
 
-def about_zero(*maps: Array) -> Normalize:
+def about_zero(*maps: FloatArray) -> Normalize:
     """Return a scale that is symmetric about 0, to the robust maximum of the absolute values."""
     limit = _robust([np.abs(one) for one in maps])
     return Normalize(-limit, limit)
 
 
-def _robust(maps: Sequence[Array]) -> float:
+def _robust(maps: Sequence[FloatArray]) -> float:
     values = np.concatenate([np.ravel(one) for one in maps])
     known = values[np.isfinite(values)]
     top = float(np.percentile(known, ROBUST)) if len(known) else 0.0
@@ -282,7 +282,9 @@ def stacked(extent: Extent) -> bool:
     return shape_of(extent) > _WIDE
 
 
-def compare(shown: Sequence[tuple[str, Extent, Array]], *, label: str, difference: str) -> Figure:
+def compare(
+    shown: Sequence[tuple[str, Extent, FloatArray]], *, label: str, difference: str
+) -> Figure:
     """Return three maps: two on one scale from 0, and what is between them on another.
 
     Parameters

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,12 +16,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from deepcams_eval.core.arrays import FloatArray, IntArray
 from deepcams_eval.report import credit, style, wording
-from deepcams_eval.report.content import Content, IntArray, Selection
+from deepcams_eval.report.content import Content, Selection
 from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score.metrics import HEADLINE_METRICS
-
-FloatArray = npt.NDArray[np.floating[Any]]
 
 SHARE_INSIDE = 0.995
 """The axes end at this quantile of the wider of the two, so that no outlier sets the scale."""

@@ -11,17 +11,15 @@ import json
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from deepcams_eval.core.arrays import Array
 from deepcams_eval.report import maps
 from deepcams_eval.report.content import SYNTHETIC, Content
 from deepcams_eval.report.rendering import template
 from deepcams_eval.score.metrics import HEADLINE_METRICS
-
-Array = npt.NDArray[np.float64]
 
 MAX_COAST_POINTS = 26_000
 """Points of all coastlines; each takes less than six letters of the page."""

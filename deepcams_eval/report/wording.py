@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deepcams_eval.core import species
@@ -76,6 +76,12 @@ def with_minuses(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a count and its noun, such as ``1 day`` and ``1,200 days``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def shortened(text: str, most: int = 36) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from scipy.spatial import cKDTree
 
-from deepcams_eval.core.arrays import Array, BoolArray, FloatArray, IntArray
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray
+from deepcams_eval.core.sphere import distance_km, neighbours
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
@@ -23,7 +23,6 @@ from deepcams_eval.score import intervals
 from deepcams_eval.score.metrics import HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
-EARTH_RADIUS_KM = 6371.0
 NEIGHBOUR_KM = 50.0
 """Stations within this distance of a station make its density."""
 
@@ -96,31 +95,6 @@ def compare(sample: Sample) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)[list(COLUMNS)]
 
 
-def neighbours(latitude: Array, longitude: Array, within_km: float = NEIGHBOUR_KM) -> IntArray:
-    """Return how many other stations lie within some distance of each, along great circles.
-
-    Parameters
-    ----------
-    latitude, longitude : ndarray, shape (stations,)
-        Degrees, without NaN.
-    within_km : float
-        Distance, km.
-    """
-    tree = cKDTree(_on_sphere(latitude, longitude))
-    chord = 2 * np.sin(within_km / EARTH_RADIUS_KM / 2)
-    found = tree.query_ball_point(tree.data, chord, return_length=True)
-    return np.asarray(found) - 1
-
-
-def distance_km(
-    latitude: Array, longitude: Array, to_latitude: FloatArray, to_longitude: FloatArray
-) -> Array:
-    """Return the great-circle distance between points, degrees in, km out."""
-    chord = _on_sphere(latitude, longitude) - _on_sphere(to_latitude, to_longitude)
-    half = np.minimum(np.linalg.norm(chord, axis=-1) / 2, 1.0)
-    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(half))
-
-
 def centre_distances(sample: Sample) -> Array:
     """Return the distance of each station from the centre of its cell of the parent, km.
 
@@ -178,7 +152,7 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
 def _codes(sample: Sample, shape: tuple[int, ...]) -> dict[str, IntArray]:
     """Return the code of each stratum by station and column of the sums."""
     hours, observed, level = np.unravel_index(np.arange(np.prod(shape)), shape)
-    near = _class_of(neighbours(sample.latitude, sample.longitude), _NEIGHBOURS)
+    near = _class_of(neighbours(sample.latitude, sample.longitude, NEIGHBOUR_KM), _NEIGHBOURS)
     # A station outside the parent's grid has no pair to be compared, so its class is of no matter.
     centre = _class_of(np.nan_to_num(centre_distances(sample)), _DISTANCE_KM)
     codes = {
@@ -208,11 +182,6 @@ def _class_of(values: Any, classes: tuple[tuple[float, str], ...]) -> IntArray:
     """Return the number of the class, each beginning at its edge, that every value lies in."""
     edges = [edge for edge, _ in classes[1:]]
     return np.asarray(np.searchsorted(edges, values, side="right"))
-
-
-def _on_sphere(latitude: FloatArray, longitude: FloatArray) -> Array:
-    phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
 def table(frame: pd.DataFrame) -> Table:
