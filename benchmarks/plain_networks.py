@@ -10,7 +10,7 @@ about a softmax, the default layout.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -24,7 +24,6 @@ from deepcams_models.xvfi import (
     FEATURE_STRIDE,
     XVFI,
     CorrectionUNet,
-    Flows,
     Hourglass,
     MotionNetwork,
     RefinementUNet,
@@ -37,12 +36,16 @@ _HALO = 2
 _EPSILON = 1e-5
 
 
-class PlainConv2d(nn.Module):
-    """`GridConv2d` on maps with columns of the other side."""
+class Plain(nn.Module):
+    """What computes the same as another module, with its weights."""
 
-    def __init__(self, source: GridConv2d) -> None:
+    def __init__(self, source) -> None:
         super().__init__()
         self.source = source
+
+
+class PlainConv2d(Plain):
+    """`GridConv2d` on maps with columns of the other side."""
 
     def forward(self, maps: Tensor, cyclic: bool = False) -> Tensor:
         """As `GridConv2d`."""
@@ -54,12 +57,8 @@ class PlainConv2d(nn.Module):
         return functional.conv2d(maps, net.weight, net.bias, net.stride, (rows, columns))
 
 
-class PlainConvTranspose2d(nn.Module):
+class PlainConvTranspose2d(Plain):
     """`GridConvTranspose2d` on maps with a column of the other side at either side."""
-
-    def __init__(self, source: GridConvTranspose2d) -> None:
-        super().__init__()
-        self.source = source
 
     def forward(self, maps: Tensor, cyclic: bool = False) -> Tensor:
         """As `GridConvTranspose2d`."""
@@ -71,7 +70,7 @@ class PlainConvTranspose2d(nn.Module):
         return functional.conv_transpose2d(maps, net.weight, net.bias, net.stride, (rows, columns))
 
 
-class PlainAttention(nn.Module):
+class PlainAttention(Plain):
     """Attention as the paper writes it: softmax(K Qᵀ) V, with the whole matrix in memory."""
 
     def __init__(self, source: SpatialAttention) -> None:
@@ -94,10 +93,6 @@ class PlainAttention(nn.Module):
 class PlainHourglass(nn.Module):
     """`Hourglass` that doubles, then convolves."""
 
-    def __init__(self, source: Hourglass) -> None:
-        super().__init__()
-        self.source = source
-
     def forward(self, known: Tensor, cyclic: bool) -> Tensor:
         """As `Hourglass`."""
         net = self.source
@@ -108,12 +103,8 @@ class PlainHourglass(nn.Module):
         return net.head(x, cyclic)
 
 
-class PlainRefinement(nn.Module):
+class PlainRefinement(Plain):
     """`RefinementUNet` that doubles and joins, then convolves."""
-
-    def __init__(self, source: RefinementUNet) -> None:
-        super().__init__()
-        self.source = source
 
     def forward(self, known: Tensor, cyclic: bool) -> Tensor:
         """As `RefinementUNet`."""
@@ -127,12 +118,8 @@ class PlainRefinement(nn.Module):
         return net.head(double(x), cyclic)
 
 
-class PlainCorrection(nn.Module):
+class PlainCorrection(Plain):
     """`CorrectionUNet` that doubles and joins, then convolves."""
-
-    def __init__(self, source: CorrectionUNet) -> None:
-        super().__init__()
-        self.source = source
 
     def forward(self, known: Tensor, cyclic: bool) -> Tensor:
         """As `CorrectionUNet`."""
@@ -196,16 +183,7 @@ class PlainXvfi(nn.Module):
         self.settings, self.network = copied.settings, copied.network
 
     @torch.no_grad()
-    def interpolate(
-        self,
-        first: Tensor,
-        last: Tensor,
-        times: Sequence[float],
-        *,
-        flows: Flows | None = None,
-        sun: Tensor | None = None,
-        cyclic: bool = False,
-    ) -> Tensor:
+    def interpolate(self, first, last, times, *, flows=None, sun=None, cyclic=False) -> Tensor:
         """As `XVFI.interpolate`, each time from the start."""
         scales = self.settings.scales
         padding = Padding.to_multiple(

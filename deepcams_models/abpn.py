@@ -57,14 +57,10 @@ _DETAIL_GAIN = 6.0
 _SEEN_COARSE, _SEEN_FINE = 3, 2  # maps that are seen on either grid
 
 
-_PUBLISHED = {
-    **{"features": 32, "stages": 10, "attention": "window", "tile": 120, "overlap": 24},
-    **{"start": "bicubic", "key_bias": True},
-}
-_GIVEN = {
-    **{"attention": "window", "tile": 64, "overlap": 16},
-    **{"start": "given", "key_bias": False, "relative": True},
-}
+_LARGE_TILES = {"attention": "window", "tile": 120, "overlap": 24}
+_SMALL_TILES = {"attention": "window", "tile": 64, "overlap": 16}
+_PUBLISHED = {"features": 32, "stages": 10, **_LARGE_TILES, "start": "bicubic", "key_bias": True}
+_GIVEN = {**_SMALL_TILES, "start": "given", "key_bias": False, "relative": True}
 
 
 @dataclass(frozen=True)

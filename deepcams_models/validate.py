@@ -145,7 +145,29 @@ def enlargement_inputs(
     return coarse, form.forward(stacked([one.start for one in samples], device))
 
 
-class IntervalValidation:
+class _Validation:
+    """A network, and what needs no learning, on the same maps."""
+
+    baselines: Mapping[str, Scores]
+
+    def _errors(
+        self, network: nn.Module, form: Normalisation, device: torch.device
+    ) -> tuple[list[Map], list[float]]:
+        """Return differences estimate − truth, one array a map, and lengths of flows, if any."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def __call__(
+        self, network: nn.Module, normalisation: Normalisation, device: torch.device
+    ) -> Validation:
+        """Return the scores of a network, which is in evaluation mode during the call."""
+        with evaluated(network):
+            errors, motion = self._errors(network, normalisation, device)
+        moved = float(np.mean(motion)) if motion else None
+        return Validation(Scores.mean(errors), self.baselines, moved)
+
+
+class IntervalValidation(_Validation):
     """Validation in time, on whole maps of held-out intervals.
 
     Parameters
@@ -172,27 +194,22 @@ class IntervalValidation:
             errors.extend(made - truth.values[start + 1 : start + STEP_H])
         return Scores.mean(errors)
 
-    @torch.no_grad()
-    def __call__(
-        self, network: nn.Module, normalisation: Normalisation, device: torch.device
-    ) -> Validation:
-        """Return the scores of a network, which is in evaluation mode during the call."""
-        errors: list[Map] = []
-        motion: list[float] = []
-        with evaluated(network):
-            for start in self.starts:
-                for sample in (self.intervals.whole(start, hour) for hour in range(1, STEP_H)):
-                    first, last, given = interval_inputs(network, [sample], normalisation, device)
-                    cyclic = self.intervals.truth.cyclic
-                    made = network(first, last, sample.t, **given, cyclic=cyclic)
-                    estimate = normalisation.inverse(made.frame)[0, 0].cpu().numpy()
-                    errors.append(estimate - sample.truth)
-                    both = torch.cat([made.flow_t0, made.flow_t1])
-                    motion.append(float(both.norm(dim=1).mean()))
-        return Validation(Scores.mean(errors), self.baselines, float(np.mean(motion)))
+    def _errors(
+        self, network: nn.Module, form: Normalisation, device: torch.device
+    ) -> tuple[list[Map], list[float]]:
+        errors, motion = [], []
+        cyclic = self.intervals.truth.cyclic
+        for start in self.starts:
+            for sample in (self.intervals.whole(start, hour) for hour in range(1, STEP_H)):
+                first, last, given = interval_inputs(network, [sample], form, device)
+                made = network(first, last, sample.t, **given, cyclic=cyclic)
+                errors.append(form.inverse(made.frame)[0, 0].cpu().numpy() - sample.truth)
+                both = torch.cat([made.flow_t0, made.flow_t1])
+                motion.append(float(both.norm(dim=1).mean()))
+        return errors, motion
 
 
-class EnlargementValidation:
+class EnlargementValidation(_Validation):
     """Validation in space, on whole held-out maps.
 
     Parameters
@@ -211,19 +228,16 @@ class EnlargementValidation:
             "bicubic-ibp": Scores.mean([one.start - one.truth for one in samples]),
         }
 
-    @torch.no_grad()
-    def __call__(
-        self, network: nn.Module, normalisation: Normalisation, device: torch.device
-    ) -> Validation:
-        """Return the scores of a network, which is in evaluation mode during the call."""
-        errors: list[Map] = []
+    def _errors(
+        self, network: nn.Module, form: Normalisation, device: torch.device
+    ) -> tuple[list[Map], list[float]]:
+        errors = []
         cyclic = self.enlargements.truth.cyclic
-        with evaluated(network):
-            for sample in map(self.enlargements.whole, self.chosen):
-                given = enlargement_inputs(network, [sample], normalisation, device)
-                made = normalisation.inverse(network(*given, cyclic=cyclic))
-                errors.append(made[0, 0].cpu().numpy() - sample.truth)
-        return Validation(Scores.mean(errors), self.baselines, None)
+        for sample in map(self.enlargements.whole, self.chosen):
+            given = enlargement_inputs(network, [sample], form, device)
+            made = form.inverse(network(*given, cyclic=cyclic))
+            errors.append(made[0, 0].cpu().numpy() - sample.truth)
+        return errors, []
 
 
 @contextmanager

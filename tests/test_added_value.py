@@ -78,15 +78,18 @@ def make_pairs(
     return Pairs(made.table, ("cams", "good", "bad"))
 
 
-def make_sample(pairs: Pairs, *, resamples: int = 200, seed: int = 0, **other: Any) -> Sample:
-    given = {"parent": "cams", "references": REFERENCES, "grids": GRIDS, **other}
-    return Sample.of(pairs, rng=np.random.default_rng(seed), resamples=resamples, **given)
+def given_with(pairs: Pairs, **other: Any) -> Given:
+    given = {"baseline": "cams", "references": REFERENCES, "grids": GRIDS, **other}
+    return Given(pairs, {}, {}, **given)
+
+
+def make_sample(pairs: Pairs, *, resamples: int = 200, **other: Any) -> Sample:
+    return Sample.of(given_with(pairs, resamples=resamples, **other))
 
 
 def asked(pairs: Pairs, *, resamples: int = 100, **other: Any) -> Frames | None:
     """Return the tables on added value."""
-    given = {"baseline": "cams", "references": REFERENCES, "grids": GRIDS, **other}
-    return answer(Given(pairs, {}, {}, resamples=resamples, **given))
+    return answer(given_with(pairs, resamples=resamples, **other))
 
 
 @pytest.fixture(scope="module")

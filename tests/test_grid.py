@@ -36,9 +36,11 @@ def test_a_convolution_sees_the_other_side(kernel, stride, padding, layout, made
     layer = GridConv2d(3, 4, kernel, stride, padding).double()
     maps = torch.randn(2, 3, 9, width, dtype=torch.float64).to(memory_format=layout)
     with torch.no_grad():
-        made = layer(maps, cyclic=True)
+        made, bounded = layer(maps, cyclic=True), layer(maps)
         expected = middle(layer(around(maps)), made_columns)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(made[..., 2:-2], bounded[..., 2:-2], rtol=0, atol=1e-12)
+    assert kernel == 1 or not torch.allclose(made, bounded)
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])

@@ -203,7 +203,7 @@ def _draw(table: pd.DataFrame, content: Content) -> style.Drawing:
         figure,
         content,
         "exceedances",
-        title="Days above a limit: found, and falsely announced",
+        title="Days above a limit: POD and FAR of daily means",
         note="Bars: 95 % intervals from resampling stations.",
         alternative="POD and FAR of each product by limit; the numbers are in the table of days "
         "above a limit.",

@@ -48,14 +48,7 @@ def answer(given: Given) -> Frames | None:
     """
     if not given.grids:
         return None
-    sample = Sample.of(
-        given.pairs,
-        parent=given.baseline,
-        references=given.references,
-        grids=given.grids,
-        rng=given.rng(),
-        resamples=given.resamples,
-    )
+    sample = Sample.of(given)
     if not sample.fine:
         return None
     frames = {

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from deepcams_eval.core.arrays import Array, BoolArray, FloatArray, IntArray
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.references import REFERENCE_METHODS, Grid, finer_products
 from deepcams_eval.score import intervals
 
@@ -58,18 +59,9 @@ class Sample:
     draws: Array
 
     @classmethod
-    def of(
-        cls,
-        pairs: Pairs,
-        *,
-        parent: str,
-        references: Mapping[str, str],
-        grids: Mapping[str, Grid],
-        rng: np.random.Generator,
-        resamples: int,
-    ) -> Sample:
-        """Code the rows of `pairs`, of which there is at least one."""
-        table = pairs.table
+    def of(cls, given: Given) -> Sample:
+        """Code the rows of the pairs; the baseline is the parent."""
+        parent, table = given.baseline, given.pairs.table
         station, stations = codes_of(table["station_id"])
         latitude, longitude = np.empty(len(stations)), np.empty(len(stations))
         latitude[station] = table["latitude"].to_numpy()
@@ -77,19 +69,20 @@ class Sample:
         start = table["time_start"].to_numpy()
         first = start.min().astype("datetime64[D]").astype(start.dtype)
         order = [f"{method}:{parent}" for method in REFERENCE_METHODS]
-        finer = finer_products({name: grids[name] for name in pairs.products}, parent)
+        grids = {name: given.grids[name] for name in given.pairs.products}
+        finer = finer_products(grids, parent)
         return cls(
-            pairs=pairs,
+            pairs=given.pairs,
             parent=parent,
             fine=tuple(name for name in finer if name != parent),
-            references={name: references[name] for name in order if name in references},
-            grids=grids,
+            references={name: given.references[name] for name in order if name in given.references},
+            grids=given.grids,
             stations=stations,
             station=station,
             latitude=latitude,
             longitude=longitude,
             hour=((start - first) // _HOUR).astype(np.int32),
-            draws=intervals.draw_clusters(len(stations), resamples, rng),
+            draws=intervals.draw_clusters(len(stations), given.resamples, given.rng()),
         )
 
     @property
