@@ -143,7 +143,7 @@ def simulation(options: SimulationOptions, command: str) -> SimulationRun:
     progress : callable, optional
         Called with the name of the step, the units done and the units in all.
     workers : int, optional
-        Months scored at a time by `compute`.
+        Months scored at a time by `compute`; 12 if absent.
 
     Returns
     -------

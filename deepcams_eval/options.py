@@ -30,6 +30,9 @@ AVERAGES: tuple[Average, ...] = ("hour", "day", "month", "year")
 SCORING = ("baseline", "sample", "average", "added_value", "seed", "resamples")
 """Options of `InsituOptions` that saved pairs keep, and that can be given anew to score them."""
 
+MONTHS_AT_A_TIME = 12
+"""A cluster is given all months at once: how many workers it has is its own affair."""
+
 Progress = Callable[[str, int, int], None]
 """Takes the name of a step, the units done and the units in all."""
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
@@ -43,6 +46,16 @@ Named = Mapping[str, FilePath] | Sequence[Any]
 Hours = Mapping[str, float] | Sequence[str]
 Thresholds = Mapping[str, Any] | Sequence[str]
 Box = tuple[float, float, float, float]
+_IN_WORDS = {
+    "FilePath": "path",
+    "Paths": "path or sequence of path",
+    "Numbers": "int, str or iterable of int",
+    "Names": "str or iterable of str",
+    "Named": "mapping of str to path",
+    "Hours": "mapping of str to float",
+    "Thresholds": "mapping of str to object",
+    "Box": "tuple of float",
+}
 
 _MOST_HOURS, _MONTHS_A_YEAR, _FIRST_YEAR, _LAST_YEAR = 24, 12, 1900, 2200
 _LISTS, _OF_RULES = ("sentinels", "disabled"), ("years", "months", "reference_only")
@@ -132,7 +145,8 @@ def parameters_of(record: type) -> str:
     """Return the options of a record as a list of parameters, in NumPy style."""
     lines: list[str] = []
     for name, option in options_of(record).items():
-        kind = annotation_of(record, name).replace(" | ", " or ").replace(" or None", "")
+        kinds = annotation_of(record, name).removesuffix(" | None").split(" | ")
+        kind = " or ".join(_IN_WORDS.get(one, one) for one in kinds)
         end = "" if option.required else ", optional"
         lines += [f"    {name} : {kind}{end}", f"        {option.script}"]
     return "\n".join(lines).strip()
@@ -491,7 +505,7 @@ class SimulationOptions:
     progress : callable, optional
         Called with the name of the step, the units done and the units in all.
     workers : int, optional
-        Months scored at a time by `compute`.
+        Months scored at a time by `compute`; `MONTHS_AT_A_TIME` if absent.
 
     Raises
     ------
@@ -560,7 +574,12 @@ class SimulationOptions:
     strict: Option[bool, bool] = Option(bool, "Stop at the first damaged file.", False)
     compute: Compute | None = field(default=None, repr=False, compare=False)
     progress: Progress | None = field(default=None, repr=False, compare=False)
-    workers: int = field(default=1, repr=False)
+    workers: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.workers:
+            alone = self.compute is None
+            object.__setattr__(self, "workers", 1 if alone else MONTHS_AT_A_TIME)
 
     @property
     def tasks(self) -> tuple[Task, ...]:

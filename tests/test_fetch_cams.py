@@ -303,7 +303,7 @@ def test_a_request_whose_answer_was_never_read_is_found_again(
     store.looks = 1
     outcome, said = fetch(folder)
     assert outcome.fetched == 2
-    assert sum("goes on" in line for line in said) == 2
+    assert sum("is resumed" in line for line in said) == 2
     assert sorted(store.submitted) == ["2017-12-01", "2018-01-01"]
 
 
@@ -347,7 +347,7 @@ def test_a_request_that_the_store_has_forgotten_is_made_anew(
     outcome, said = fetch(folder)
     assert outcome.fetched == 2
     assert len(store.jobs) == 4
-    assert not any("goes on" in line for line in said)
+    assert not any("is resumed" in line for line in said)
 
 
 @pytest.mark.usefixtures("store")

@@ -117,7 +117,7 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def test_files_come_with_pm25_alone_and_what_lacks_is_named(
+def test_files_come_with_pm25_alone_and_what_is_missing_is_named(
     service: Service, tmp_path: Path
 ) -> None:
     outcome, _ = fetch(tmp_path, service)

@@ -80,8 +80,8 @@ def openaq(
     """Fetch PM2.5 of OpenAQ: stations and instruments by its API, data by its public archive.
 
     The many small files of the archive become one Parquet file a month and some stations, with a
-    manifest of what it came from. Only what is new or changed there is fetched. Interrupted, the
-    same command goes on. One local day more is fetched on each side of the years.
+    manifest of what it came from. Only what is new or changed there is fetched. Interrupted, it is
+    resumed by the same command. One local day more is fetched on each side of the years.
 
     A mirror is named by DEEPCAMS_OPENAQ_API (an HTTPS address) and DEEPCAMS_OPENAQ_ARCHIVE
     (s3://BUCKET, https://HOST/BUCKET or file:///FOLDER).
@@ -131,7 +131,7 @@ def openaq(
                 dry_run=dry_run,
             )
     except KeyboardInterrupt:
-        typer.echo("stopped: the same command goes on from here", err=True)
+        typer.echo("stopped: the same command resumes from here", err=True)
         raise
     finally:
         archive.close()
@@ -158,7 +158,7 @@ def cams(
 
     The day after the last month comes too, in a file of its own: the last interval ends there.
     The key is that of cdsapi: CDSAPI_URL and CDSAPI_KEY, or ~/.cdsapirc. An interrupted fetch
-    goes on with the requests it had made.
+    resumes the requests it had made.
 
     Example: `deepcams-eval fetch cams --years 2017-2019 --data data`
     """
@@ -339,7 +339,7 @@ def _watched(source: str) -> Iterator[tuple[Transfer, Say, Follow]]:
             yield transfer, say, follow
         except KeyboardInterrupt:
             transfer.stop()
-            typer.echo("stopped: the same command goes on from here", err=True)
+            typer.echo("stopped: the same command resumes from here", err=True)
             raise
 
 

@@ -30,7 +30,7 @@ from rich.progress import (
 from deepcams_eval import __version__
 from deepcams_eval.core.folder import check_target
 from deepcams_eval.errors import DeepcamsError, DeepcamsWarning, InputError, OptionError
-from deepcams_eval.options import Box, Compute, Option, box, numbers, options_of
+from deepcams_eval.options import MONTHS_AT_A_TIME, Box, Compute, Option, box, numbers, options_of
 from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
@@ -222,8 +222,7 @@ def new_folder(out: Path | None, kind: str) -> Path:
 
 def months_at_a_time(workers: int, scheduler: str | None) -> int:
     """Return how many months of a simulation are scored at a time."""
-    # A cluster is given all months at once: how many workers it has is its own affair.
-    return workers if scheduler is None else 12
+    return workers if scheduler is None else MONTHS_AT_A_TIME
 
 
 def command_line(program: str) -> str:

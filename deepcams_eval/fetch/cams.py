@@ -1,7 +1,7 @@
 """CAMS EAC4 from the Atmosphere Data Store: a request a month, queued, resumed, checked.
 
-The number of a request is kept beside its target, so that a restart goes on waiting for it
-instead of asking again. The client of the store makes the requests; asking again and waiting are
+The number of a request is kept beside its target, so that a restart waits for it again
+instead of making another. The client of the store makes the requests; asking again and waiting are
 those of `Retries`, as the client sleeps without hearing `stop` and does not heed Retry-After.
 """
 
@@ -305,7 +305,7 @@ class _Queue:
             except TransferError:
                 note.unlink(missing_ok=True)
             else:
-                self._say(f"{piece.name}: goes on with the request of an earlier run")
+                self._say(f"{piece.name}: the request of an earlier run is resumed")
                 write_note(note, {"request_id": number, **asked})
                 return remote, True
         # A run that ends before the answer has at least left that it asked.

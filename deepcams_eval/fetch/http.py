@@ -400,7 +400,7 @@ class _Part:
 
     @contextmanager
     def open(self, response: requests.Response) -> Iterator[BinaryIO]:
-        """Open the partial file where the answer goes on, or afresh."""
+        """Open the partial file to resume it where the answer begins, or afresh."""
         length = response.headers.get("Content-Length")
         first, total = _content_range(response)
         if response.status_code == requests.codes.partial_content and first != self.size():

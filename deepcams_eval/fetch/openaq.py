@@ -88,9 +88,9 @@ def fetch_openaq(
 ) -> Outcome | None:
     """Fetch PM2.5 of the wanted stations and years into ``data/openaq``.
 
-    What is held as the archive has it is not fetched again. An interrupted fetch goes on with the
-    stations and the list of objects that it had, up to a week; one that came to its end asks for
-    them anew.
+    What is held as the archive has it is not fetched again. An interrupted fetch is resumed with
+    the stations and the list of objects that it had, up to a week; one that came to its end asks
+    for them anew.
 
     Parameters
     ----------

@@ -11,16 +11,8 @@ from deepcams_eval.report.style import Picture
 from deepcams_eval.report.tables import Table
 
 PLACES = (
-    "Table 1",
-    "Table 2",
-    "Table 3",
-    "Fig. 1",
-    "Fig. 3",
-    "Fig. 4",
-    "Fig. 5",
-    "Fig. 6",
-    "Fig. 7",
-    "Fig. 8",
+    *(f"Table {number}" for number in (1, 2, 3)),
+    *(f"Fig. {number}" for number in (1, 3, 4, 5, 6, 7, 8)),
 )
 """What the paper shows of data; its Fig. 2 is a diagram of the networks."""
 
