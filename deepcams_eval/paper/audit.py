@@ -27,7 +27,7 @@ from deepcams_eval.report.content import records
 from deepcams_eval.report.published import PRINTED_DIGITS
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT
-from deepcams_eval.score import metrics
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
 FIGURE6_DECIMALS = 2
@@ -45,7 +45,7 @@ _AS_IS = "all rows, as is"
 _BARE_OPTIONS = "kind=geoscf,start=2020-03-08T00:30,freq=1h"
 _HOUR = np.timedelta64(1, "h")
 _AVERAGE = "average"
-_METRICS = {key: one.label for key, one in metrics.HEADLINE_METRICS.items()}
+_METRICS = {key: one.label for key, one in HEADLINE_METRICS.items()}
 _BASELINES = {"Table 2": "linear", "Table 3": "bicubic"}
 _METHOD = "deepcams"
 _TINY = 1e-9
@@ -599,7 +599,7 @@ def linear_scores(frames: FloatArray) -> pd.DataFrame:
             t = number / (FRAMES - 1)
             share = 1 - t if formula == REVERSED else t
             sums = Moments.of(truth, (1 - share) * first + share * last)
-            rmse = float(metrics.rmse(sums)[0])
+            scores = {key: float(one(sums)[0]) for key, one in HEADLINE_METRICS.items()}
             rows.append(
                 {
                     "formula": formula,
@@ -607,10 +607,8 @@ def linear_scores(frames: FloatArray) -> pd.DataFrame:
                     "rows": values.shape[1],
                     "frame": number + 1,
                     "n": int(sums.n[0]),
-                    "psnr_db": _psnr_db(rmse),
-                    "r": float(metrics.r(sums)[0]),
-                    "rmse": rmse,
-                    "mae": float(metrics.mae(sums)[0]),
+                    "psnr_db": _psnr_db(scores["rmse"]),
+                    **scores,
                 }
             )
     return pd.DataFrame(rows)
@@ -759,7 +757,7 @@ def _floats(table: pd.DataFrame, column: str) -> FloatArray:
 
 
 def _where(table: pd.DataFrame, column: str, value: str) -> BoolArray:
-    return np.array([one == value for one in table[column]], dtype=np.bool_)
+    return (table[column] == value).to_numpy(dtype=np.bool_)
 
 
 def _unit(column: str) -> float:
@@ -823,15 +821,12 @@ def _psnr_db(rmse: float) -> float:
 
 def _means(frame_scores: pd.DataFrame, maps: str, key: str) -> dict[str, float]:
     """Return the mean of a score over the inner frames, by formula."""
-    rows = [row for row in records(frame_scores) if row["maps"] == maps]
-    return {
-        formula: float(np.mean([row[key] for row in rows if row["formula"] == formula]))
-        for formula in (REVERSED, CORRECT)
-    }
+    by_formula = frame_scores[frame_scores["maps"] == maps].groupby("formula")[key]
+    return {str(formula): float(mean) for formula, mean in by_formula.mean().items()}
 
 
 def _frame_table(name: str, frame_scores: pd.DataFrame, maps: str) -> Table:
-    keys = ("psnr_db", "r", "rmse", "mae")
+    keys = ("psnr_db", *HEADLINE_METRICS)
     means = {key: _means(frame_scores, maps, key) for key in keys}
     rows = []
     for formula in (REVERSED, CORRECT):
