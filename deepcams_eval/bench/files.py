@@ -55,26 +55,10 @@ def write_report(
     said: Mapping[str, Any],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
+    """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`; return every file.
 
-    Every score shown is one of `run`; none is computed again. Errors are in µg m⁻³, NaN is
-    undefined and shown as a dash.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder that the caller renames when all is done: files are written in place.
-    run : SimulationRun
-        What is shown. Tasks that were not scored are left out.
-    said : mapping
-        The content of ``run.json``.
-    progress : callable, optional
-        Called with the number of pieces done and of all pieces.
-
-    Returns
-    -------
-    list of Path
-        Every file that was written.
+    As `deepcams_eval.evidence.write.write_report` does, out of `run` and the content `said` of
+    ``run.json``. Tasks that were not scored are left out.
     """
     total = figures.count_figures(run) + 2
     tell = progress or (lambda _done, _total: None)

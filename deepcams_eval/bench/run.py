@@ -24,7 +24,6 @@ from deepcams_eval.bench.skill import skill
 from deepcams_eval.bench.spectra import MIN_COLUMNS, ZonalSpectrum
 from deepcams_eval.core.arrays import FloatArray, divide
 from deepcams_eval.core.field import Product
-from deepcams_eval.core.folder import write_whole
 from deepcams_eval.downscale import TASKS, Task, registry
 from deepcams_eval.downscale.degrade import Degradation, degradation, require_even_grid
 from deepcams_eval.downscale.plugins import Listed
@@ -39,7 +38,7 @@ from deepcams_eval.score.metrics import METRICS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SimulationRun:
+class SimulationRun(notebook.Saved):
     """A simulation: its tables as data frames, its maps, its files.
 
     Made once, by `simulate`; what writes files, draws figures and makes the page reads it.
@@ -193,34 +192,9 @@ class SimulationRun:
             return None
         return baseline, best if best in others else others[0]
 
-    def save(self, folder: Path | str, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Write what ``deepcams-bench simulation`` writes.
-
-        Parameters
-        ----------
-        folder : path
-            A new one, or that of an earlier report, which is replaced.
-        progress : callable, optional
-            Called with the figures done and the figures in all.
-
-        Returns
-        -------
-        Path
-            The page.
-
-        Raises
-        ------
-        InputError
-            If the folder holds anything but an earlier report, or cannot be made.
-
-        Examples
-        --------
-        >>> import deepcams_eval as dc
-        >>> result = dc.simulation(2020, data="demo", task="temporal", methods="linear")
-        >>> result.save("out/simulation").name
-        'report.html'
-        """
-        return write_whole(Path(folder), lambda work: write_files(work, self, progress))
+    def write(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write what ``deepcams-bench simulation`` writes, file by file."""
+        write_files(folder, self, progress)
 
     def lines(self) -> list[str]:
         """Return what is printed when a run is done: the averages of each table, then the notes."""

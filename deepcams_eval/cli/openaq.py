@@ -5,23 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from deepcams_eval.cli.running import (
-    Out,
-    Scheduler,
-    Workers,
-    command,
-    command_line,
-    dask_compute,
-    new_folder,
-    progress_bar,
-    tell,
-)
+from deepcams_eval.cli import running
 from deepcams_eval.options import InsituOptions
 
 
-@command(InsituOptions)
+@running.command(InsituOptions)
 def openaq(
-    *, asked: dict[str, Any], workers: Workers = 1, scheduler: Scheduler = None, out: Out = None
+    *,
+    asked: dict[str, Any],
+    workers: running.Workers = 1,
+    scheduler: running.Scheduler = None,
+    out: running.Out = None,
 ) -> None:
     """Score products against OpenAQ stations: tables, figures and a report, with intervals.
 
@@ -30,12 +24,12 @@ def openaq(
     from deepcams_eval.api import run_insitu
 
     options = InsituOptions(**asked)
-    target = new_folder(out, "openaq")
-    with progress_bar() as progress:
-        with dask_compute(workers, scheduler) as compute:
+    target = running.new_folder(out, "openaq")
+    with running.progress_bar() as progress:
+        with running.dask_compute(workers, scheduler) as compute:
             run = run_insitu(
                 replace(options, compute=compute, progress=progress),
-                command_line("deepcams-eval"),
+                running.command_line("deepcams-eval"),
             )
         page = run.save(target, lambda done, of: progress("report", done, of))
-    tell(run.lines(), page)
+    running.tell(run.lines(), page)

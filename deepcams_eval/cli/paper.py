@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepcams_eval.cli.running import (
-    Out,
-    Scheduler,
-    Workers,
-    command,
-    command_line,
-    dask_compute,
-    kept_for_later,
-    months_at_a_time,
-    new_folder,
-    progress_bar,
-    tell,
-)
+from deepcams_eval.cli import running
 from deepcams_eval.core.folder import write_whole
 from deepcams_eval.errors import InputError
 from deepcams_eval.options import PaperOptions
@@ -31,7 +19,7 @@ if TYPE_CHECKING:
 _NO_DATA = "no data given: use --data demo to try it on synthetic data, or --data DIR"
 
 
-@command(PaperOptions)
+@running.command(PaperOptions)
 def make_paper(
     *,
     asked: dict[str, Any],
@@ -39,9 +27,9 @@ def make_paper(
         bool,
         typer.Option("--resume", help="Resume the simulation of an interrupted run."),
     ] = False,
-    workers: Workers = 1,
-    scheduler: Scheduler = None,
-    out: Out = None,
+    workers: running.Workers = 1,
+    scheduler: running.Scheduler = None,
+    out: running.Out = None,
 ) -> None:
     """Make Tables 1-3 and Figs. 1 and 3-8 of Xiao et al. (2022) from your data, on one page.
 
@@ -50,24 +38,24 @@ def make_paper(
     Example: `deepcams-eval paper --data demo --out out/paper`
     """
     clock = time.perf_counter()
-    options = PaperOptions(**asked, workers=months_at_a_time(workers, scheduler))
+    options = PaperOptions(**asked, workers=running.months_at_a_time(workers, scheduler))
     if resume and out is None:
         raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
-    target = new_folder(out, "paper")
+    target = running.new_folder(out, "paper")
     from deepcams_eval.api import data_folder, lies_in_demo, usual_folder
     from deepcams_eval.bench.checkpoints import MonthStore
     from deepcams_eval.paper.files import write_files
     from deepcams_eval.paper.run import paper
     from deepcams_eval.read.layout import find_data
 
-    with progress_bar() as progress:
+    with running.progress_bar() as progress:
         data = usual_folder() if options.data is None else options.data
         if data is None:
             raise InputError(_NO_DATA)
         root = data_folder(data, progress)
         store = MonthStore.beside(target)
-        with kept_for_later(store, named=out is not None):
-            with dask_compute(workers, scheduler) as compute:
+        with running.kept_for_later(store, named=out is not None):
+            with running.dask_compute(workers, scheduler) as compute:
                 result = paper(
                     options,
                     find_data(root),
@@ -82,14 +70,14 @@ def make_paper(
                     work,
                     result,
                     options,
-                    command=command_line("deepcams-eval"),
+                    command=running.command_line("deepcams-eval"),
                     clock_start=clock,
                     synthetic=lies_in_demo(root),
                     progress=progress,
                 ),
             )
         store.discard()
-    tell(summary(target, result, lies_in_demo(root)), page)
+    running.tell(summary(target, result, lies_in_demo(root)), page)
 
 
 def summary(target: Path, result: PaperResult, synthetic: bool) -> list[str]:

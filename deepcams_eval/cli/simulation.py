@@ -7,56 +7,44 @@ from typing import Annotated, Any
 
 import typer
 
-from deepcams_eval.cli.running import (
-    Out,
-    Scheduler,
-    Workers,
-    command,
-    command_line,
-    dask_compute,
-    kept_for_later,
-    months_at_a_time,
-    new_folder,
-    progress_bar,
-    tell,
-)
+from deepcams_eval.cli import running
 from deepcams_eval.options import SimulationOptions
 
 
-@command(SimulationOptions)
+@running.command(SimulationOptions)
 def simulation(
     *,
     asked: dict[str, Any],
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted run; needs --out.")
     ] = False,
-    workers: Workers = 1,
-    scheduler: Scheduler = None,
-    out: Out = None,
+    workers: running.Workers = 1,
+    scheduler: running.Scheduler = None,
+    out: running.Out = None,
 ) -> None:
     """Degrade hourly 0.25° truth, downscale it by every method, and score them.
 
     Example: `deepcams-bench simulation --year 2020 --data demo --out out/sim`
     """
-    options = SimulationOptions(**asked, workers=months_at_a_time(workers, scheduler))
+    options = SimulationOptions(**asked, workers=running.months_at_a_time(workers, scheduler))
     if resume and out is None:
         raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
-    target = new_folder(out, "simulation")
+    target = running.new_folder(out, "simulation")
     from deepcams_eval.api import run_simulation
     from deepcams_eval.bench.checkpoints import MonthStore
 
     store = MonthStore.beside(target)
-    with progress_bar() as progress:
+    with running.progress_bar() as progress:
         with (
-            kept_for_later(store, named=out is not None),
-            dask_compute(workers, scheduler) as compute,
+            running.kept_for_later(store, named=out is not None),
+            running.dask_compute(workers, scheduler) as compute,
         ):
             run = run_simulation(
                 replace(options, compute=compute, progress=progress),
-                command_line("deepcams-bench"),
+                running.command_line("deepcams-bench"),
                 store,
                 resume=resume,
             )
             page = run.save(target, lambda done, of: progress("report", done, of))
         store.remove()
-    tell(run.lines(), page)
+    running.tell(run.lines(), page)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from deepcams_eval.core import provenance
-from deepcams_eval.core.folder import write_run, write_whole
+from deepcams_eval.core.folder import write_run
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence.references import Grid
@@ -20,7 +20,7 @@ from deepcams_eval.evidence.write import write_report
 from deepcams_eval.options import SCORING, InsituOptions
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
-from deepcams_eval.report.notebook import MARK, InsituPlots, as_html
+from deepcams_eval.report.notebook import MARK, InsituPlots, Saved, as_html
 from deepcams_eval.score.metrics import HEADLINE
 
 PAIRS_FILE, STATIONS_FILE = "pairs.parquet", "stations.parquet"
@@ -29,7 +29,7 @@ _PRINTED_VERDICTS = ("analysis hours", "all hours")
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class InsituRun(Content):
+class InsituRun(Content, Saved):
     """A validation: its tables as data frames, its figures, its files.
 
     What the report shows of it stands in `deepcams_eval.report.content.Content`: ``scores``,
@@ -91,37 +91,8 @@ class InsituRun(Content):
         """The figures of the report, one method each."""
         return InsituPlots(self)
 
-    def save(self, folder: Path | str, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Write what ``deepcams-eval openaq`` writes: tables, pairs, figures, page, ``run.json``.
-
-        Parameters
-        ----------
-        folder : path
-            A new one, or that of an earlier report, which is replaced.
-        progress : callable, optional
-            Called with the figures done and the figures in all.
-
-        Returns
-        -------
-        Path
-            The page.
-
-        Raises
-        ------
-        InputError
-            If the folder holds anything but an earlier report, or cannot be made.
-
-        Examples
-        --------
-        >>> import deepcams_eval as dc
-        >>> result = dc.insitu(2019, data="demo", added_value=False, sensitivity=False)
-        >>> result.save("out/demo").name
-        'report.html'
-        """
-        return write_whole(Path(folder), lambda work: self.write(work, progress))
-
     def write(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the same into a folder that exists and is empty, file by file."""
+        """Write what ``deepcams-eval openaq`` writes, file by file."""
         tables = {
             "scores": self.scores,
             "differences": self.differences,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import xarray as xr
 
@@ -103,13 +104,20 @@ def paper(
         If an input cannot be used.
     """
     notes: list[str] = []
-    validated = _insitu(settings, data, notes, compute, progress)
+    shared: dict[str, Any] = {
+        "seed": settings.seed,
+        "resamples": settings.resamples,
+        "strict": settings.strict,
+        "compute": compute,
+        "progress": progress,
+    }
+    validated = _insitu(settings, data, notes, shared)
     tell = progress or (lambda _step, _done, _total: None)
     tell("maps", 0, 1)
     maps = _Maps.of(settings, data, notes)
     tell("maps", 1, 1)
     notes += maps.substitutes()
-    simulated = _simulation(settings, data, store, resume, notes, compute, progress)
+    simulated = _simulation(settings, data, store, resume, notes, shared)
     result = PaperResult(
         insitu=validated,
         simulation=simulated,
@@ -135,8 +143,7 @@ def _insitu(
     settings: PaperOptions,
     data: DataFolder,
     notes: list[str],
-    compute: Compute | None,
-    progress: Progress | None,
+    shared: Mapping[str, Any],
 ) -> InsituRun | None:
     coarse, fine = _spec(data, COARSE), _spec(data, FINE)
     products = tuple(spec for spec in (coarse, fine) if spec is not None)
@@ -156,11 +163,7 @@ def _insitu(
         observations=data.observations,
         products=products,
         stations=data.stations,
-        seed=settings.seed,
-        resamples=settings.resamples,
-        strict=settings.strict,
-        compute=compute,
-        progress=progress,
+        **shared,
     )
     try:
         return insitu(chosen)
@@ -175,8 +178,7 @@ def _simulation(
     store: MonthStore,
     resume: bool,
     notes: list[str],
-    compute: Compute | None,
-    progress: Progress | None,
+    shared: Mapping[str, Any],
 ) -> SimulationRun | None:
     truth = _spec(data, TRUTH)
     if truth is None:
@@ -187,12 +189,8 @@ def _simulation(
         truth=truth,
         task=TASKS,
         methods=settings.methods,
-        seed=settings.seed,
-        resamples=settings.resamples,
-        strict=settings.strict,
         workers=settings.workers,
-        compute=compute,
-        progress=progress,
+        **shared,
     )
     try:
         run = simulate(chosen, store, resume=resume)

@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deepcams_eval.core.folder import write_whole
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.report import figures, scatter
 from deepcams_eval.report.content import SYNTHETIC, Content
 from deepcams_eval.report.style import Drawing
 
 MARK = f"{SYNTHETIC} data: nothing here says anything about a real product"
+
+
+class Saved(ABC):
+    """What a run has in common with others: it is written whole, or not at all."""
+
+    @abstractmethod
+    def write(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write every file into a folder that exists and is empty."""
+
+    def save(self, folder: Path | str, progress: Callable[[int, int], None] | None = None) -> Path:
+        """Write what the command writes: tables, figures, page, ``run.json``.
+
+        Parameters
+        ----------
+        folder : path
+            A new one, or that of an earlier report, which is replaced.
+        progress : callable, optional
+            Called with the figures done and the figures in all.
+
+        Returns
+        -------
+        Path
+            The page.
+
+        Raises
+        ------
+        InputError
+            If the folder holds anything but an earlier report, or cannot be made.
+
+        Examples
+        --------
+        >>> import deepcams_eval as dc
+        >>> result = dc.insitu(2019, data="demo", added_value=False, sensitivity=False)
+        >>> result.save("out/demo").name
+        'report.html'
+        """
+        return write_whole(Path(folder), lambda work: self.write(work, progress))
 
 
 @dataclass(frozen=True)
