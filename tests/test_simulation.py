@@ -519,7 +519,7 @@ class TestResume:
                 raise _StopError
 
         with pytest.raises(_StopError):
-            simulate(settings(path), store, progress=stop)
+            simulate(settings(path, progress=stop), store)
         assert store.has("2020-03")
         assert not store.has("2020-04")
         stamp = (store.folder / "2020-03.parquet").stat().st_mtime_ns
