@@ -57,9 +57,9 @@ def _with_options(
     def decorate(run: Callable[[Options, str], Run]) -> Callable[P, Run]:
         @wraps(run)
         def function(*args: P.args, **kwargs: P.kwargs) -> Run:
-            options = record(*args, **kwargs)
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
+            options = record(*args, **kwargs)
             return run(options, _call(run.__name__, options, given.arguments))
 
         del function.__wrapped__
@@ -87,7 +87,7 @@ def _call(name: str, options: object, given: Mapping[str, Any]) -> str:
     shown = [
         f"{key}={value!r}"
         for key, value in said.items()
-        if value is not None and (value or not isinstance(value, tuple))
+        if value is not None and (not isinstance(value, tuple) or value)
     ]
     return f"deepcams_eval.{name}({', '.join(shown)})"
 

@@ -163,8 +163,11 @@ def numbers(low: int, high: int) -> Callable[[Numbers], tuple[int, ...]]:
 
     def check(given: Numbers) -> tuple[int, ...]:
         if not isinstance(given, str):
-            some = given if isinstance(given, Iterable) else (given,)
-            return tuple(sorted({index(one) for one in some}))
+            try:
+                # A number of numpy or xarray can be iterable in name.
+                return (index(cast("int", given)),)
+            except TypeError:
+                return tuple(sorted({index(one) for one in cast("Iterable[int]", given)}))
         found: set[int] = set()
         for part in given.split(","):
             match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
@@ -232,14 +235,14 @@ def _products(given: Named | None) -> tuple[ProductSpec, ...]:
 def _pairs_as_text(given: Named | None) -> Sequence[Any]:
     if isinstance(given, Mapping):
         return [f"{name}={path}" for name, path in given.items()]
-    return given or ()
+    return (given,) if isinstance(given, str) else given or ()
 
 
 def _shifts(given: Hours | None) -> dict[str, float]:
     if isinstance(given, Mapping):
         return {provider: float(hours) for provider, hours in given.items()}
     shifts: dict[str, float] = {}
-    for text in given or ():
+    for text in (given,) if isinstance(given, str) else given or ():
         match = re.fullmatch(r"\s*(\S.*?)\s*=\s*([+-]?\d+(?:\.\d+)?)\s*h\s*", text)
         if match is None or abs(float(match[2])) > _MOST_HOURS:
             raise OptionError(
@@ -257,7 +260,8 @@ def _thresholds(given: Thresholds | None) -> dict[str, Any]:
     if isinstance(given, Mapping):
         found = dict(given)
     else:
-        parts = [text.partition("=") for text in given or ()]
+        texts = (given,) if isinstance(given, str) else given or ()
+        parts = [text.partition("=") for text in texts]
         for text in ("".join(part) for part in parts if not part[1]):
             raise OptionError(f"has {text!r}, which is no KEY=VALUE of the quality control")
         found = {
@@ -289,10 +293,10 @@ def _tasks(given: str | Sequence[str]) -> tuple[Task, ...]:
 
     if given == "all":
         return TASKS
-    asked = (given,) if isinstance(given, str) else given
-    for one in asked:
+    asked = (given,) if isinstance(given, str) else tuple(given)
+    for one in asked or ("",):
         one_of(lambda: (*TASKS, "all"))(one)
-    return tuple(task for task in TASKS if task in asked)
+    return tuple(task for task in TASKS if task in asked or "all" in asked)
 
 
 def _truth(given: FilePath | ProductSpec) -> ProductSpec:
@@ -342,7 +346,7 @@ def _prediction(text: str, tasks: Sequence[Task]) -> PredictionSpec:
         raise OptionError(f"has the task {wanted!r}", hint=f"use one of {', '.join(TASKS)}")
     if wanted not in tasks:
         raise OptionError(
-            f"has {text!r} of the task {wanted}, and only {', '.join(tasks)} is run: {wanted!r}",
+            f"has {text!r} of the task {wanted}, and only {', '.join(tasks)} is run",
             hint=f"add {_TASK_KEY}{tasks[0]} or choose another task",
         )
     rest = ",".join(part for part in parts if not part.startswith(_TASK_KEY))
@@ -350,6 +354,8 @@ def _prediction(text: str, tasks: Sequence[Task]) -> PredictionSpec:
 
 
 def _checkpoints(given: Named | None) -> tuple[CheckpointSpec, ...]:
+    if isinstance(given, Mapping):
+        return tuple(CheckpointSpec(name, Path(path)) for name, path in given.items())
     return tuple(_checkpoint(one) if isinstance(one, str) else one for one in _pairs_as_text(given))
 
 

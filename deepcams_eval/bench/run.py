@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -304,7 +304,7 @@ def simulate(
     )
     spectra = ZonalSpectrum(truth["longitude"].values).tables(merged.power)
     return SimulationRun(
-        options=options,
+        options=replace(options, compute=None, progress=None),
         product=product,
         truth=truth,
         methods=names,

@@ -67,7 +67,8 @@ def _published_inputs() -> list[dict[str, Any]]:
     with resources.as_file(resources.files(published)) as folder:
         entries = provenance.hash_inputs([sorted(folder.glob("*.csv"))])
     return [
-        entry | {"path": f"deepcams_eval/report/published/{Path(entry['path']).name}"} for entry in entries
+        entry | {"path": f"deepcams_eval/report/published/{Path(entry['path']).name}"}
+        for entry in entries
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -113,7 +114,7 @@ def assess(
         restricted=restricted,
     )
     return InsituRun(
-        options=options,
+        options=replace(options, compute=None, progress=None),
         scores=tables.scores,
         differences=tables.differences,
         lags=lags,
