@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -145,16 +146,16 @@ def enlargement_inputs(
     return coarse, form.forward(stacked([one.start for one in samples], device))
 
 
-class _Validation:
+class _Validation(ABC):
     """A network, and what needs no learning, on the same maps."""
 
     baselines: Mapping[str, Scores]
 
+    @abstractmethod
     def _errors(
         self, network: nn.Module, form: Normalisation, device: torch.device
     ) -> tuple[list[Map], list[float]]:
         """Return differences estimate − truth, one array a map, and lengths of flows, if any."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def __call__(
