@@ -1,112 +1,196 @@
-"""Confidence intervals by resampling clusters: stations, days, blocks of days, tiles of a map.
+"""Confidence intervals by leaving out clusters: stations, blocks of them, blocks of days, tiles.
 
-Hours at one station are correlated, so the station and not the hour is drawn: a resample takes
-whole clusters with replacement, and is computed from the sums of the clusters alone. The same
-draws serve every product, so that differences between products are paired.
+Hours at one station are correlated, so the station and not the hour is what varies: a score is
+computed again without each cluster in turn, from the sums of the clusters alone, and Student's t
+makes an interval of what these values spread. Where products are compared they lose the same
+clusters, so that differences are paired. Nothing is drawn: the same pairs give the same interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.arrays import Array, BoolArray, IntArray, Times
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray, Times, divide
+from deepcams_eval.score.metrics import Metric, Scale
 from deepcams_eval.score.moments import Moments
 
 MIN_CLUSTERS = 5
 """Fewer stations than this give no interval: their spread says too little about all others."""
 
-_MIN_DEFINED = 0.9
-_BATCH = 250
+LEVEL = 0.95
+"""Coverage that every interval aims at."""
+
 _DAY = np.timedelta64(1, "D")
+_SCALES: Mapping[Scale, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "identity": (np.asarray, np.asarray),
+    "log": (np.log, np.exp),
+    "fisher": (np.arctanh, np.tanh),
+}
 
 
-def draw_clusters(clusters: int, resamples: int, rng: np.random.Generator) -> Array:
-    """Draw whole clusters, such as stations, with replacement.
+@dataclass(frozen=True)
+class Estimate:
+    """Values, and what each becomes without every cluster.
 
-    Returns
-    -------
-    ndarray, shape (resamples, clusters)
-        How often each was drawn; each row sums to `clusters`.
+    Attributes
+    ----------
+    value : ndarray, shape (values,)
+        From all clusters.
+    without : ndarray, shape (clusters, values)
+        From all but one.
+    size : ndarray, shape (clusters, values) or (clusters, 1)
+        Pairs of each cluster, its weight; a cluster with 0 takes no part.
+    scale : {"identity", "log", "fisher"}
+        On which the value is nearly normal: the logarithm for errors, which are positive and
+        skew, Fisher's z for correlations.
+    difference : bool
+        Whether the value is a difference between two products on the same pairs.
     """
-    return _times_drawn(rng.integers(0, clusters, size=(resamples, clusters)))
+
+    value: Array
+    without: Array
+    size: Array
+    scale: Scale = "identity"
+    difference: bool = False
+
+    @classmethod
+    def of_sums(
+        cls,
+        score: Callable[[Array], Array],
+        sums: Array,
+        size: npt.ArrayLike,
+        scale: Scale = "identity",
+    ) -> Estimate:
+        """Return a function of sums that add up over clusters.
+
+        Parameters
+        ----------
+        score : callable
+            From sums of shape (sets, …) to values of shape (sets, values).
+        sums : ndarray, shape (clusters, …)
+            Of each cluster.
+        size : array_like, shape (clusters,) or (clusters, values)
+            Pairs of each cluster.
+        """
+        total = sums.sum(axis=0, keepdims=True)
+        counted = np.asarray(size, dtype=np.float64)
+        counted = counted[:, None] if counted.ndim == 1 else counted
+        return cls(score(total)[0], score(total - sums), counted, scale)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Return the difference, paired by cluster; its scale is that of the numbers."""
+        return replace(
+            self,
+            value=self.value - other.value,
+            without=self.without - other.without,
+            scale="identity",
+            difference=True,
+        )
+
+    @property
+    def clusters(self) -> IntArray:
+        """Number of clusters behind each value."""
+        return np.broadcast_to((self.size > 0).sum(axis=0), self.value.shape)
+
+    @property
+    def freedom(self) -> Array:
+        """Degrees of freedom of the standard error, shape (values,).
+
+        For a score those of Bell and McCaffrey (2002, Survey Methodology 28, 169-181) for a mean
+        over clusters whose levels differ; for a difference, from which the level of a cluster
+        cancels, the effective number of clusters (Σn)²/Σn² less one. Both are clusters − 1 where
+        all are of one size, and fewer otherwise.
+        """
+        weight = self._weight
+        if self.difference:
+            found = divide(1.0, (weight**2).sum(axis=0)) - 1
+        else:
+            found = _bell_mccaffrey(weight)
+        return np.broadcast_to(np.maximum(found, 1.0), self.value.shape)
+
+    @property
+    def standard_error(self) -> Array:
+        """Standard error of the value, shape (values,), on the scale of the numbers."""
+        return self._error("identity")
+
+    def interval(
+        self, level: npt.ArrayLike = LEVEL, least: int = MIN_CLUSTERS
+    ) -> tuple[Array, Array]:
+        """Return Student's t interval.
+
+        Parameters
+        ----------
+        level : array_like of float, shape () or (values,)
+            Coverage.
+        least : int
+            Below so many clusters the interval is NaN.
+
+        Returns
+        -------
+        low, high : ndarray, shape (values,)
+            NaN too where the value, or that without a cluster, is undefined.
+        """
+        from scipy import stats  # slow to import, and not every command needs it
+
+        reach = stats.t.ppf((1 + np.asarray(level)) / 2, self.freedom)
+        forth, back = _SCALES[self.scale]
+        error = self.standard_error * reach
+        with np.errstate(divide="ignore", invalid="ignore"):
+            middle, step = forth(self.value), self._error(self.scale) * reach
+            ends = back(middle - step), back(middle + step)
+        # A score at the end of its range, such as an error of 0, has no logarithm.
+        plain = self.value - error, self.value + error
+        there = self.clusters >= least
+        low, high = (
+            np.where(there, np.where(np.isfinite(step), end, other), np.nan)
+            for end, other in zip(ends, plain, strict=True)
+        )
+        return low, high
+
+    def p_above(self, least: float = 0.0) -> Array:
+        """Return the one-sided probability of a value so high if the truth were `least`.
+
+        NaN where there is no standard error, 0 or 1 where it is 0.
+        """
+        from scipy import stats  # slow to import, and not every command needs it
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(stats.t.sf((self.value - least) / self.standard_error, self.freedom))
+
+    @property
+    def _weight(self) -> Array:
+        return divide(self.size, self.size.sum(axis=0), otherwise=0.0)
+
+    def _error(self, scale: Scale) -> Array:
+        forth, _ = _SCALES[scale]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = forth(self.without) - forth(self.value)
+        # (1 − w) corrects for what a cluster of the share w takes along: with equal shares this
+        # is the variance of the jackknife.
+        squares = np.where(self.size > 0, (1 - self._weight) * away**2, 0.0)
+        return np.asarray(np.sqrt(squares.sum(axis=0)))
 
 
-def _times_drawn(drawn: npt.NDArray[np.int64]) -> Array:
-    resamples, clusters = drawn.shape
-    drawn += clusters * np.arange(resamples)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=resamples * clusters)
-    return times.reshape(resamples, clusters).astype(np.float64)
-
-
-def resample(
-    sums: Moments, draws: Array, scores: Mapping[str, Callable[[Moments], Array]]
-) -> dict[str, Array]:
-    """Return each score of every resample.
+def estimates(sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Estimate]:
+    """Return each score with what it is without every cluster.
 
     Parameters
     ----------
     sums : Moments
-        Shape (stations, values).
-    draws : ndarray, shape (resamples, stations)
-        From `draw_clusters` or `draw_blocks`.
-    scores : mapping of str to callable
-        Functions of `Moments`, such as `deepcams_eval.score.metrics.rmse`, by name.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (resamples, values)
-        NaN where a resample holds no pair or the score is undefined.
+        Shape (clusters, values).
+    scores : mapping of str to Metric
+        By name.
     """
-    parts: dict[str, list[Array]] = {name: [] for name in scores}
-    for first in range(0, len(draws), _BATCH):
-        drawn = sums.weighted(draws[first : first + _BATCH])
-        for name, score in scores.items():
-            parts[name].append(score(drawn))
-    return {name: np.concatenate(batches) for name, batches in parts.items()}
-
-
-def percentile_interval(
-    resampled: Array, clusters: npt.ArrayLike, level: float = 0.95, least: int = MIN_CLUSTERS
-) -> tuple[Array, Array]:
-    """Return the percentile interval of resampled scores.
-
-    Parameters
-    ----------
-    resampled : ndarray, shape (resamples, values)
-        Scores, or differences of scores, of each resample.
-    clusters : array_like, shape (values,) or ()
-        Number of stations (days, blocks, tiles) behind each value.
-    level : float
-        Coverage, 0.95 by default.
-    least : int
-        Below so many clusters the interval is NaN.
-
-    Returns
-    -------
-    low, high : ndarray, shape (values,)
-        NaN too where fewer than nine tenths of the resamples are defined.
-    """
-    low = np.full(resampled.shape[1], np.nan)
-    high = low.copy()
-    defined = np.isfinite(resampled).mean(axis=0) >= _MIN_DEFINED
-    usable = defined & (np.asarray(clusters) >= least)
-    if usable.any():
-        tail = (1 - level) / 2
-        bounds = np.nanquantile(resampled[:, usable], [tail, 1 - tail], axis=0)
-        low[usable], high[usable] = bounds
-    return low, high
-
-
-def interval(
-    resampled: Array, clusters: int, level: float = 0.95, least: int = MIN_CLUSTERS
-) -> tuple[float, float]:
-    """Return the same of a single value, whose resamples have shape (resamples,)."""
-    low, high = percentile_interval(resampled[:, None], clusters, level, least)
-    return float(low[0]), float(high[0])
+    total, rest, size = sums.merged(), sums.without_each(), sums.n
+    return {
+        name: Estimate(score(total), score(rest), size, score.scale)
+        for name, score in scores.items()
+    }
 
 
 def bounds(name: str, interval: tuple[Any, Any]) -> dict[str, Any]:
@@ -114,34 +198,15 @@ def bounds(name: str, interval: tuple[Any, Any]) -> dict[str, Any]:
     return {f"{name}_lo": interval[0], f"{name}_hi": interval[1]}
 
 
-def level_of_few(clusters: npt.ArrayLike, level: float = 0.95) -> Array:
-    """Return the level of a percentile interval that covers `level` with few clusters.
-
-    Percentiles are too narrow for a few clusters, and far out in the tails by much. They are
-    taken further out, as Hesterberg (2015, The American Statistician 69, 371-386,
-    doi:10.1080/00031305.2015.1089789) proposes: at ±√(n/(n−1)) times Student's t instead of the
-    normal quantile.
-    """
-    from scipy import stats  # slow to import, and not every command needs it
-
-    n = np.maximum(clusters, 2)
-    reach = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1)
-    return np.asarray(1 - 2 * stats.norm.sf(reach))
-
-
-def differences(
-    ours: Moments, theirs: Moments, draws: Array, scores: Mapping[str, Callable[[Moments], Array]]
-) -> dict[str, Array]:
+def differences(ours: Moments, theirs: Moments, scores: Mapping[str, Metric]) -> dict[str, Array]:
     """Return scores of two estimates on the same pairs, and their differences with intervals.
 
     Parameters
     ----------
     ours, theirs : Moments
         Shape (stations, values).
-    draws : ndarray, shape (resamples, stations)
-        The same for both, so that the differences are paired.
-    scores : mapping of str to callable
-        As in `resample`.
+    scores : mapping of str to Metric
+        As in `estimates`.
 
     Returns
     -------
@@ -149,15 +214,15 @@ def differences(
         ``n`` and ``stations``; for each score ``<name>``, ``reference_<name>``, ``d_<name>``
         (ours − theirs), ``d_<name>_lo`` and ``d_<name>_hi``.
     """
-    total_ours, total_theirs = ours.merged(), theirs.merged()
-    behind = (ours.n > 0).sum(axis=0)
-    found: dict[str, Array] = {"n": total_ours.n.astype(np.int64), "stations": behind}
-    drawn_ours, drawn_theirs = (resample(one, draws, scores) for one in (ours, theirs))
-    for name, score in scores.items():
-        found[name], found[f"reference_{name}"] = score(total_ours), score(total_theirs)
-        found[f"d_{name}"] = found[name] - found[f"reference_{name}"]
-        drawn = drawn_ours[name] - drawn_theirs[name]
-        found |= bounds(f"d_{name}", percentile_interval(drawn, behind))
+    one, other = estimates(ours, scores), estimates(theirs, scores)
+    found: dict[str, Array] = {
+        "n": ours.n.sum(axis=0).astype(np.int64),
+        "stations": (ours.n > 0).sum(axis=0),
+    }
+    for name in scores:
+        step = one[name] - other[name]
+        found |= {name: one[name].value, f"reference_{name}": other[name].value}
+        found |= {f"d_{name}": step.value, **bounds(f"d_{name}", step.interval())}
     return found
 
 
@@ -166,27 +231,62 @@ def excludes_zero(low: float, high: float) -> bool:
     return bool(low > 0 or high < 0)
 
 
-def less(values: Sequence[Array]) -> Array:
-    """Return the values of one product, or those of the first less those of the second."""
-    return values[0] if len(values) == 1 else values[0] - values[1]
+def holm(p: npt.ArrayLike) -> Array:
+    """Return probabilities that hold for all questions together.
+
+    Holm (1979, Scandinavian Journal of Statistics 6, 65-70): the smallest of k is multiplied by k,
+    the next by k − 1, and none may fall below one before it. NaN takes no part.
+
+    Parameters
+    ----------
+    p : array_like of float, shape (questions,)
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    order = order[np.isfinite(values[order])]
+    adjusted = np.full(values.shape, np.nan)
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return adjusted
 
 
-def draw_blocks(days: int, length: int, resamples: int, rng: np.random.Generator) -> Array:
-    """Draw blocks of days with replacement, overlapping and closed to a circle.
+def runs_of_days(days: Times, length: int) -> IntArray:
+    """Return the block of each day: days that follow each other, about `length` of them.
 
-    Politis and Romano (1992): ⌈days / length⌉ blocks begin at random days, the last is cut so
-    that each resample has as many days as there are.
+    Parameters
+    ----------
+    days : ndarray of datetime64[D], shape (days,)
+        Rising; a gap ends a block.
+    length : int
+        Days that a block should have; a run is divided evenly into the nearest number of blocks.
 
     Returns
     -------
-    ndarray, shape (resamples, days)
-        How often each day was drawn; each row sums to `days`.
+    ndarray of int, shape (days,)
+        From 0 and rising.
     """
-    count = -(-days // length)
-    starts = rng.integers(0, days, size=(resamples, count))
-    return _times_drawn(
-        (starts[:, :, None] + np.arange(length)).reshape(resamples, -1)[:, :days] % days
-    )
+    run = np.cumsum(np.diff(days, prepend=days[:1]) > _DAY)
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    sizes = np.diff(np.append(first, len(days)))
+    pieces = np.maximum(np.rint(sizes / length).astype(np.int64), 1)
+    before = np.cumsum(pieces) - pieces
+    place = np.arange(len(days)) - first[run]
+    return np.asarray(before[run] + place * pieces[run] // sizes[run])
+
+
+def _bell_mccaffrey(weight: Array) -> Array:
+    """Return (tr M)² / tr M² of the quadratic form that the standard error is.
+
+    Its row of cluster i is (e_i − w) w_i / √(1 − w_i), w being the shares of the clusters; the
+    sums over all pairs of rows are written out.
+    """
+    q = (weight**2).sum(axis=0)
+    b = divide(weight**2, 1 - weight, otherwise=0.0)
+    total, first, second = (np.sum(b * weight**power, axis=0) for power in range(3))
+    pairs = q**2 * total**2 + 2 * total * second - 4 * q * total * first + 2 * first**2
+    own = b**2 * ((1 - 2 * weight + q) ** 2 - (q - 2 * weight) ** 2)
+    trace = np.sum(b * (1 - 2 * weight + q), axis=0)
+    return divide(trace**2, pairs + own.sum(axis=0))
 
 
 def block_length(days: Times, by_day: Sequence[Moments]) -> int:
@@ -211,9 +311,14 @@ def block_length(days: Times, by_day: Sequence[Moments]) -> int:
     place = ((days - days[0]) / _DAY).astype(np.int64)
     longest = 1
     for metric in ("square_error", "absolute_error"):
-        daily = less([getattr(sums, metric) / sums.n for sums in by_day])
+        daily = _less([getattr(sums, metric) / sums.n for sums in by_day])
         longest = max(longest, politis_white(place, daily))
     return int(min(longest, max(len(days) // 3, 1)))
+
+
+def _less(values: Sequence[Array]) -> Array:
+    """Return the values of one product, or those of the first less those of the second."""
+    return values[0] if len(values) == 1 else values[0] - values[1]
 
 
 def politis_white(place: IntArray, series: Array) -> int:

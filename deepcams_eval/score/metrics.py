@@ -20,6 +20,7 @@ from deepcams_eval.core.species import UNIT
 from deepcams_eval.score.moments import SUMS, Moments
 
 Better = Literal["high", "low", "near_zero"]
+Scale = Literal["identity", "log", "fisher"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Metric:
         After the point, in tables and sentences.
     better : {"high", "low", "near_zero"}, optional
         None where there is no better.
+    scale : {"identity", "log", "fisher"}
+        On which its interval is made: the logarithm for errors, Fisher's z for correlations.
     headline : bool
         Whether it gets an interval, a difference from the baseline and a median over stations,
         and stands in figures and sentences.
@@ -60,6 +63,7 @@ class Metric:
     unit: str = ""
     digits: int = 3
     better: Better | None = None
+    scale: Scale = "identity"
     headline: bool = False
     tabulated: bool = False
 
@@ -178,17 +182,17 @@ METRICS = {
         Metric(
             "r", "R", r, ("n", "mean_o", "mean_m", "ss_o", "ss_m", "sp"),
             "Pearson correlation of M and O",
-            better="high", headline=True, tabulated=True,
+            better="high", scale="fisher", headline=True, tabulated=True,
         ),
         Metric(
             "rmse", "RMSE", rmse, ("n", "square_error"),
             f"root-mean-square error √(Σ(M−O)²/N), {UNIT}",
-            UNIT, 2, "low", headline=True, tabulated=True,
+            UNIT, 2, "low", "log", headline=True, tabulated=True,
         ),
         Metric(
             "mae", "MAE", mae, ("n", "absolute_error"),
             f"mean absolute error Σ|M−O|/N, {UNIT}",
-            UNIT, 2, "low", headline=True, tabulated=True,
+            UNIT, 2, "low", "log", headline=True, tabulated=True,
         ),
         Metric(
             "mb", "MB", mb, ("n", "mean_o", "mean_m"),

@@ -282,53 +282,38 @@ class Moments:
         """Return the same groups in another shape."""
         return self.map(lambda values: values.reshape(shape))
 
-    def weighted(self, weights: Array) -> Moments:
-        """Merge clusters with whole-number weights, many sets of weights at once.
-
-        This is what a bootstrap over clusters needs: a resample is a vector of how often each
-        cluster was drawn.
-
-        Parameters
-        ----------
-        weights : ndarray, shape (resamples, clusters)
-            How often each cluster is taken.
+    def without_each(self) -> Moments:
+        """Merge all clusters but one, for each of them.
 
         Returns
         -------
         Moments
-            Of shape (resamples, strata) for groups of shape (clusters, strata).
+            Of shape (clusters, strata), as the groups: row i lacks cluster i.
         """
-        # A common centre a column keeps the products small, so that subtracting loses no digits.
+        # A common centre a column keeps the sums small, so that subtracting loses no digits.
         n_all = self.n.sum(axis=0)
         centre_o = divide((self.n * self.mean_o).sum(axis=0), n_all, otherwise=0.0)
         centre_m = divide((self.n * self.mean_m).sum(axis=0), n_all, otherwise=0.0)
         away_o = np.where(self.n > 0, self.mean_o - centre_o, 0.0)
         away_m = np.where(self.n > 0, self.mean_m - centre_m, 0.0)
-        columns = np.stack(
-            [
-                self.n,
-                self.n * away_o,
-                self.n * away_m,
-                self.ss_o + self.n * away_o**2,
-                self.ss_m + self.n * away_m**2,
-                self.sp + self.n * away_o * away_m,
-                *(getattr(self, name) for name in _ADDED),
-            ]
-        )
-        kinds, clusters, strata = columns.shape
-        flat = columns.transpose(1, 0, 2).reshape(clusters, kinds * strata)
-        taken = (weights @ flat).reshape(len(weights), kinds, strata)
-        n = taken[:, 0]
-        shift_o = divide(taken[:, 1], n, otherwise=0.0)
-        shift_m = divide(taken[:, 2], n, otherwise=0.0)
+
+        def rest(sums: Array) -> Array:
+            return np.asarray(sums.sum(axis=0) - sums)
+
+        n = rest(self.n)
+        shift_o = divide(rest(self.n * away_o), n, otherwise=0.0)
+        shift_m = divide(rest(self.n * away_m), n, otherwise=0.0)
+        ss_o = rest(self.ss_o + self.n * away_o**2) - n * shift_o**2
+        ss_m = rest(self.ss_m + self.n * away_m**2) - n * shift_m**2
         return Moments.only(
             n=n,
             mean_o=np.where(n > 0, centre_o + shift_o, 0.0),
             mean_m=np.where(n > 0, centre_m + shift_m, 0.0),
-            ss_o=np.maximum(taken[:, 3] - n * shift_o**2, 0.0),
-            ss_m=np.maximum(taken[:, 4] - n * shift_m**2, 0.0),
-            sp=taken[:, 5] - n * shift_o * shift_m,
-            **{name: taken[:, 6 + place] for place, name in enumerate(_ADDED)},
+            # What is left of the only cluster that there is, is rounding.
+            ss_o=np.where(n > 0, np.maximum(ss_o, 0.0), 0.0),
+            ss_m=np.where(n > 0, np.maximum(ss_m, 0.0), 0.0),
+            sp=rest(self.sp + self.n * away_o * away_m) - n * shift_o * shift_m,
+            **{name: rest(getattr(self, name)) for name in _ADDED},
         )
 
 
