@@ -26,10 +26,12 @@ LEVEL = 0.95
 """Coverage that every interval aims at."""
 
 _DAY = np.timedelta64(1, "D")
+_ALL_BUT_1 = 1 - 1e-12
 _SCALES: Mapping[Scale, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "identity": (np.asarray, np.asarray),
     "log": (np.log, np.exp),
-    "fisher": (np.arctanh, np.tanh),
+    # A correlation of 1 stays a number.
+    "fisher": (lambda r: np.arctanh(np.clip(r, -_ALL_BUT_1, _ALL_BUT_1)), np.tanh),
 }
 
 
@@ -159,8 +161,12 @@ class Estimate:
         """
         from scipy import stats  # slow to import, and not every command needs it
 
+        forth, _ = _SCALES[self.scale]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(stats.t.sf((self.value - least) / self.standard_error, self.freedom))
+            distance = (forth(self.value) - forth(np.asarray(least))) / self._error(self.scale)
+            plain = (self.value - least) / self.standard_error
+        distance = np.where(np.isfinite(distance), distance, plain)
+        return np.asarray(stats.t.sf(distance, self.freedom))
 
     @property
     def _weight(self) -> Array:
