@@ -26,12 +26,10 @@ LEVEL = 0.95
 """Coverage that every interval aims at."""
 
 _DAY = np.timedelta64(1, "D")
-_ALL_BUT_1 = 1 - 1e-12
 _SCALES: Mapping[Scale, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "identity": (np.asarray, np.asarray),
     "log": (np.log, np.exp),
-    # A correlation of 1 stays a number.
-    "fisher": (lambda r: np.arctanh(np.clip(r, -_ALL_BUT_1, _ALL_BUT_1)), np.tanh),
+    "fisher": (np.arctanh, np.tanh),
 }
 
 

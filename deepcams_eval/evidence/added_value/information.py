@@ -132,7 +132,7 @@ class _Beside:
         rows = rows[np.argsort(sample.station[rows], kind="stable")]
         plainer = next(iter(sample.references.values()))
         knots = {
-            name: np.unique(np.quantile(sample.values(name)[rows], _QUANTILES))
+            name: np.unique(np.quantile(sample.values(name)[rows].astype(np.float64), _QUANTILES))
             for name in (product, column)
         }
         return cls(sample, product, column, plainer, rows, knots)
@@ -146,9 +146,7 @@ class _Beside:
         means = divide(grams[:, :1, :], size[:, None, None], otherwise=0.0)
         between = size[:, None, None] * np.swapaxes(means, 1, 2) * means
         for part, gram in zip(PARTS, (grams, grams - between, between), strict=True):
-            found = Estimate.of_sums(
-                lambda sums: partial_r(sums, controls)[:, None], gram, size, "fisher"
-            )
+            found = Estimate.of_sums(lambda sums: partial_r(sums, controls)[:, None], gram, size)
             line: dict[str, object] = {"part": part, "n": int(size.sum())}
             line |= {"stations": int((size > 0).sum()), "partial_r": float(found.value[0])}
             line |= _ends("partial_r", found) | {"p": float(found.p_above(LEAST_INFORMATION)[0])}
@@ -251,9 +249,7 @@ class _Beside:
             observed=sample.observed[rows].astype(np.float64),
             product=np.stack([product, *_Around(product, local, hour).means()]),
             reference=np.stack([reference, *smoothed]),
-            controls=np.vstack(
-                [_spline(reference, self.knots[self.column]), known, smoothed, mean]
-            ),
+            controls=np.vstack([bent, known, smoothed, mean]),
         )
 
 
