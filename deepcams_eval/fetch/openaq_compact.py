@@ -35,8 +35,8 @@ from deepcams_eval.read.openaq_text import (
     Records,
     TextFile,
     column_indices,
+    read_csv,
     read_numbered,
-    read_one,
 )
 
 _REQUIRED = {"location_id", "sensor_id", "name", "time", "latitude", "longitude"}
@@ -99,7 +99,7 @@ def compact(texts: Sequence[TextFile]) -> Compacted:
         if together is not None:
             numbered = [(group, together)]
         else:
-            numbered = [([text], read_one(text)) for text in group]
+            numbered = [([text], read_csv(text.header, text.body)) for text in group]
         for some, records in numbered:
             file = _file_of(records, len(some))
             kept = np.bincount(file, minlength=len(some))
