@@ -191,7 +191,7 @@ def _differences(
             continue
         ours, theirs = (Sums.of(pairs, one, both, grouping) for one in (name, baseline))
         for stratum in strata:
-            sums = (one.by_station(stratum) for one in (ours, theirs))
+            sums = ours.by_station(stratum), theirs.by_station(stratum)
             columns: dict[str, Any] = {"product": name, "baseline": baseline, "stratum": stratum}
             columns["value"] = grouping.labels(stratum)
             columns |= intervals.differences(*sums, draws, HEADLINE_METRICS)
