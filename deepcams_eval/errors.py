@@ -6,8 +6,9 @@ Every message is one line that names the file or value at fault and the next ste
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class InputError(DeepcamsError, ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel between worker processes, and keyword arguments do not by default.
-        return (_rebuild, (type(self), self.problem, self.path, self.hint))
+        return partial(type(self), path=self.path, hint=self.hint), (self.problem,), vars(self)
 
 
 class OptionError(InputError):
@@ -54,15 +55,8 @@ class OptionError(InputError):
         The option on the command line.
     """
 
-    def __init__(
-        self,
-        problem: str,
-        *,
-        path: Path | str | None = None,
-        hint: str | None = None,
-        flag: str | None = None,
-    ) -> None:
-        super().__init__(problem, path=path, hint=hint)
+    def __init__(self, problem: str, *, flag: str | None = None, **where: Any) -> None:
+        super().__init__(problem, **where)
         self.flag = flag
 
 
@@ -89,9 +83,3 @@ def pick(known: Mapping[str, T], name: str, what: str) -> T:
 
 class DeepcamsWarning(UserWarning):
     """Something was assumed or left out; it is counted in the result as well."""
-
-
-def _rebuild(
-    kind: type[InputError], problem: str, path: Path | None, hint: str | None
-) -> InputError:
-    return kind(problem, path=path, hint=hint)

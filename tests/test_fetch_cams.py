@@ -105,7 +105,7 @@ def fetch(
 ) -> tuple[Outcome, list[str]]:
     asked = settings_of(folder, years, months, workers=at_once)
     said: list[str] = []
-    return fetch_cams(asked, Transfer(QUICK), said.append, lambda *_: None), said
+    return fetch_cams(asked, Transfer(QUICK, say=said.append)), said
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -296,7 +296,7 @@ def test_a_request_whose_answer_was_never_read_is_found_again(
     stopping = Transfer(QUICK)
     threading.Timer(1.0, stopping.stop).start()
     with pytest.raises(StoppedError):
-        fetch_cams(settings_of(folder), stopping, print, print)
+        fetch_cams(settings_of(folder), stopping)
     for note in folder.glob(".*.request.json"):
         text = json.loads(note.read_text())
         note.write_text(json.dumps({**text, "request_id": None}))

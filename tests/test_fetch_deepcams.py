@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from deepcams_eval.cli.evaluate import app
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.deepcams import fetch_deepcams, list_record, split_there
+from deepcams_eval.fetch.deepcams import fetch_deepcams, plan_deepcams
 from deepcams_eval.fetch.http import RetryPolicy, Transfer
 from deepcams_eval.fetch.local import Outcome
 from deepcams_eval.read.product import ProductSpec, open_product
@@ -43,11 +43,12 @@ def files() -> dict[str, bytes]:
     return {"DeepCAMS_2017.zip": maps(2017), "DeepCAMS_2019.zip": maps(2019), "readme.txt": b"hi"}
 
 
-@pytest.fixture
-def service(files: dict[str, bytes]) -> Iterator[Service]:
+@pytest.fixture(autouse=True)
+def service(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     result = Service()
     publish(result, files)
     with served(result):
+        monkeypatch.setenv("DEEPCAMS_ZENODO_URL", result.url)
         yield result
 
 
@@ -64,15 +65,15 @@ def publish(service: Service, files: dict[str, bytes]) -> None:
     service.files |= {CONTENT.format(name): data for name, data in files.items()}
 
 
-def fetch(service: Service, folder: Path, years: tuple[int, ...] = ()) -> Outcome:
-    return fetch_deepcams(folder, years, service.url, Transfer(QUICK), lambda *_: None)
+def fetch(folder: Path, years: tuple[int, ...] = ()) -> Outcome:
+    return fetch_deepcams(folder, years, Transfer(QUICK))
 
 
 def test_the_record_becomes_a_product(
-    service: Service, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEEPCAMS_CACHE", str(tmp_path / "cache"))
-    outcome = fetch(service, tmp_path / "deepcams")
+    outcome = fetch(tmp_path / "deepcams")
     size = sum(len(data) for data in files.values())
     assert outcome == Outcome("deepcams", 3, 0, size, ())
     spec = ProductSpec("deepcams", str(tmp_path / "deepcams"), registration="node-north")
@@ -82,44 +83,44 @@ def test_the_record_becomes_a_product(
 
 
 def test_nothing_is_fetched_or_read_twice(service: Service, tmp_path: Path) -> None:
-    fetch(service, tmp_path)
+    fetch(tmp_path)
     service.requests.clear()
-    assert fetch(service, tmp_path) == Outcome("deepcams", 0, 3, 0, ())
+    assert fetch(tmp_path) == Outcome("deepcams", 0, 3, 0, ())
     assert [one.path for one in service.requests] == ["/api/records/6381600"]
 
 
-def test_years_choose_files_by_their_names(service: Service, tmp_path: Path) -> None:
-    assert fetch(service, tmp_path, (2019, 2020)).fetched == 2
+def test_years_choose_files_by_their_names(tmp_path: Path) -> None:
+    assert fetch(tmp_path, (2019, 2020)).fetched == 2
     assert not (tmp_path / "DeepCAMS_2017.zip").exists()
 
 
 def test_a_file_changed_on_disk_or_at_the_source_is_fetched_again(
     service: Service, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    fetch(service, tmp_path)
+    fetch(tmp_path)
     spoilt = tmp_path / "DeepCAMS_2017.zip"
     spoilt.write_bytes(bytes(spoilt.stat().st_size))
     publish(service, files | {"readme.txt": b"ho"})
-    outcome = fetch(service, tmp_path)
+    outcome = fetch(tmp_path)
     assert (outcome.fetched, outcome.already_there) == (2, 1)
     assert spoilt.read_bytes() == files[spoilt.name]
     assert (tmp_path / "readme.txt").read_bytes() == b"ho"
 
 
 def test_a_file_brought_by_hand_counts_by_its_checksum(
-    service: Service, files: dict[str, bytes], tmp_path: Path
+    files: dict[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "readme.txt").write_bytes(files["readme.txt"])
-    wanted, there = split_there(tmp_path, list_record(service.url, Transfer(QUICK)))
-    assert [one.name for one in there] == ["readme.txt"]
-    assert len(wanted) == 2
+    plan = plan_deepcams(tmp_path, (), Transfer(QUICK))
+    assert [one.name for one in plan.there] == ["readme.txt"]
+    assert len(plan.wanted) == 2
 
 
 def test_cuts_and_damage(service: Service, files: dict[str, bytes], tmp_path: Path) -> None:
     first, second = (CONTENT.format(f"DeepCAMS_{year}.zip") for year in (2017, 2019))
     service.faults[first].extend([Fault(cut_at=900), Fault(429, "0"), Fault(cut_at=900)])
     service.files[second] = bytes(len(files["DeepCAMS_2019.zip"]))
-    outcome = fetch(service, tmp_path)
+    outcome = fetch(tmp_path)
     assert [(one.what, one.reason[:20]) for one in outcome.missing] == [
         ("DeepCAMS_2019.zip", "came damaged 3 times")
     ]
@@ -139,13 +140,10 @@ def test_a_record_of_another_form_is_an_error(
 ) -> None:
     service.files["/api/records/6381600"] = record
     with pytest.raises(InputError, match="no list of files with checksums"):
-        fetch(service, tmp_path)
+        fetch(tmp_path)
 
 
-def test_dry_run_and_what_is_missing_on_the_command_line(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DEEPCAMS_ZENODO_URL", service.url)
+def test_dry_run_and_what_is_missing_on_the_command_line(service: Service, tmp_path: Path) -> None:
     arguments = ["fetch", "deepcams", "--data", str(tmp_path / "data")]
     dry = CliRunner().invoke(app, [*arguments, "--dry-run"])
     assert dry.exit_code == 0, dry.output

@@ -108,7 +108,7 @@ def fetch(
         folder=folder, years=(2020,), months=(2,), workers=workers, files_url=f"{service.url}/das"
     )
     said: list[str] = []
-    outcome = fetch_geoscf(asked, Transfer(policy), said.append, lambda *_: None)
+    outcome = fetch_geoscf(asked, Transfer(policy, say=said.append))
     return outcome, said
 
 
@@ -278,7 +278,7 @@ def test_a_box_over_opendap_is_the_box_of_the_globe(
         asked = GeoscfSettings(
             folder=tmp_path / "box", years=(2020,), months=(2,), bbox=BOX, dods_url=url
         )
-        outcome = fetch_geoscf(asked, Transfer(QUICK), print, lambda *_: None)
+        outcome = fetch_geoscf(asked, Transfer(QUICK))
     assert outcome.fetched == 3
     assert len(counts) == 5 + 3  # the description, its attributes, three axes; the hours
     assert "is not on the server" in outcome.missing[0].reason

@@ -29,7 +29,7 @@ from deepcams_eval.fetch.local import Asked, Outcome, Plan, find_openaq_key
 from deepcams_eval.options import Progress as Tell
 
 if TYPE_CHECKING:
-    from deepcams_eval.fetch.http import Follow, Say, Transfer
+    from deepcams_eval.fetch.http import Transfer
     from deepcams_eval.fetch.openaq import Estimate
     from deepcams_eval.fetch.openaq_catalogue import Catalogue
 
@@ -201,7 +201,6 @@ def geoscf(
         from deepcams_eval.fetch.geoscf import (
             COLLECTIONS,
             GeoscfSettings,
-            endpoints,
             fetch_geoscf,
             file_name,
             plan_geoscf,
@@ -209,7 +208,6 @@ def geoscf(
     known = {name.partition("_")[0]: name for name in COLLECTIONS}
     if collection not in known:
         raise typer.BadParameter(f"{collection!r} is not aqc or chm", param_hint="--collection")
-    files_url, dods_url = endpoints()
     settings = GeoscfSettings(
         folder=data_folder(data) / "geoscf",
         years=parse_numbers(years, "--years", 2018, 2200),
@@ -217,8 +215,6 @@ def geoscf(
         bbox=parse_box(bbox),
         collection=known[collection],
         workers=workers,
-        files_url=files_url,
-        dods_url=dods_url,
     )
     plan = plan_geoscf(settings)
     names = [file_name(settings.collection, stamp) for stamp in plan.wanted]
@@ -242,17 +238,16 @@ def deepcams(
     Example: `deepcams-eval fetch deepcams --data data`
     """
     with optional_packages():
-        from deepcams_eval.fetch.deepcams import endpoint, fetch_deepcams, list_record, split_there
+        from deepcams_eval.fetch.deepcams import fetch_deepcams, plan_deepcams
     folder = data_folder(data) / "deepcams"
     chosen = () if years is None else parse_numbers(years, "--years", 1900, 2200)
-    with _watched("deepcams") as (transfer, _, follow):
+    with _watched("deepcams") as transfer:
         if dry_run:
-            wanted, there = split_there(folder, list_record(endpoint(), transfer, chosen))
+            plan = plan_deepcams(folder, chosen, transfer)
         else:
-            outcome = fetch_deepcams(folder, chosen, endpoint(), transfer, follow)
+            outcome = fetch_deepcams(folder, chosen, transfer)
     if dry_run:
-        plan = Plan(tuple(wanted), tuple(there), sum(one.size for one in wanted))
-        _print_plan("deepcams", folder, plan, [one.name for one in wanted])
+        _print_plan("deepcams", folder, plan, [one.name for one in plan.wanted])
     else:
         finish(outcome, folder)
 
@@ -262,15 +257,15 @@ def _fetch_gridded(
     settings: _Asked,
     plan: Plan[Any],
     names: list[str],
-    fetch: Callable[[_Asked, Transfer, Say, Follow], Outcome],
+    fetch: Callable[[_Asked, Transfer], Outcome],
     *,
     dry_run: bool,
 ) -> None:
     if dry_run:
         _print_plan(source, settings.folder, plan, names)
         return
-    with _watched(source) as (transfer, say, follow):
-        outcome = fetch(settings, transfer, say, follow)
+    with _watched(source) as transfer:
+        outcome = fetch(settings, transfer)
     finish(outcome, settings.folder)
 
 
@@ -314,8 +309,8 @@ def finish(outcome: Outcome, folder: Path) -> None:
 
 
 @contextmanager
-def _watched(source: str) -> Iterator[tuple[Transfer, Say, Follow]]:
-    """Give a transfer, and what takes its news: lines and a bar on stderr."""
+def _watched(source: str) -> Iterator[Transfer]:
+    """Give a transfer that tells its news on stderr: lines and a bar."""
     from deepcams_eval.fetch.http import Transfer
 
     with bar_on_stderr(TextColumn("{task.fields[volume]}")) as bar:
@@ -334,9 +329,9 @@ def _watched(source: str) -> Iterator[tuple[Transfer, Say, Follow]]:
         def follow(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        transfer = Transfer(on_bytes=on_bytes)
+        transfer = Transfer(on_bytes=on_bytes, say=say, follow=follow)
         try:
-            yield transfer, say, follow
+            yield transfer
         except KeyboardInterrupt:
             transfer.stop()
             typer.echo("stopped: the same command resumes from here", err=True)

@@ -7,6 +7,7 @@ those of `Retries`, as the client sleeps without hearing `stop` and does not hee
 
 from __future__ import annotations
 
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cdsapi
 import numpy as np
@@ -29,12 +30,10 @@ from deepcams_eval.fetch.http import (
     LIBRARY,
     Expected,
     Failure,
-    Follow,
     RefusedError,
-    Say,
     Transfer,
     TransferError,
-    fetch_each,
+    fetch_planned,
     judged,
 )
 from deepcams_eval.fetch.local import (
@@ -46,10 +45,8 @@ from deepcams_eval.fetch.local import (
     Nodes,
     Outcome,
     Plan,
-    check_space,
     find_ads_key,
     read_note,
-    sole_fetch,
     write_note,
 )
 from deepcams_eval.read.containers import DATA_SUFFIXES, UnreadableFileError
@@ -76,9 +73,8 @@ class CamsSettings(Asked):
     poll_s: tuple[float, float] = (0.5, 60.0)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """The days of one file."""
+class Piece(NamedTuple):
+    """The days of one file: a month, or a day."""
 
     first: date
     last: date
@@ -93,11 +89,15 @@ class Piece:
         """Name of the file in ``DIR/cams``."""
         return f"eac4_{self.name}.nc"
 
+    @property
+    def first_day(self) -> Piece:
+        """The piece that holds its first day alone."""
+        return Piece(self.first, self.first)
+
     def times(self) -> npt.NDArray[np.datetime64]:
         """Return the steps of the file: every three hours from 00 UTC."""
-        end = np.datetime64(self.last, "D") + np.timedelta64(1, "D")
-        step = np.timedelta64(STEP_H, "h")
-        return np.arange(np.datetime64(self.first, "h"), end.astype("datetime64[h]"), step)
+        first, last = np.array([self.first, self.last], "datetime64[D]").astype("datetime64[h]")
+        return np.arange(first, last + np.timedelta64(24, "h"), np.timedelta64(STEP_H, "h"))
 
 
 def plan_cams(settings: CamsSettings) -> Plan[Piece]:
@@ -114,10 +114,11 @@ def plan_cams(settings: CamsSettings) -> Plan[Piece]:
     for piece in pieces(settings.years, settings.months):
         times = set(piece.times().tolist())
         files = {path: times & found for path, found in held.items() if times & found}
-        own = settings.folder / piece.file_name
+        # What fetching it replaces or removes.
+        own = {settings.folder / one.file_name for one in (piece, piece.first_day)}
         if times <= set().union(*files.values()):
             there.append(piece)
-        elif strangers := [path for path in files if not _is_own(path, own, piece)]:
+        elif strangers := [path for path in files if path not in own]:
             count = len(set().union(*files.values()))
             reason = f"{count} of its {len(times)} steps lie in {strangers[0].name}: move that away"
             missing.append(Missing(piece.name, reason))
@@ -163,10 +164,8 @@ def check_cams(path: Path, piece: Piece, grid: Nodes) -> int:
     if not grid.match(field):
         shape = f"{field.sizes['latitude']} x {field.sizes['longitude']}"
         raise UnreadableFileError(f"has {shape} nodes, which are not those asked for", path=path)
-    empty = 0
-    for low in range(0, len(expected), 8):
-        day = field.isel(time=slice(low, low + 8)).compute(scheduler="synchronous")
-        empty += int((~np.isfinite(day.values).any(axis=(1, 2))).sum())
+    finite: Any = np.isfinite(field.data)
+    empty = int((~finite.any(axis=(1, 2))).sum().compute(scheduler="synchronous"))
     if empty == len(expected):
         raise UnreadableFileError("holds no value", path=path)
     return empty
@@ -187,23 +186,8 @@ def _held(folder: Path, grid: Nodes) -> dict[Path, set[object]]:
     return result
 
 
-def _is_own(path: Path, own: Path, piece: Piece) -> bool:
-    """Return whether fetching `piece` replaces or removes the file."""
-    day = own.with_name(Piece(piece.first, piece.first).file_name)
-    return path in (own, day)
-
-
-def fetch_cams(settings: CamsSettings, transfer: Transfer, say: Say, follow: Follow) -> Outcome:
-    """Fetch what `plan_cams` finds wanting.
-
-    Parameters
-    ----------
-    settings : CamsSettings
-    transfer : Transfer
-    say : callable
-        Takes a line on the state of a request.
-    follow : callable
-        Takes the files done and all that are to be fetched.
+def fetch_cams(settings: CamsSettings, transfer: Transfer) -> Outcome:
+    """Fetch what `plan_cams` finds wanting; each new state of a request is said.
 
     Raises
     ------
@@ -211,17 +195,14 @@ def fetch_cams(settings: CamsSettings, transfer: Transfer, say: Say, follow: Fol
         If there is no key or it is refused, a licence is not accepted, there is no room, or a
         file cannot be written.
     """
-    with sole_fetch(settings.folder):
-        plan = plan_cams(settings)
-        if not plan.wanted:
-            return Outcome("cams", 0, len(plan.there), 0, plan.missing)
-        check_space(settings.folder, plan.bytes_at_most)
-        queue = _Queue(settings, transfer, require_ads_key(), say)
-        fetched, total, failed = fetch_each(
-            plan.wanted, queue.fetch, settings.workers, transfer, follow
-        )
-    missing = [Missing(piece.name, error.problem) for piece, error in failed.items()]
-    return Outcome("cams", fetched, len(plan.there), total, (*plan.missing, *missing))
+    return fetch_planned(
+        "cams",
+        settings.folder,
+        lambda: plan_cams(settings),
+        lambda: _Queue(settings, transfer, require_ads_key()).fetch,
+        transfer,
+        settings.workers,
+    )
 
 
 def require_ads_key() -> AdsKey:
@@ -252,12 +233,9 @@ def require_ads_key() -> AdsKey:
 class _Queue:
     """The requests of one fetch in the queue of the store, each followed by a thread."""
 
-    def __init__(self, settings: CamsSettings, transfer: Transfer, key: AdsKey, say: Say) -> None:
-        self._settings = settings
+    def __init__(self, settings: CamsSettings, transfer: Transfer, key: AdsKey) -> None:
+        self._settings, self._transfer, self._key = settings, transfer, key
         self._grid = Nodes.of(settings.bbox, SPACING_DEG, widen=True)
-        self._transfer = transfer
-        self._key = key
-        self._say = say
         # The client would log its key, and the state of each request.
         kinds = ("debug", "info", "warning", "error")
         silent: dict[str, Any] = {f"{kind}_callback": lambda *_, **__: None for kind in kinds}
@@ -286,7 +264,7 @@ class _Queue:
             self._note(piece).unlink(missing_ok=True)
             if not resumed:
                 raise
-            self._say(f"{piece.name}: the earlier request is of no use, asked anew")
+            self._transfer.say(f"{piece.name}: the earlier request is of no use, asked anew")
             return self.fetch(piece)
         self._note(piece).unlink(missing_ok=True)
         return size
@@ -305,7 +283,7 @@ class _Queue:
             except TransferError:
                 note.unlink(missing_ok=True)
             else:
-                self._say(f"{piece.name}: the request of an earlier run is resumed")
+                self._transfer.say(f"{piece.name}: the request of an earlier run is resumed")
                 write_note(note, {"request_id": number, **asked})
                 return remote, True
         # A run that ends before the answer has at least left that it asked.
@@ -321,10 +299,8 @@ class _Queue:
             "list of requests",
             lambda: self._client.get_jobs(limit=_LATEST, sortby="-created", status=useful),
         )
-        for number in jobs.request_ids:
-            if self._request_of(str(number)) == request:
-                return str(number)
-        return None
+        numbers = map(str, jobs.request_ids)
+        return next((number for number in numbers if self._request_of(number) == request), None)
 
     def _request_of(self, number: str) -> Any:
         held = self._ask(number, lambda: self._client.get_remote(number).json)
@@ -337,7 +313,7 @@ class _Queue:
         while True:
             ready = self._ask(piece.name, lambda: remote.results_ready)
             if (state := str(remote.last_status)) != told:
-                self._say(f"{piece.name}: {state}")
+                self._transfer.say(f"{piece.name}: {state}")
                 told = state
             if ready:
                 return
@@ -364,11 +340,10 @@ class _Queue:
                 kept.unlink(missing_ok=True)
             raise
         if empty:
-            self._say(f"{piece.name}: {empty} of {len(piece.times())} steps hold no value")
+            self._transfer.say(f"{piece.name}: {empty} of {len(piece.times())} steps hold no value")
         if piece.first != piece.last:
             # The same step in two files would be refused by the reader.
-            day = Piece(piece.first, piece.first)
-            (self._settings.folder / day.file_name).unlink(missing_ok=True)
+            (self._settings.folder / piece.first_day.file_name).unlink(missing_ok=True)
         return kept
 
     def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
@@ -430,8 +405,7 @@ def _unzipped(path: Path, target: Path) -> Path:
             if len(names) != 1:
                 raise UnreadableFileError(f"holds {len(names)} netCDF files, not one", path=path)
             with archive.open(names[0]) as packed, target.open("wb") as plain:
-                while piece := packed.read(1 << 20):
-                    plain.write(piece)
+                shutil.copyfileobj(packed, plain)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UnreadableFileError("is a broken zip file", path=path) from error
     return target

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.http import Expected, Follow, Transfer, fetch_each, md5_of, shown
+from deepcams_eval.fetch.http import Expected, Transfer, fetch_planned, md5_of, shown
 from deepcams_eval.fetch.local import (
-    Missing,
     Outcome,
-    check_space,
+    Plan,
     read_note,
-    sole_fetch,
+    service_url,
     write_note,
 )
 
@@ -27,19 +24,8 @@ RECORD = "6381600"
 _SEEN = ".checked.json"
 
 
-@dataclass(frozen=True)
-class Published:
-    """A file of the record.
-
-    Attributes
-    ----------
-    name : str
-    size : int
-        Bytes.
-    md5 : str
-        Hexadecimal digits.
-    url : str
-    """
+class Published(NamedTuple):
+    """A file of the record: its bytes, its MD5 in hexadecimal digits, and where it is."""
 
     name: str
     size: int
@@ -47,12 +33,7 @@ class Published:
     url: str
 
 
-def endpoint() -> str:
-    """Return the address of Zenodo, from the environment where it names one."""
-    return (os.environ.get("DEEPCAMS_ZENODO_URL") or ZENODO_URL).rstrip("/")
-
-
-def list_record(root: str, transfer: Transfer, years: tuple[int, ...] = ()) -> list[Published]:
+def list_record(transfer: Transfer, years: tuple[int, ...] = ()) -> list[Published]:
     """Return the files of the record; of those whose names hold a year, only the `years` given.
 
     Raises
@@ -60,6 +41,7 @@ def list_record(root: str, transfer: Transfer, years: tuple[int, ...] = ()) -> l
     InputError
         If the record cannot be had or read.
     """
+    root = service_url("DEEPCAMS_ZENODO_URL", ZENODO_URL)
     url = f"{root}/api/records/{RECORD}"
     try:
         files = [_published(one, root) for one in json.loads(transfer.read(url))["files"]]
@@ -70,11 +52,12 @@ def list_record(root: str, transfer: Transfer, years: tuple[int, ...] = ()) -> l
     return [one for one in files if not years or _of_years(one.name, years)]
 
 
-def split_there(folder: Path, files: list[Published]) -> tuple[list[Published], list[Published]]:
-    """Return the files to fetch and those that are there with the published checksum.
+def plan_deepcams(folder: Path, years: tuple[int, ...], transfer: Transfer) -> Plan[Published]:
+    """Compare the record (see `list_record`) with what is there with the published checksum.
 
     A file is read once: its size, date and checksum are kept beside it, in ``.checked.json``.
     """
+    files = list_record(transfer, years)
     known = read_note(folder / _SEEN)
     seen = dict(known)
     wanted, there = list[Published](), list[Published]()
@@ -88,25 +71,11 @@ def split_there(folder: Path, files: list[Published]) -> tuple[list[Published], 
         (there if found else wanted).append(one)
     if seen != known:
         write_note(folder / _SEEN, seen)
-    return wanted, there
+    return Plan(wanted, there, sum(one.size for one in wanted))
 
 
-def fetch_deepcams(
-    folder: Path, years: tuple[int, ...], root: str, transfer: Transfer, follow: Follow
-) -> Outcome:
-    """Fetch the files of the record that are not there.
-
-    Parameters
-    ----------
-    folder : Path
-        ``DIR/deepcams``.
-    years : tuple of int
-        () is all; see `list_record`.
-    root : str
-        See `endpoint`.
-    transfer : Transfer
-    follow : callable
-        Takes the files done and all that are to be fetched.
+def fetch_deepcams(folder: Path, years: tuple[int, ...], transfer: Transfer) -> Outcome:
+    """Fetch the files of the record that are not in ``DIR/deepcams``; see `plan_deepcams`.
 
     Raises
     ------
@@ -120,12 +89,10 @@ def fetch_deepcams(
         write_note(folder / _SEEN, {**read_note(folder / _SEEN), one.name: _state(path, one)})
         return size
 
-    with sole_fetch(folder):
-        wanted, there = split_there(folder, list_record(root, transfer, years))
-        check_space(folder, sum(one.size for one in wanted))
-        fetched, total, failed = fetch_each(wanted, fetch_one, 1, transfer, follow)
-    missing = tuple(Missing(one.name, error.problem) for one, error in failed.items())
-    return Outcome("deepcams", fetched, len(there), total, missing)
+    def plan() -> Plan[Published]:
+        return plan_deepcams(folder, years, transfer)
+
+    return fetch_planned("deepcams", folder, plan, lambda: fetch_one, transfer, workers=1)
 
 
 def _published(entry: dict[str, Any], root: str) -> Published:

@@ -9,14 +9,13 @@ for the fifty lines at the end.
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -26,24 +25,13 @@ import xarray as xr
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.http import (
     LIBRARY,
-    Follow,
-    Say,
     Transfer,
     TransferError,
     UnreachableError,
-    fetch_each,
+    fetch_planned,
     shown,
 )
-from deepcams_eval.fetch.local import (
-    Asked,
-    Missing,
-    Nodes,
-    Outcome,
-    Plan,
-    check_space,
-    held_hours,
-    sole_fetch,
-)
+from deepcams_eval.fetch.local import Asked, Missing, Nodes, Outcome, Plan, held_hours, service_url
 from deepcams_eval.read.containers import READ_ERRORS, UnreadableFileError
 from deepcams_eval.read.coordinates import decode_times
 from deepcams_eval.read.product import ProductSpec, open_product
@@ -53,8 +41,6 @@ DODS_URL = "https://opendap.nccs.nasa.gov/dods/gmao/geos-cf/assim"
 COLLECTIONS = ("aqc_tavg_1hr_g1440x721_v1", "chm_tavg_1hr_g1440x721_v1")
 VARIABLE = "PM25_RH35_GCC"
 SPACING_DEG = 0.25
-
-FetchHour = Callable[[datetime], int]
 
 _ATTRIBUTES = {"units": "ug m-3", "missing_value": np.float32(1e15)}
 
@@ -68,24 +54,13 @@ class GeoscfSettings(Asked):
     collection : str
         One of `COLLECTIONS`; both hold the same PM2.5, and the first is the smaller.
     files_url, dods_url : str
-        Where the files, and the collections over OPeNDAP, are found.
+        Where the files, and the collections over OPeNDAP, are found; by default what
+        ``DEEPCAMS_GEOSCF_URL`` and ``DEEPCAMS_GEOSCF_DODS`` name, else NASA.
     """
 
     collection: str = COLLECTIONS[0]
-    files_url: str = FILES_URL
-    dods_url: str = DODS_URL
-
-    def target(self, stamp: datetime) -> Path:
-        """Return where the file of an hour belongs."""
-        name = file_name(self.collection, stamp)
-        return self.folder / f"{stamp:%Y}" / f"{stamp:%m}" / name
-
-
-def endpoints() -> tuple[str, str]:
-    """Return the addresses of files and of OPeNDAP, from the environment where it names them."""
-    files = os.environ.get("DEEPCAMS_GEOSCF_URL") or FILES_URL
-    dods = os.environ.get("DEEPCAMS_GEOSCF_DODS") or DODS_URL
-    return files.rstrip("/"), dods.rstrip("/")
+    files_url: str = field(default_factory=lambda: service_url("DEEPCAMS_GEOSCF_URL", FILES_URL))
+    dods_url: str = field(default_factory=lambda: service_url("DEEPCAMS_GEOSCF_DODS", DODS_URL))
 
 
 def file_name(collection: str, stamp: datetime) -> str:
@@ -132,51 +107,40 @@ def plan_geoscf(settings: GeoscfSettings) -> Plan[datetime]:
     return Plan(wanted, there, len(wanted) * grid.bytes)
 
 
-def fetch_geoscf(settings: GeoscfSettings, transfer: Transfer, say: Say, follow: Follow) -> Outcome:
+def fetch_geoscf(settings: GeoscfSettings, transfer: Transfer) -> Outcome:
     """Fetch what `plan_geoscf` finds wanting, `settings.workers` hours at a time.
-
-    Parameters
-    ----------
-    settings : GeoscfSettings
-    transfer : Transfer
-    say : callable
-        Takes a line of news.
-    follow : callable
-        Takes the files done and all that are to be fetched.
 
     Raises
     ------
     InputError
         If there is no room, the server refuses, or a file cannot be written.
     """
-    with sole_fetch(settings.folder):
-        plan = plan_geoscf(settings)
-        if not plan.wanted:
-            return Outcome("geoscf", 0, len(plan.there), 0, ())
-        check_space(settings.folder, plan.bytes_at_most)
-        source = _Files if settings.bbox is None else _Subset
-        fetch_hour = source(settings, transfer).fetch_hour
-        fetched, total, failed = fetch_each(
-            plan.wanted, fetch_hour, settings.workers, transfer, follow
-        )
-    if any(isinstance(error, UnreachableError) for error in failed.values()):
-        say("the server does not answer: the rest was not asked for")
-    return Outcome("geoscf", fetched, len(plan.there), total, _by_month(failed, plan.wanted))
 
+    def describe(
+        failed: Mapping[datetime, TransferError], wanted: Sequence[datetime]
+    ) -> list[Missing]:
+        """Return what is missing, a line for each month and reason."""
+        if any(isinstance(error, UnreachableError) for error in failed.values()):
+            transfer.say("the server does not answer: the rest was not asked for")
+        asked = Counter(f"{stamp:%Y-%m}" for stamp in wanted)
+        groups: dict[tuple[str, str], list[datetime]] = {}
+        for stamp in sorted(failed):
+            groups.setdefault((f"{stamp:%Y-%m}", failed[stamp].problem), []).append(stamp)
+        return [
+            Missing(
+                f"{month}, {len(stamps)} of {asked[month]} hours, from {stamps[0]:%d %H:%M}", reason
+            )
+            for (month, reason), stamps in groups.items()
+        ]
 
-def _by_month(
-    failed: Mapping[datetime, TransferError], wanted: Sequence[datetime]
-) -> tuple[Missing, ...]:
-    """Return what is missing, a line for each month and reason."""
-    asked = Counter(f"{stamp:%Y-%m}" for stamp in wanted)
-    groups: dict[tuple[str, str], list[datetime]] = {}
-    for stamp in sorted(failed):
-        groups.setdefault((f"{stamp:%Y-%m}", failed[stamp].problem), []).append(stamp)
-    return tuple(
-        Missing(
-            f"{month}, {len(stamps)} of {asked[month]} hours, from {stamps[0]:%d %H:%M}", reason
-        )
-        for (month, reason), stamps in groups.items()
+    return fetch_planned(
+        "geoscf",
+        settings.folder,
+        lambda: plan_geoscf(settings),
+        lambda: (_Files if settings.bbox is None else _Subset)(settings, transfer).fetch_hour,
+        transfer,
+        settings.workers,
+        describe,
     )
 
 
@@ -184,13 +148,13 @@ class _Files:
     """Whole files, of which PM2.5 alone is kept."""
 
     def __init__(self, settings: GeoscfSettings, transfer: Transfer) -> None:
-        self._settings = settings
-        self._transfer = transfer
+        self._settings, self._transfer = settings, transfer
         self._nodes = Nodes.of(settings.bbox, SPACING_DEG, widen=False)
 
     def fetch_hour(self, stamp: datetime) -> int:
         """Fetch, check and keep an hour; return the bytes kept."""
-        target = self._settings.target(stamp)
+        name = file_name(self._settings.collection, stamp)
+        target = self._settings.folder / f"{stamp:%Y}" / f"{stamp:%m}" / name
         return self._transfer.get(
             self._url(stamp), target, finish=lambda path: self._finish(path, target, stamp)
         )
@@ -204,10 +168,9 @@ class _Files:
         with LIBRARY:
             hour = self._opened(path, stamp)
             packed = {"zlib": True, "complevel": 4, "shuffle": True}
+            encoding = dict.fromkeys(hour.data_vars, packed)
             try:
-                hour.to_netcdf(
-                    whole, engine="netcdf4", encoding=dict.fromkeys(hour.data_vars, packed)
-                )
+                hour.to_netcdf(whole, engine="netcdf4", encoding=encoding)
             except (OSError, RuntimeError) as error:
                 # The library says no more than that it failed.
                 whole.unlink(missing_ok=True)
@@ -254,10 +217,10 @@ class _Subset(_Files):
             transfer.read(f"{self._root}.{kind}").decode("utf-8", "replace")
             for kind in ("dds", "das")
         )
-        declared = {one.name.lower(): one for one in parse_dds(described)}
-        if VARIABLE.lower() not in declared:
+        found = [one for one in parse_dds(described) if one.name.lower() == VARIABLE.lower()]
+        if not found:
             raise TransferError(f"has no {VARIABLE}", path=self._label)
-        self._array = declared[VARIABLE.lower()]
+        self._array = found[-1]
         units, calendar = (parse_attribute(das, "time", name) for name in ("units", "calendar"))
         times = decode_times(self._axis("time"), units, calendar, self._label)
         seconds = times.astype("datetime64[s]").tolist()
@@ -326,8 +289,7 @@ _DIM = re.compile(r"\[\s*(?:(\w+)\s*=\s*)?(\d+)\s*\]")
 _BREAK = re.compile(rb"\r?\nData:\r?\n")
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """An array as a description declares it; `form` is numpy's, big-endian."""
 
     name: str
@@ -358,16 +320,10 @@ def parse_attribute(das: str, array: str, attribute: str) -> str:
 def decode_dods(body: bytes, label: str) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a ``.dods`` answer by name; the first of a name counts.
 
-    Parameters
-    ----------
-    body : bytes
-    label : str
-        The address, for messages.
-
     Raises
     ------
     TransferError
-        If it is no such answer, or is shorter or longer than it says.
+        If it is no such answer, or is shorter or longer than it says; it names `label`.
     """
     cut = _BREAK.search(body)
     if cut is None:

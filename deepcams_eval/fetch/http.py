@@ -10,13 +10,12 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -25,16 +24,16 @@ from urllib3.util.retry import Retry
 
 from deepcams_eval import __version__
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.local import read_note, stated_disk, write_note
-
-Finish = Callable[[Path], Path]
-"""Checks a downloaded file and returns the file to keep: itself, or one made of it beside it."""
-
-Say = Callable[[str], None]
-"""Takes a line of news."""
-
-Follow = Callable[[int, int], None]
-"""Takes the files done and all that are to be fetched."""
+from deepcams_eval.fetch.local import (
+    Missing,
+    Outcome,
+    Plan,
+    check_space,
+    read_note,
+    sole_fetch,
+    stated_disk,
+    write_note,
+)
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """States of an answer that may pass."""
@@ -90,23 +89,25 @@ class RetryPolicy:
     longest_asked_wait_s: float = 3600.0
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A failure that may pass.
+class Failure(NamedTuple):
+    """A failure that may pass: why, in a few words without any secret, and the wait asked for.
 
-    Attributes
-    ----------
-    reason : str
-        In a few words without any secret.
-    asked_s : float
-        The wait that the server asks for.
-    throttled : bool
-        Whether it holds for every thread: they are one visitor to the server.
+    One that is `throttled` holds for every thread: they are one visitor to the server.
     """
 
     reason: str
     asked_s: float = 0.0
     throttled: bool = False
+
+
+class Expected(NamedTuple):
+    """What is known of a file before it is there: bytes, and MD5 in hexadecimal digits."""
+
+    size: int | None = None
+    md5: str | None = None
+
+
+_UNKNOWN = Expected()
 
 
 class Retries:
@@ -130,12 +131,7 @@ class Retries:
         self._stopping.set()
 
     def wait(self, seconds: float = 0.0) -> None:
-        """Wait, but for no longer than until `stop`.
-
-        Raises
-        ------
-        StoppedError
-        """
+        """Wait, but for no longer than until `stop`, which raises `StoppedError`."""
         if seconds > 0:
             self._sleep(seconds)
         if self._stopping.is_set():
@@ -196,93 +192,30 @@ class Retries:
         self.wait(max(pause, asked))
 
 
-def fetch_each(
-    wanted: Sequence[_K],
-    fetch_one: Callable[[_K], int],
-    workers: int,
-    retries: Retries,
-    follow: Follow,
-) -> tuple[int, int, dict[_K, TransferError]]:
-    """Return the files fetched, their bytes, and why others failed.
-
-    After some in a row without any answer the rest is not asked for.
-
-    Parameters
-    ----------
-    wanted : sequence
-    fetch_one : callable
-        Fetches one of them and returns its bytes.
-    workers : int
-        How many at a time.
-    retries : Retries
-        Stopped where anything but a `TransferError` is raised.
-    follow : callable
-        See `Follow`.
-    """
-    ahead = iter(wanted)
-    running: dict[Future[int], _K] = {}
-    fetched, total, silent = 0, 0, 0
-    failed: dict[_K, TransferError] = {}
-    follow(0, len(wanted))
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            while True:
-                room = 2 * workers - len(running) if silent < _GIVE_UP_AFTER else 0
-                running |= {pool.submit(fetch_one, one): one for one in islice(ahead, room)}
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    one = running.pop(future)
-                    try:
-                        total += future.result()
-                        fetched, silent = fetched + 1, 0
-                    except TransferError as error:
-                        failed[one] = error
-                        silent = silent + 1 if isinstance(error, UnreachableError) else 0
-                follow(fetched, len(wanted))
-        except BaseException:
-            # Threads on their way end at their next piece; without this the pool waits for them.
-            retries.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
-    left = UnreachableError("not asked for, as the server does not answer")
-    return fetched, total, failed | dict.fromkeys(ahead, left)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What is known of a file before it is there.
-
-    Attributes
-    ----------
-    size : int or None
-        Bytes.
-    md5 : str or None
-        Hexadecimal digits.
-    """
-
-    size: int | None = None
-    md5: str | None = None
-
-
 class Transfer(Retries):
-    """Downloads over HTTP(S), in any number of threads.
+    """Downloads over HTTP(S), in any number of threads, and whom to tell of them.
 
     Parameters
     ----------
     policy : RetryPolicy, optional
     on_bytes : callable, optional
         Called with the bytes of each piece that arrives.
+    say : callable, optional
+        Takes a line of news.
+    follow : callable, optional
+        Takes the files done and all that are to be fetched.
     """
 
     def __init__(
         self,
         policy: RetryPolicy | None = None,
+        *,
         on_bytes: Callable[[int], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+        follow: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         super().__init__(policy or RetryPolicy())
-        self._on_bytes = on_bytes
+        self._on_bytes, self.say, self.follow = on_bytes, say, follow
         self._session = requests.Session()
         # Sizes and ranges are those of the file, not of a compressed answer.
         self._session.headers.update(
@@ -307,7 +240,12 @@ class Transfer(Retries):
         return self.persist(shown(url), ask, judged(shown(url)))
 
     def get(
-        self, url: str, target: Path, *, expected: Expected | None = None, finish: Finish = Path
+        self,
+        url: str,
+        target: Path,
+        *,
+        expected: Expected = _UNKNOWN,
+        finish: Callable[[Path], Path] = Path,
     ) -> int:
         """Download `url` to `target`, whole and checked, and return the bytes of the file kept.
 
@@ -316,10 +254,10 @@ class Transfer(Retries):
         url : str
         target : Path
             Replaced if it is there. Its folder is made.
-        expected : Expected, optional
+        expected : Expected
         finish : callable
-            See `Finish`; what it raises of `InputError` is a damaged file, which is asked for
-            again, three times in all.
+            Checks a downloaded file and returns the one to keep: itself, or one made of it beside
+            it. An `InputError` is a damaged file, asked for again, three times in all.
 
         Raises
         ------
@@ -327,7 +265,7 @@ class Transfer(Retries):
         InputError
             If it cannot be written.
         """
-        part, what = _Part(url, target, expected or Expected()), shown(url)
+        part, what = _Part(url, target, expected), shown(url)
         with stated_disk(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
             for turns_left in reversed(range(DAMAGED_AT_MOST)):
@@ -369,6 +307,89 @@ class Transfer(Retries):
                     self.wait()
         if part.total is not None and part.size() < part.total:
             raise requests.ConnectionError(f"cut short: {part.size()} of {part.total} bytes")
+
+
+def _by_name(failed: Mapping[Any, TransferError], _: object) -> list[Missing]:
+    return [Missing(one.name, error.problem) for one, error in failed.items()]
+
+
+def fetch_planned(
+    source: str,
+    folder: Path,
+    make_plan: Callable[[], Plan[_K]],
+    start: Callable[[], Callable[[_K], int]],
+    transfer: Transfer,
+    workers: int,
+    describe: Callable[[Mapping[_K, TransferError], Sequence[_K]], Sequence[Missing]] = _by_name,
+) -> Outcome:
+    """Fetch what a plan finds wanting, some files at a time.
+
+    Parameters
+    ----------
+    source : str
+        Name of the source.
+    folder : Path
+        Kept from other fetches meanwhile.
+    make_plan : callable
+        Returns the plan, once the folder is ours.
+    start : callable
+        Called where something is wanted; returns what fetches one file and returns its bytes.
+    transfer : Transfer
+        Stopped where anything but a `TransferError` is raised.
+    workers : int
+        How many at a time.
+    describe : callable, optional
+        Takes why files failed and all that were wanted; returns what is missing: a line for each,
+        by its ``name``, if absent.
+
+    Raises
+    ------
+    InputError
+        If there is no room, the server refuses, or a file cannot be written.
+    """
+    fetched, total, failed = 0, 0, dict[_K, TransferError]()
+    with sole_fetch(folder):
+        plan = make_plan()
+        if plan.wanted:
+            check_space(folder, plan.bytes_at_most)
+            fetched, total, failed = _fetch_each(plan.wanted, start(), workers, transfer)
+    missing = (*plan.missing, *describe(failed, plan.wanted))
+    return Outcome(source, fetched, len(plan.there), total, missing)
+
+
+def _fetch_each(
+    wanted: Sequence[_K], fetch_one: Callable[[_K], int], workers: int, transfer: Transfer
+) -> tuple[int, int, dict[_K, TransferError]]:
+    """Return the files fetched, their bytes, and why others failed.
+
+    After some in a row without any answer the rest is not asked for.
+    """
+    fetched, total, silent = 0, 0, 0
+    failed: dict[_K, TransferError] = {}
+    transfer.follow(0, len(wanted))
+    with ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(fetch_one, one): one for one in wanted}
+        try:
+            for future in as_completed(running):
+                try:
+                    total += future.result()
+                    fetched, silent = fetched + 1, 0
+                except CancelledError:
+                    reason = "not asked for, as the server does not answer"
+                    failed[running[future]] = UnreachableError(reason)
+                except TransferError as error:
+                    failed[running[future]] = error
+                    silent = silent + 1 if isinstance(error, UnreachableError) else 0
+                    if silent == _GIVE_UP_AFTER:
+                        for one in running:
+                            one.cancel()
+                transfer.follow(fetched, len(wanted))
+        except BaseException:
+            # Threads on their way end at their next piece; without this the pool waits for them.
+            transfer.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return fetched, total, failed
 
 
 class _Part:

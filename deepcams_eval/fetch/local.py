@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,15 +43,7 @@ _GEOSCF_NAME = re.compile(r"GEOS-CF\.v01\.rpl\.\w+\.(\d{8})_(\d{2})30z\.nc4")
 
 
 class Missing(NamedTuple):
-    """Something that was asked for and is not there.
-
-    Attributes
-    ----------
-    what : str
-        The file, month or station.
-    reason : str
-        Why, in one line without any secret.
-    """
+    """Something that was asked for and is not there, and why, in one line without any secret."""
 
     what: str
     reason: str
@@ -90,7 +82,7 @@ class Asked:
         ``DIR/cams`` or ``DIR/geoscf``.
     years, months : tuple of int
     bbox : tuple of float or None
-        West, south, east, north in degrees. None is the globe.
+        See `Box`; None is the globe.
     workers : int
         Files at a time.
     """
@@ -104,43 +96,33 @@ class Asked:
 
 @dataclass(frozen=True)
 class Plan(Generic[_T]):
-    """What is to be fetched and what is there: months or hours, disjoint.
+    """What is to be fetched, what is there, and what cannot be fetched for what lies in the folder.
 
-    Attributes
-    ----------
-    wanted, there : tuple
-    bytes_at_most : int
-        Of the files to fetch, uncompressed.
-    missing : tuple of Missing
-        What cannot be fetched for what lies in the folder.
+    ``bytes_at_most`` are those of the files to fetch, uncompressed.
     """
 
-    wanted: tuple[_T, ...]
-    there: tuple[_T, ...]
+    wanted: Sequence[_T]
+    there: Sequence[_T]
     bytes_at_most: int
     missing: tuple[Missing, ...] = ()
 
 
 @dataclass(frozen=True)
 class AdsKey:
-    """The key of the Atmosphere Data Store; its value goes to the server alone.
+    """The key of the Atmosphere Data Store; its value is not printed and goes to the server alone.
 
-    Attributes
-    ----------
-    url : str
-        Address of the service.
-    key : str
-        Not shown when this object is printed.
-    verify : bool
-        Whether certificates are checked.
-    found_in : str
-        Where the key was found: a variable or a file.
+    ``verify`` is whether certificates are checked; ``found_in`` names a variable or a file.
     """
 
     url: str
     key: str = field(repr=False)
     verify: bool
     found_in: str
+
+
+def service_url(variable: str, usual: str) -> str:
+    """Return the address of a service: what the environment names, else the usual one."""
+    return (os.environ.get(variable) or usual).rstrip("/")
 
 
 def find_ads_key() -> AdsKey | None:
@@ -163,7 +145,7 @@ def find_ads_key() -> AdsKey | None:
     if not key:
         return None
     return AdsKey(
-        url=(os.environ.get("CDSAPI_URL") or written.get("url") or ADS_URL).rstrip("/"),
+        url=service_url("CDSAPI_URL", written.get("url") or ADS_URL),
         key=key,
         verify=written.get("verify", "1") != "0",
         found_in="CDSAPI_KEY" if in_environment else str(path),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +18,9 @@ import polars as pl
 
 from deepcams_eval.errors import InputError
 from deepcams_eval.fetch.local import Missing, Outcome, check_space, sole_fetch
-from deepcams_eval.fetch.openaq_archive import Archive, Fetched, Listed, Missed
+from deepcams_eval.fetch.openaq_archive import Answer, Archive, Listed
 from deepcams_eval.fetch.openaq_catalogue import Catalogue, Wanted
-from deepcams_eval.fetch.openaq_compact import Store, compact, write_table
+from deepcams_eval.fetch.openaq_compact import Store, write_table
 from deepcams_eval.read.openaq_parts import MANIFEST_COLUMNS
 
 STATIONS_FILE = "stations.parquet"
@@ -34,7 +34,6 @@ _LOCATIONS_PER_GROUP = 128
 _MANIFEST_BYTES = 100
 
 Report = Callable[[str, int, int], None]
-FindStations = Callable[[Wanted], Catalogue]
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,10 @@ class Estimate:
         return max(self.objects / OBJECTS_PER_SECOND, self.bytes / BYTES_PER_SECOND) / 3600
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Objects that become one part: a new one of a month, or one that exists."""
-
-    objects: list[Listed]
-    entry: Path | None = None
-
-    @property
-    def month(self) -> tuple[int, int]:
-        return self.objects[0].day // 10_000, self.objects[0].day // 100 % 100
-
-
 def fetch_openaq(
     wanted: Wanted,
     data: Path,
-    find_stations: FindStations,
+    find_stations: Callable[[Wanted], Catalogue],
     archive: Archive,
     *,
     confirm: Callable[[Estimate, Catalogue], bool],
@@ -117,78 +104,148 @@ def fetch_openaq(
     InputError
         If a service cannot be used or the disk is full.
     """
-    root = data / "openaq"
-    store = Store(root)
-    if dry_run:
-        with tempfile.TemporaryDirectory() as folder:
-            _prepare(
-                wanted, store, find_stations, archive, _Plan(Path(folder) / "plan"), confirm, report
+    store = Store(data / "openaq")
+    with ExitStack() as stack:
+        if dry_run:
+            plans = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            stack.enter_context(sole_fetch(store.root))
+            store.recover()
+            plans = store.root / _PLAN_FOLDER
+        fetch = _Fetch(wanted, store, archive, _Plan(plans / _digest(wanted, archive)), report)
+        catalogue = fetch.plan.catalogue(lambda: find_stations(wanted))
+        if catalogue.stations.empty:
+            raise InputError(
+                "OpenAQ has no such PM2.5 station",
+                hint="ask for other years, countries or a wider box",
             )
-        return None
-    with sole_fetch(root):
-        store.recover()
-        plan = _Plan(root / _PLAN_FOLDER / _digest(wanted, archive.address))
-        prepared = _prepare(wanted, store, find_stations, archive, plan, confirm, report)
-        return prepared and _fetch(wanted, store, archive, plan, *prepared, report)
+        estimate = fetch.estimate(catalogue.stations)
+        if not confirm(estimate, catalogue) or dry_run:
+            return None
+        return fetch.run(catalogue.stations, estimate)
 
 
-def _prepare(
-    wanted: Wanted,
-    store: Store,
-    find_stations: FindStations,
-    archive: Archive,
-    plan: _Plan,
-    confirm: Callable[[Estimate, Catalogue], bool],
-    report: Report,
-) -> tuple[Catalogue, pl.DataFrame, Estimate] | None:
-    """Find stations and objects; return them, what is held and how much to fetch if confirmed."""
-    catalogue = plan.catalogue(lambda: find_stations(wanted))
-    if catalogue.stations.empty:
-        raise InputError(
-            "OpenAQ has no such PM2.5 station", hint="ask for other years, countries or a wider box"
-        )
-    held = store.held()
-    estimate = _estimate(_groups(catalogue), wanted, archive, plan, held, report)
-    return (catalogue, held, estimate) if confirm(estimate, catalogue) else None
-
-
-def _fetch(
-    wanted: Wanted,
-    store: Store,
-    archive: Archive,
-    plan: _Plan,
-    catalogue: Catalogue,
-    held: pl.DataFrame,
-    estimate: Estimate,
-    report: Report,
-) -> Outcome:
-    check_space(store.root, estimate.bytes + _MANIFEST_BYTES * estimate.objects)
-    _write_stations(store.root / STATIONS_FILE, catalogue.stations)
-    numbers = range(len(_groups(catalogue)))
-    jobs = (job for number in numbers for job in _jobs(plan.listing(number), held))
-    fetched, size, missing = _run(jobs, store, archive, estimate, report)
-    missing += [
-        Missing(code, "no PM2.5 station in these years")
-        for code in wanted.countries
-        if code not in set(catalogue.stations["country"])
-    ]
-    plan.remove()
-    return Outcome("openaq", fetched, estimate.already_there, size, tuple(missing))
-
-
-def _digest(wanted: Wanted, address: str) -> str:
-    said = json.dumps([*map(str, vars(wanted).values()), address])
+def _digest(wanted: Wanted, archive: Archive) -> str:
+    said = json.dumps([*map(str, vars(wanted).values()), archive.address])
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
-def _groups(catalogue: Catalogue) -> list[list[int]]:
-    # Ordered as text, as keys are: the parts of a group then hold one range of keys.
-    stations = sorted(set(catalogue.stations["station_id"]))
-    step = _LOCATIONS_PER_GROUP
-    return [
-        [int(station) for station in stations[first : first + step]]
-        for first in range(0, len(stations), step)
-    ]
+class _Fetch:
+    """One fetch: what is to come of some stations, and its coming."""
+
+    def __init__(
+        self, wanted: Wanted, store: Store, archive: Archive, plan: _Plan, report: Report
+    ) -> None:
+        self.plan = plan
+        self._wanted, self._store, self._archive, self._report = wanted, store, archive, report
+        self._held = store.held()
+        self._groups = 0
+
+    def estimate(self, stations: pd.DataFrame) -> Estimate:
+        """List the objects of all stations and return how much is to be fetched."""
+        years = self._wanted.years
+        # Ordered as text, as keys are: the parts of a group then hold one range of keys.
+        names = sorted(set(stations["station_id"]))
+        groups = [
+            _spans([int(name) for name in names[first : first + _LOCATIONS_PER_GROUP]], years)
+            for first in range(0, len(names), _LOCATIONS_PER_GROUP)
+        ]
+        self._groups = len(groups)
+        objects = size = there = unknown = done = 0
+        for number, spans in enumerate(groups):
+            if not self.plan.path(number).is_file():
+                listed, others = self._archive.list_objects(spans)
+                self.plan.keep(number, [one for one in listed if _in_years(one.day, years)])
+                unknown += others
+            done += len(spans)
+            self._report("listing", done, sum(map(len, groups)))
+            listing = self.plan.listing(number)
+            to_fetch = self._not_held(listing)
+            objects, size = objects + len(to_fetch), size + int(to_fetch["size"].sum())
+            there += len(listing) - len(to_fetch)
+        return Estimate(len(names), objects, size, there, unknown)
+
+    def run(self, stations: pd.DataFrame, estimate: Estimate) -> Outcome:
+        """Fetch what was estimated, and forget the plan once all of it was asked for."""
+        root = self._store.root
+        check_space(root, estimate.bytes + _MANIFEST_BYTES * estimate.objects)
+        _write_stations(root / STATIONS_FILE, stations)
+        fetched, size, missing = self._objects(estimate)
+        missing += [
+            Missing(code, "no PM2.5 station in these years")
+            for code in self._wanted.countries
+            if code not in set(stations["country"])
+        ]
+        self.plan.remove()
+        return Outcome("openaq", fetched, estimate.already_there, size, tuple(missing))
+
+    def _not_held(self, listing: pl.DataFrame) -> pl.DataFrame:
+        # Of millions that are held, a join needs those of these stations only.
+        locations = listing["location"].unique().implode()
+        some = self._held.filter(pl.col("location").is_in(locations))
+        return listing.join(some, on=["location", "day", "etag"], how="anti", maintain_order="left")
+
+    def _jobs(self) -> Iterator[tuple[list[Listed], Path | None]]:
+        """Yield objects that become one part: a new one of a month, or that of an entry."""
+        day = ["location", "day"]
+        columns = list(Listed._fields)
+        for number in range(self._groups):
+            to_fetch = self._not_held(self.plan.listing(number))
+            known = self._held.select(*day, "entry").join(to_fetch, on=day, how="semi")
+            marked = to_fetch.join(
+                known.unique(day), on=day, how="left", maintain_order="left"
+            ).with_columns(month=pl.col("day") // 100, entry=pl.col("entry").cast(pl.String))
+            marked = marked.sort("month", "key")
+            for by, chosen in (
+                ("month", marked.filter(pl.col("entry").is_null())),
+                ("entry", marked.filter(pl.col("entry").is_not_null())),
+            ):
+                for (name,), some in chosen.group_by(by, maintain_order=True):
+                    objects = [Listed(*row) for row in some.select(columns).iter_rows()]
+                    yield objects, Path(str(name)) if by == "entry" else None
+
+    def _objects(self, estimate: Estimate) -> tuple[int, int, list[Missing]]:
+        """Fetch one job's objects while those of the job before are compacted."""
+        fetched = size = done = 0
+        told = time.monotonic()
+
+        def one_done() -> None:
+            """Tell, from many threads, now and then."""
+            nonlocal done, told
+            done += 1
+            if time.monotonic() - told > 0.2 or done == estimate.objects:
+                told = time.monotonic()
+                self._report("archive objects", done, estimate.objects)
+
+        missing: list[Missing] = []
+        jobs = self._jobs()
+        with ThreadPoolExecutor(1) as ahead, ExitStack() as unless_done:
+            # Requests ahead would be waited for otherwise, when the work ends early.
+            unless_done.callback(self._archive.stop)
+
+            def start() -> tuple[Path | None, Future[list[Answer]]] | None:
+                job = next(jobs, None)
+                if job is None:
+                    return None
+                return job[1], ahead.submit(self._archive.fetch, job[0], one_done)
+
+            following = start()
+            while following is not None:
+                entry, answer = following
+                batch = answer.result()
+                following = start()
+                came = [one.listed for one in batch if one.text is not None]
+                missed = [Missing(one.listed.key, one.reason) for one in batch if one.text is None]
+                if came:
+                    self._store.put(batch, entry)
+                else:
+                    _require_answers(missed, self._archive)
+                fetched += len(came)
+                size += sum(one.size for one in came)
+                missing += missed
+                self._report("archive MB", round(size / 1e6), round(estimate.bytes / 1e6))
+            unless_done.pop_all()
+        return fetched, size, missing
 
 
 def _spans(stations: Sequence[int], years: Sequence[int]) -> list[tuple[int, int, int | None]]:
@@ -209,120 +266,15 @@ def _in_years(day: int, years: Sequence[int]) -> bool:
     )
 
 
-def _estimate(
-    groups: Sequence[Sequence[int]],
-    wanted: Wanted,
-    archive: Archive,
-    plan: _Plan,
-    held: pl.DataFrame,
-    report: Report,
-) -> Estimate:
-    total = Estimate(sum(map(len, groups)), 0, 0, 0, 0)
-    spans = [_spans(group, wanted.years) for group in groups]
-    count, done = sum(map(len, spans)), 0
-    for number, some in enumerate(spans):
-        if not plan.path(number).is_file():
-            listed, unknown = archive.list_objects(some)
-            plan.keep(number, [one for one in listed if _in_years(one.day, wanted.years)])
-            total = replace(total, unknown=total.unknown + unknown)
-        done += len(some)
-        report("listing", done, count)
-        listing = plan.listing(number)
-        to_fetch = _not_held(listing, held)
-        total = replace(
-            total,
-            objects=total.objects + len(to_fetch),
-            bytes=total.bytes + int(to_fetch["size"].sum()),
-            already_there=total.already_there + len(listing) - len(to_fetch),
-        )
-    return total
-
-
-def _not_held(listing: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
-    # Of millions that are held, a join needs those of these stations only.
-    some = held.filter(pl.col("location").is_in(listing["location"].unique().implode()))
-    return listing.join(some, on=["location", "day", "etag"], how="anti", maintain_order="left")
-
-
-def _jobs(listing: pl.DataFrame, held: pl.DataFrame) -> Iterator[_Job]:
-    to_fetch = _not_held(listing, held)
-    known = held.select("location", "day", "entry").join(
-        to_fetch, on=["location", "day"], how="semi"
-    )
-    marked = to_fetch.join(
-        known.unique(["location", "day"]), on=["location", "day"], how="left", maintain_order="left"
-    )
-    marked = marked.with_columns(month=pl.col("day") // 100).sort("month", "key")
-    new = marked.filter(pl.col("entry").is_null())
-    changed = marked.filter(pl.col("entry").is_not_null())
-    columns = list(Listed._fields)
-    for _, some in new.group_by("month", maintain_order=True):
-        yield _Job([Listed(*row) for row in some.select(columns).iter_rows()])
-    for (entry,), some in changed.group_by(pl.col("entry").cast(pl.String), maintain_order=True):
-        objects = [Listed(*row) for row in some.select(columns).iter_rows()]
-        yield _Job(objects, Path(str(entry)))
-
-
-def _run(
-    jobs: Iterator[_Job], store: Store, archive: Archive, estimate: Estimate, report: Report
-) -> tuple[int, int, list[Missing]]:
-    """Fetch one job's objects while those of the job before are compacted."""
-    fetched = size = done = 0
-    told = time.monotonic()
-
-    def one_done() -> None:
-        """Tell, from many threads, now and then."""
-        nonlocal done, told
-        done += 1
-        if time.monotonic() - told > 0.2 or done == estimate.objects:
-            told = time.monotonic()
-            report("archive objects", done, estimate.objects)
-
-    missing: list[Missing] = []
-    with ThreadPoolExecutor(1) as ahead, ExitStack() as unless_done:
-        # Requests ahead would be waited for otherwise, when the work ends early.
-        unless_done.callback(archive.stop)
-
-        def start() -> tuple[_Job, Future[list[Fetched | Missed]]] | None:
-            job = next(jobs, None)
-            if job is None:
-                return None
-            return job, ahead.submit(archive.fetch, job.objects, one_done)
-
-        following = start()
-        while following is not None:
-            job, answer = following
-            batch = answer.result()
-            following = start()
-            missed = [item.missing for item in batch if isinstance(item, Missed)]
-            came = [item for item in batch if isinstance(item, Fetched)]
-            _require_answers(came, missed, archive)
-            if came:
-                _compact(job, store, batch)
-            fetched += len(came)
-            size += sum(item.listed.size for item in came)
-            missing += missed
-            report("archive MB", round(size / 1e6), round(estimate.bytes / 1e6))
-        unless_done.pop_all()
-    return fetched, size, missing
-
-
-def _require_answers(came: Sequence[Fetched], missed: Sequence[Missing], archive: Archive) -> None:
-    silent = [one for one in missed if one.reason.startswith(("given up", "the archive refuses"))]
-    if len(missed) > 1 and not came and len(silent) == len(missed):
+def _require_answers(missed: Sequence[Missing], archive: Archive) -> None:
+    """Raise `InputError` if none of some objects came because the archive gives none."""
+    silent = all(one.reason.startswith(("given up", "the archive refuses")) for one in missed)
+    if len(missed) > 1 and silent:
         raise InputError(
             f"the archive gives none of {len(missed)} objects ({missed[0].reason})",
             path=archive.address,
             hint="run the command again later: what is complete is kept",
         )
-
-
-def _compact(job: _Job, store: Store, batch: Sequence[Fetched | Missed]) -> None:
-    compacted = compact([item.text for item in batch if isinstance(item, Fetched)])
-    if job.entry is None:
-        store.add(*job.month, compacted, batch)
-    else:
-        store.replace(job.entry, compacted, batch)
 
 
 class _Plan:

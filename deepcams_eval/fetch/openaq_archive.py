@@ -27,7 +27,6 @@ from deepcams_eval.fetch.http import (
     RetryPolicy,
     TransferError,
 )
-from deepcams_eval.fetch.local import Missing
 from deepcams_eval.read.files import reason_of
 from deepcams_eval.read.openaq_text import TextFile, decode
 
@@ -45,6 +44,20 @@ _KEY = re.compile(
     _PREFIX + r"/locationid=(\d+)/year=\d{4}/month=\d{2}/location-(\d+)-(\d{8})\.csv\.gz"
 )
 _THROTTLED = re.compile(r"\b(429|503)\b|SlowDown|Too Many Requests")
+_KINDS = {
+    "imed out": "no answer in time",
+    "timeout": "no answer in time",
+    "certificate": "the certificate of the server is not trusted",
+    "403": "access is refused",
+    "429": "too many requests",
+    "503": "the server is busy",
+    "onnection refused": "no connection",
+    "dns error": "no such host",
+    "error sending request": "no connection",
+    "error decoding response body": "the connection was cut",
+}
+"""What kind of failure it was, by what its text holds; the first counts."""
+
 _ABSENT = (NotFoundError, FileNotFoundError)
 _REFUSALS = (PermissionDeniedError, UnauthenticatedError, PermissionError)
 
@@ -67,18 +80,12 @@ class Listed(NamedTuple):
     last_modified: datetime
 
 
-class Fetched(NamedTuple):
-    """An object that came whole: as it was when it came, and its decoded text."""
+class Answer(NamedTuple):
+    """An object as it was when it came, and its decoded text; None if it cannot be had, and why."""
 
     listed: Listed
-    text: TextFile
-
-
-class Missed(NamedTuple):
-    """An object that could not be had."""
-
-    listed: Listed
-    missing: Missing
+    text: TextFile | None
+    reason: str = ""
 
 
 class Archive:
@@ -150,18 +157,21 @@ class Archive:
         InputError
             If the archive cannot be listed.
         """
-        answers = self._each(spans, self._list, lambda: None)
+        answers = self._each(spans, self._list)
         found = sorted(item for items, _ in answers for item in items)
         return found, sum(unknown for _, unknown in answers)
 
     def fetch(
         self, objects: Sequence[Listed], on_done: Callable[[], None] = lambda: None
-    ) -> list[Fetched | Missed]:
-        """Fetch and decode objects, in their order; one that stays damaged or away is missed."""
+    ) -> list[Answer]:
+        """Fetch and decode objects, in their order; some may stay damaged or away."""
         return self._each(objects, self._fetch, on_done)
 
     def _each(
-        self, items: Sequence[_T], work: Callable[[_T], _R], on_done: Callable[[], None]
+        self,
+        items: Sequence[_T],
+        work: Callable[[_T], _R],
+        on_done: Callable[[], None] = lambda: None,
     ) -> list[_R]:
         def one(item: _T) -> _R:
             self._retries.wait()
@@ -195,24 +205,24 @@ class Archive:
                 listed.append(Listed(meta.key, location, int(named[3]), *meta[1:]))
         return listed, len(answer) - len(listed)
 
-    def _fetch(self, listed: Listed) -> Fetched | Missed:
+    def _fetch(self, listed: Listed) -> Answer:
         try:
             for turn in range(1, DAMAGED_AT_MOST + 1):
+                if turn > 1:
+                    self._retries.wait(self._retries.policy.first_wait_s)
                 meta, body = self._retries.persist(
                     listed.key, lambda: self._store.read(listed.key), _judge
                 )
                 now = listed if meta.etag == listed.etag else Listed(*listed[:3], *meta[1:])
                 try:
-                    return Fetched(now, self._decoded(now, body))
+                    return Answer(now, self._decoded(now, body))
                 except InputError as error:
                     reason = f"came damaged {turn} times: {reason_of(error)}"
-                if turn < DAMAGED_AT_MOST:
-                    self._retries.wait(self._retries.policy.first_wait_s)
         except _ABSENT:
             reason = "it is in the list, but no longer in the archive"
         except TransferError as error:
             reason = error.problem
-        return Missed(listed, Missing(listed.key, reason))
+        return Answer(listed, None, reason)
 
     def _decoded(self, listed: Listed, body: bytes) -> TextFile:
         if len(body) != listed.size:
@@ -324,18 +334,5 @@ def _judge(error: Exception) -> Failure:
 def _kind(error: Exception) -> str:
     """Return what kind of failure it was, in one line."""
     text = str(error)
-    for sign, kind in (
-        ("imed out", "no answer in time"),
-        ("timeout", "no answer in time"),
-        ("certificate", "the certificate of the server is not trusted"),
-        ("403", "access is refused"),
-        ("429", "too many requests"),
-        ("503", "the server is busy"),
-        ("onnection refused", "no connection"),
-        ("dns error", "no such host"),
-        ("error sending request", "no connection"),
-        ("error decoding response body", "the connection was cut"),
-    ):
-        if sign in text:
-            return kind
-    return (text.splitlines() or [type(error).__name__])[0][:120]
+    known = next((kind for sign, kind in _KINDS.items() if sign in text), None)
+    return known or (text.splitlines() or [type(error).__name__])[0][:120]

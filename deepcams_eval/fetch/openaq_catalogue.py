@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import logging
 import ssl
 import time
@@ -44,10 +45,13 @@ PER_MINUTE, PER_HOUR = 60, 2000
 _PM25 = 2
 _PAGE = 1000
 
-STATION_COLUMNS = (
-    *("station_id", "sensor_id", "name", "latitude", "longitude"),
-    *("country", "provider", "is_reference", "mobile"),
-)
+STATION_COLUMNS = {
+    **dict.fromkeys(("station_id", "sensor_id", "name"), "str"),
+    **dict.fromkeys(("latitude", "longitude"), "float64"),
+    **dict.fromkeys(("country", "provider"), "str"),
+    **dict.fromkeys(("is_reference", "mobile"), "boolean"),
+}
+"""Columns of the station table, and their types."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,6 @@ def find_stations(
     *,
     api: str = API,
     transport: Transport | None = None,
-    on_page: Callable[[int], None] | None = None,
 ) -> Catalogue:
     """Ask the API for PM2.5 locations and the grade of their instruments.
 
@@ -215,8 +218,6 @@ def find_stations(
         Its address, HTTPS.
     transport : openaq.core.transport.Transport, optional
         Makes the requests; a `PacedTransport` if absent.
-    on_page : callable, optional
-        Called with the number of locations so far, after each page.
 
     Returns
     -------
@@ -246,8 +247,6 @@ def find_stations(
             for query in _queries(wanted):
                 for location in _pages(client.locations.list, parameters_id=_PM25, **query):
                     locations[location.id] = location
-                    if on_page is not None and len(locations) % _PAGE == 0:
-                        on_page(len(locations))
     except ApiKeyMissingError:
         problem = "is no key of OpenAQ (64 hexadecimal digits)" if key else "is absent"
         raise InputError(f"the key for the OpenAQ API {problem}", hint=OPENAQ_KEY_HINT) from None
@@ -274,13 +273,11 @@ def find_stations(
 
 def _pages(ask: Callable[..., Any], **query: Any) -> Iterator[Any]:
     """Yield results page by page until one is short: the number found may be text or a bound."""
-    page = 1
-    while True:
+    for page in itertools.count(1):
         results = ask(page=page, limit=_PAGE, **query).results
         yield from results
         if len(results) < _PAGE:
             return
-        page += 1
 
 
 def _queries(wanted: Wanted) -> list[dict[str, Any]]:
@@ -303,14 +300,8 @@ def _turned(longitude: float) -> float:
 def _catalogue(locations: list[Location], grades: Mapping[int, bool], wanted: Wanted) -> Catalogue:
     in_years = [location for location in locations if _measured_in(location, wanted.years)]
     rows = [row for location in in_years for row in _sensors(location, grades)]
-    table = pd.DataFrame(rows, columns=list(STATION_COLUMNS))
-    for name in ("station_id", "sensor_id", "name", "country", "provider"):
-        table[name] = table[name].astype("str")
+    table = pd.DataFrame(rows, columns=list(STATION_COLUMNS)).astype(STATION_COLUMNS)
     table["country"] = country_codes(table["country"])
-    for name in ("latitude", "longitude"):
-        table[name] = table[name].astype(float)
-    for name in ("is_reference", "mobile"):
-        table[name] = table[name].astype("boolean")
     kept = table[_is_wanted(table, wanted)].reset_index(drop=True)
     return Catalogue(
         kept,

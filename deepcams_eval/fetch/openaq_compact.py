@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet
 
+from deepcams_eval.core.folder import whole_file
 from deepcams_eval.errors import InputError
-from deepcams_eval.fetch.openaq_archive import Fetched, Missed
+from deepcams_eval.fetch.openaq_archive import Answer
 from deepcams_eval.read.openaq_parts import (
     FORM,
     MANIFEST_COLUMNS,
@@ -35,8 +35,8 @@ from deepcams_eval.read.openaq_text import (
     Records,
     TextFile,
     column_indices,
+    read_csv,
     read_numbered,
-    read_one,
 )
 
 _REQUIRED = {"location_id", "sensor_id", "name", "time", "latitude", "longitude"}
@@ -44,19 +44,14 @@ _REQUIRED |= {"parameter", "unit", "value"}
 _TEXT = {"location_id": "location_id", "sensors_id": "sensor_id", "location": "name"}
 _TEXT |= {"parameter": "parameter", "units": "unit"}
 _NUMBERS = {"lat": "latitude", "lon": "longitude", "value": "value"}
+_ANY_PART = "year=*/month=*/part-*.parquet"
 _COUNTS = {"rows": pl.Int64, "other_parameter": pl.Int64, "malformed": pl.Int64}
 
 
-@dataclass(frozen=True)
-class Compacted:
-    """Rows of some objects, and one line about each object.
+class Compacted(NamedTuple):
+    """Rows of some objects (`PART_COLUMNS`, in their order), and one line about each object.
 
-    Attributes
-    ----------
-    rows : polars.DataFrame
-        Columns `PART_COLUMNS`, in the order of the objects.
-    objects : polars.DataFrame
-        ``key, rows, other_parameter, malformed``, sorted by key.
+    ``objects`` has the columns ``key, rows, other_parameter, malformed`` and is sorted by key.
     """
 
     rows: pl.DataFrame
@@ -75,15 +70,10 @@ def check_table(text: TextFile) -> None:
 
 
 def compact(texts: Sequence[TextFile]) -> Compacted:
-    """Turn objects of the archive into typed rows of PM2.5.
+    """Turn objects of the archive, in the order of their keys, into typed rows of PM2.5.
 
     Objects with the same header are parsed together; one by one only where a line of them is no
     record.
-
-    Parameters
-    ----------
-    texts : sequence of TextFile
-        Their paths are their keys, in ascending order.
 
     Raises
     ------
@@ -96,21 +86,25 @@ def compact(texts: Sequence[TextFile]) -> Compacted:
         groups.setdefault(text.header, []).append(text)
     for group in groups.values():
         together = read_numbered(group) if len(group) > 1 else None
-        if together is not None:
-            numbered = [(group, together)]
-        else:
-            numbered = [([text], read_one(text)) for text in group]
+        numbered = (
+            [([text], read_csv(text.header, text.body)) for text in group]
+            if together is None
+            else [(group, together)]
+        )
         for some, records in numbered:
             file = _file_of(records, len(some))
             kept = np.bincount(file, minlength=len(some))
-            malformed = records.malformed if len(some) == 1 else 0
-            lines = _line_counts(some, records)
+            if len(some) == 1:
+                malformed, others = records.malformed, np.array([records.other_parameter])
+            else:
+                lines = np.array([text.body.count(b"\n") for text in some])
+                malformed, others = 0, lines - kept
             objects.append(
                 pl.DataFrame(
                     {
                         "key": [text.path for text in some],
                         "rows": kept,
-                        "other_parameter": lines - kept - malformed,
+                        "other_parameter": others,
                         "malformed": np.full(len(some), malformed),
                     },
                     schema={"key": pl.String, **_COUNTS},
@@ -127,12 +121,6 @@ def _file_of(records: Records, count: int) -> np.ndarray:
         return np.zeros(records.size, dtype=np.int64)
     column = records.columns["file"]
     return column.words.cast(pl.Int64).to_numpy()[column.codes]
-
-
-def _line_counts(texts: Sequence[TextFile], records: Records) -> np.ndarray:
-    if len(texts) == 1:
-        return np.array([records.size + records.other_parameter + records.malformed])
-    return np.array([text.body.count(b"\n") for text in texts])
 
 
 def _typed(records: Records, file: np.ndarray, texts: Sequence[TextFile]) -> pl.DataFrame:
@@ -157,43 +145,31 @@ def _typed(records: Records, file: np.ndarray, texts: Sequence[TextFile]) -> pl.
 
 
 class Store:
-    """The compacted archive below a folder: what it holds, and adding to it.
-
-    Parameters
-    ----------
-    root : Path
-        ``DIR/openaq``.
-    """
+    """The compacted archive below a folder, ``DIR/openaq``: what it holds, and adding to it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._manifest = root / MANIFEST_FOLDER
 
     def recover(self) -> int:
         """Remove what an interrupted fetch left, and return the number of files removed."""
-        left = [path for path in self.root.rglob(".*.tmp") if path.is_file()]
-        parts = [str(path) for path in sorted(self.root.glob("year=*/month=*/part-*.parquet"))]
-        manifest = self.root / MANIFEST_FOLDER
-        counted = set(counted_parts(parts)) if manifest.is_dir() else set()
-        left += [Path(part) for part in parts if part not in counted]
-        kept = {manifest_entry(Path(part)) for part in counted}
-        left += [
-            entry
-            for entry in manifest.absolute().glob("year=*/month=*/part-*.parquet")
-            if entry not in kept
-        ]
+        left = {path for path in self.root.rglob(".*.parquet*") if path.is_file()}
+        parts = [str(path) for path in sorted(self.root.glob(_ANY_PART))]
+        counted = counted_parts(parts) if self._manifest.is_dir() else []
+        left |= {Path(part) for part in set(parts) - set(counted)}
+        left |= set(self._manifest.absolute().glob(_ANY_PART))
+        left -= {manifest_entry(Path(part)) for part in counted}
         for path in left:
             path.unlink()
         return len(left)
 
     def held(self) -> pl.DataFrame:
         """Return what is held: ``location, day, etag, size, entry``, one row an object."""
-        entries = str(self.root / MANIFEST_FOLDER / "year=*" / "month=*" / "part-*.parquet")
         columns = ["location", "day", "etag", "size"]
-        if not list((self.root / MANIFEST_FOLDER).glob("year=*/month=*/part-*.parquet")):
-            return pl.DataFrame(
-                schema={name: MANIFEST_COLUMNS[name] for name in columns}
-                | {"entry": pl.Categorical}
-            )
+        if not any(self._manifest.glob(_ANY_PART)):
+            schema = {name: MANIFEST_COLUMNS[name] for name in columns}
+            return pl.DataFrame(schema=schema | {"entry": pl.Categorical})
+        entries = str(self._manifest / _ANY_PART)
         scanned = pl.scan_parquet(entries, include_file_paths="entry", hive_partitioning=False)
         return (
             scanned.filter(pl.col("state") == "held")
@@ -201,35 +177,39 @@ class Store:
             .collect()
         )
 
-    def add(
-        self, year: int, month: int, compacted: Compacted, batch: Sequence[Fetched | Missed]
-    ) -> None:
-        """Write a new part of one month."""
-        listed = [item.listed for item in batch]
-        digest = hashlib.sha256("\n".join(f"{one.key} {one.etag}" for one in listed).encode())
-        name = f"part-{digest.hexdigest()[:16]}.000.parquet"
-        part = self.root / f"year={year}" / f"month={month:02d}" / name
-        self._commit(part, compacted, _entry(compacted, batch))
+    def put(self, answers: Sequence[Answer], entry: Path | None = None) -> None:
+        """Write what came of some objects of one month, at least one, as a part.
 
-    def replace(self, entry: Path, compacted: Compacted, batch: Sequence[Fetched | Missed]) -> None:
-        """Write a part anew with other content of some of its objects; the old one goes.
+        It is a new one, or the one of `entry` anew with other content of some of its objects;
+        those that could not be had keep the rows that they have.
 
-        Objects that could not be had keep the rows that they have.
+        Raises
+        ------
+        InputError
+            If an object cannot be parsed at all.
         """
-        old, old_entry = _part_of(entry), pl.read_parquet(entry)
-        new_entry = _entry(compacted, batch).filter(pl.col("state") == "held")
-        same = old_entry.join(new_entry, on="key", how="anti")
-        rows = pl.read_parquet(old, hive_partitioning=False)
-        rows = pl.concat(
-            [rows.join(new_entry, left_on="object", right_on="key", how="anti"), compacted.rows]
-        )
-        merged = pl.concat([same, new_entry]).sort("key")
+        compacted = compact([one.text for one in answers if one.text is not None])
+        described = _entry(compacted, answers)
+        if entry is None:
+            listed = [one.listed for one in answers]
+            digest = hashlib.sha256("\n".join(f"{one.key} {one.etag}" for one in listed).encode())
+            year, month = divmod(listed[0].day // 100, 100)
+            name = f"part-{digest.hexdigest()[:16]}.000.parquet"
+            part = self.root / f"year={year}" / f"month={month:02d}" / name
+            self._commit(part, compacted, described)
+            return
         named = PART_NAME.fullmatch(entry.name)
         if named is None:
             raise InputError("no name of a manifest entry", path=entry, hint="remove the file")
+        old = self.root / entry.relative_to(self._manifest)
+        new = described.filter(pl.col("state") == "held")
+        rows = pl.read_parquet(old, hive_partitioning=False)
+        kept = rows.join(new, left_on="object", right_on="key", how="anti")
+        rows = pl.concat([kept, compacted.rows]).sort("object", maintain_order=True)
+        merged = pl.concat([pl.read_parquet(entry).join(new, on="key", how="anti"), new])
+        merged = merged.sort("key")
         part = old.with_name(f"part-{named[1]}.{int(named[2]) + 1:03d}.parquet")
-        whole = Compacted(rows.sort("object", maintain_order=True), merged.select("key", *_COUNTS))
-        self._commit(part, whole, merged)
+        self._commit(part, Compacted(rows, merged.select("key", *_COUNTS)), merged)
         old.unlink()
         entry.unlink()
 
@@ -245,14 +225,14 @@ class Store:
         write_table(manifest_entry(part), entry)
 
 
-def _entry(compacted: Compacted, batch: Sequence[Fetched | Missed]) -> pl.DataFrame:
+def _entry(compacted: Compacted, answers: Sequence[Answer]) -> pl.DataFrame:
     rows = [
         {
-            **item.listed._asdict(),
-            "state": "held" if isinstance(item, Fetched) else "missing",
-            "reason": "" if isinstance(item, Fetched) else item.missing.reason,
+            **one.listed._asdict(),
+            "state": "missing" if one.text is None else "held",
+            "reason": one.reason,
         }
-        for item in batch
+        for one in answers
     ]
     table = pl.DataFrame(rows, schema_overrides={"last_modified": pl.Datetime("us", "UTC")})
     joined = table.join(compacted.objects, on="key", how="left").sort("key")
@@ -261,22 +241,11 @@ def _entry(compacted: Compacted, batch: Sequence[Fetched | Missed]) -> pl.DataFr
     )
 
 
-def _part_of(entry: Path) -> Path:
-    month = entry.parent
-    return month.parents[2] / month.parent.name / month.name / entry.name
-
-
 def write_table(
     path: Path, table: pl.DataFrame, metadata: dict[bytes, bytes] | None = None
 ) -> None:
     """Write a Parquet file whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
     arrow = arrow.replace_schema_metadata(metadata or {})
-    with temporary.open("wb") as stream:
+    with whole_file(path) as work, work.open("wb") as stream:
         pyarrow.parquet.write_table(arrow, stream, compression="zstd")
-        stream.flush()
-        # A name must not outlive its bytes when the power fails.
-        os.fsync(stream.fileno())
-    temporary.replace(path)
