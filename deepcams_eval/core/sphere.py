@@ -50,6 +50,26 @@ def neighbours(latitude: FloatArray, longitude: FloatArray, within_km: float) ->
     return np.asarray(found) - 1
 
 
+def boxes(latitude: FloatArray, longitude: FloatArray, width_km: float) -> IntArray:
+    """Return the number of the box that each place lies in, from 0.
+
+    Boxes are about as wide as they are high; those of a row of latitude begin at 180° W.
+
+    Parameters
+    ----------
+    latitude, longitude : ndarray, shape (places,)
+        Degrees, without NaN.
+    width_km : float
+        Height, and about the width, of a box, km.
+    """
+    rows = max(round(np.pi * EARTH_RADIUS_KM / width_km), 1)
+    row = np.clip(np.floor((latitude + 90) / 180 * rows), 0, rows - 1).astype(np.int64)
+    across = np.cos(np.radians((row + 0.5) * 180 / rows - 90))
+    columns = np.maximum(np.rint(2 * rows * across), 1).astype(np.int64)
+    column = np.floor((longitude + 180) % 360 / 360 * columns).astype(np.int64)
+    return np.asarray(np.unique(row * (2 * rows + 1) + column, return_inverse=True)[1])
+
+
 def row_weights(latitude: FloatArray) -> Array:
     """Return the area of a cell in each row, in units of the mean over the rows.
 

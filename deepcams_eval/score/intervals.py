@@ -16,11 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcams_eval.core.arrays import Array, BoolArray, IntArray, Times, divide
+from deepcams_eval.core.sphere import boxes
 from deepcams_eval.score.metrics import Metric, Scale
 from deepcams_eval.score.moments import Moments
 
 MIN_CLUSTERS = 5
 """Fewer stations than this give no interval: their spread says too little about all others."""
+
+BLOCK_KM = 300.0
+"""Width of the boxes in which stations are taken together: their errors are alike below it."""
 
 LEVEL = 0.95
 """Coverage that every interval aims at."""
@@ -180,6 +184,100 @@ class Estimate:
         return np.asarray(np.sqrt(squares.sum(axis=0)))
 
 
+@dataclass(frozen=True)
+class Clusters:
+    """Stations, and the boxes of some hundred kilometres that hold those near each other.
+
+    Stations near each other err alike, so that leaving out one tells too little of what others
+    would have said. Both are left out in turn, and the wider interval counts; where there are
+    fewer than `MIN_CLUSTERS` boxes that of stations stands alone.
+
+    Attributes
+    ----------
+    box : ndarray of int, shape (stations,)
+        From 0.
+    """
+
+    box: IntArray
+
+    @classmethod
+    def of(cls, latitude: Array, longitude: Array, width_km: float = BLOCK_KM) -> Clusters:
+        """Put stations into boxes."""
+        return cls(boxes(latitude, longitude, width_km))
+
+    def estimates(self, sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Either]:
+        """Return each score by stations and by boxes, of sums by station."""
+        by_box = sums.pool_clusters(self.box)
+        ways = estimates(sums, scores), estimates(by_box, scores)
+        return {name: Either(tuple(way[name] for way in ways)) for name in scores}
+
+    def differences(
+        self, ours: Moments, theirs: Moments, scores: Mapping[str, Metric]
+    ) -> dict[str, Array]:
+        """Return scores of two estimates on the same pairs, and their differences with intervals.
+
+        Parameters
+        ----------
+        ours, theirs : Moments
+            Shape (stations, values).
+        scores : mapping of str to Metric
+            By name.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (values,)
+            ``n``, ``stations`` and ``boxes``; for each score ``<name>``, ``reference_<name>``,
+            ``d_<name>`` (ours − theirs), ``d_<name>_lo``, ``d_<name>_hi`` and ``d_<name>_p``, the
+            one-sided probability of a difference so low were there none.
+        """
+        one, other = self.estimates(ours, scores), self.estimates(theirs, scores)
+        found: dict[str, Array] = {
+            "n": ours.n.sum(axis=0).astype(np.int64),
+            "stations": (ours.n > 0).sum(axis=0),
+            "boxes": (ours.pool_clusters(self.box).n > 0).sum(axis=0),
+        }
+        for name in scores:
+            step = one[name] - other[name]
+            found |= {name: one[name].value, f"reference_{name}": other[name].value}
+            found |= {f"d_{name}": step.value, **bounds(f"d_{name}", step.interval())}
+            found[f"d_{name}_p"] = step.p_below()
+        return found
+
+
+@dataclass(frozen=True)
+class Either:
+    """An estimate by several kinds of clusters, of which the least certain one counts."""
+
+    ways: tuple[Estimate, ...]
+
+    @property
+    def value(self) -> Array:
+        """From all clusters."""
+        return self.ways[0].value
+
+    def __sub__(self, other: Either) -> Either:
+        """Return the difference, paired by cluster."""
+        pairs = zip(self.ways, other.ways, strict=True)
+        return Either(tuple(one - another for one, another in pairs))
+
+    def interval(
+        self, level: npt.ArrayLike = LEVEL, least: int = MIN_CLUSTERS
+    ) -> tuple[Array, Array]:
+        """Return the widest interval, value by value; NaN where there is none."""
+        ends = np.stack([np.stack(one.interval(level, least)) for one in self.ways])
+        width = np.nan_to_num(ends[:, 1] - ends[:, 0], nan=-1.0)
+        low, high = np.take_along_axis(ends, width.argmax(axis=0)[None, None], axis=0)[0]
+        return low, high
+
+    def p_below(self, most: float = 0.0) -> Array:
+        """Return the largest one-sided probability of a value so low were the truth `most`."""
+        found = [
+            np.where(one.clusters >= MIN_CLUSTERS, 1 - one.p_above(most), np.nan)
+            for one in self.ways
+        ]
+        return np.asarray(np.fmax.reduce(found))
+
+
 def estimates(sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Estimate]:
     """Return each score with what it is without every cluster.
 
@@ -200,34 +298,6 @@ def estimates(sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Estimate
 def bounds(name: str, interval: tuple[Any, Any]) -> dict[str, Any]:
     """Return an interval as the columns ``<name>_lo`` and ``<name>_hi``."""
     return {f"{name}_lo": interval[0], f"{name}_hi": interval[1]}
-
-
-def differences(ours: Moments, theirs: Moments, scores: Mapping[str, Metric]) -> dict[str, Array]:
-    """Return scores of two estimates on the same pairs, and their differences with intervals.
-
-    Parameters
-    ----------
-    ours, theirs : Moments
-        Shape (stations, values).
-    scores : mapping of str to Metric
-        As in `estimates`.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (values,)
-        ``n`` and ``stations``; for each score ``<name>``, ``reference_<name>``, ``d_<name>``
-        (ours − theirs), ``d_<name>_lo`` and ``d_<name>_hi``.
-    """
-    one, other = estimates(ours, scores), estimates(theirs, scores)
-    found: dict[str, Array] = {
-        "n": ours.n.sum(axis=0).astype(np.int64),
-        "stations": (ours.n > 0).sum(axis=0),
-    }
-    for name in scores:
-        step = one[name] - other[name]
-        found |= {name: one[name].value, f"reference_{name}": other[name].value}
-        found |= {f"d_{name}": step.value, **bounds(f"d_{name}", step.interval())}
-    return found
 
 
 def excludes_zero(low: float, high: float) -> bool:

@@ -259,6 +259,13 @@ class Moments:
             **{name: gathered(getattr(self, name)) for name in _ADDED},
         )
 
+    def pool_clusters(self, labels: IntArray) -> Moments:
+        """Merge the clusters that carry the same label, 0 and up; shape (labels, columns)."""
+        columns = self.n.shape[1]
+        size = int(labels.max(initial=-1)) + 1
+        code = labels[:, None] * columns + np.arange(columns)
+        return self.pool(code, size * columns).reshape(size, columns)
+
     def merged(self) -> Moments:
         """Merge all groups, or those of each column; shape (1,) or (columns,)."""
         size = self.n.shape[1] if self.n.ndim > 1 else 1

@@ -18,7 +18,7 @@ from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.pair.samples import SAMPLES, Sample, sample_rows
-from deepcams_eval.score import intervals
+from deepcams_eval.score.intervals import Clusters, bounds
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS, METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.strata import STRATA, Grouping, Stratum, Sums
@@ -54,8 +54,6 @@ def score_pairs(
     *,
     years_with_data: Mapping[str, Collection[int]],
     baseline: str,
-    rng: np.random.Generator,
-    resamples: int = 1000,
     station_sample: Sample = "common",
     strata: Sequence[Stratum] = STRATA,
 ) -> ScoreTables:
@@ -69,10 +67,6 @@ def score_pairs(
         As in `sample_rows`.
     baseline : str
         The product that differences are taken from.
-    rng : numpy.random.Generator
-        Draws the stations; the same seed gives the same intervals.
-    resamples : int
-        Number of bootstrap resamples.
     station_sample : {"common", "own"}
         Sample of the scores by station.
     strata : sequence of str
@@ -93,17 +87,17 @@ def score_pairs(
             f"{others or 'the others'})",
             hint="leave one out, or choose years and a region in which all have data",
         )
-    draws = intervals.draw_clusters(len(grouping.stations), resamples, rng)
+    clusters = Clusters.of(*grouping.places)
     score_parts, station_tables = [], {}
     for sample in SAMPLES:
         for name in pairs.products:
             sums = Sums.of(pairs, name, rows[sample][name], grouping)
-            score_parts += [_score_stratum(name, sample, sums, one, draws) for one in strata]
+            score_parts += [_score_stratum(name, sample, sums, one, clusters) for one in strata]
             if sample == station_sample:
                 station_tables[name] = _station_scores(sums)
     return ScoreTables(
         scores=pd.concat(score_parts, ignore_index=True),
-        differences=_differences(pairs, rows["own"], baseline, grouping, draws, strata),
+        differences=_differences(pairs, rows["own"], baseline, grouping, clusters, strata),
         rows=rows,
         stations=station_tables,
     )
@@ -130,24 +124,23 @@ def station_table(
 
 
 def _score_stratum(
-    product: str, sample: Sample, sums: Sums, stratum: Stratum, draws: Array
+    product: str, sample: Sample, sums: Sums, stratum: Stratum, clusters: Clusters
 ) -> pd.DataFrame:
     by_station = sums.by_station(stratum)
     total = by_station.merged()
-    behind = (by_station.n > 0).sum(axis=0)
     columns: dict[str, Any] = {
         "product": product,
         "stratum": stratum,
         "value": sums.grouping.labels(stratum),
         "sample": sample,
         "n": total.n.astype(np.int64),
-        "stations": behind,
+        "stations": (by_station.n > 0).sum(axis=0),
     }
     if any("cross" in metric.needs for metric in METRICS.values()):
         total = sums.with_cross(total, stratum)
     columns |= {key: metric(total) for key, metric in METRICS.items()}
-    for name, resampled in intervals.resample(by_station, draws, HEADLINE_METRICS).items():
-        columns |= intervals.bounds(name, intervals.percentile_interval(resampled, behind))
+    for name, found in clusters.estimates(by_station, HEADLINE_METRICS).items():
+        columns |= bounds(name, found.interval())
     columns |= _station_medians(by_station)
     columns["n_fractional"] = total.n_fractional.astype(np.int64)
     table = pd.DataFrame(columns)
@@ -179,7 +172,7 @@ def _differences(
     own: Mapping[str, BoolArray],
     baseline: str,
     grouping: Grouping,
-    draws: Array,
+    clusters: Clusters,
     strata: Sequence[Stratum],
 ) -> pd.DataFrame:
     shown = ["product", "baseline", "stratum", "value", "n", "stations"]
@@ -194,7 +187,7 @@ def _differences(
             sums = ours.by_station(stratum), theirs.by_station(stratum)
             columns: dict[str, Any] = {"product": name, "baseline": baseline, "stratum": stratum}
             columns["value"] = grouping.labels(stratum)
-            columns |= intervals.differences(*sums, draws, HEADLINE_METRICS)
+            columns |= clusters.differences(*sums, HEADLINE_METRICS)
             table = pd.DataFrame(columns)
             parts.append(table.loc[table["n"] > 0, shown])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=shown)
