@@ -729,6 +729,6 @@ class TestStationFiles:
 
     def test_no_file_is_cut_unless_asked(self, tmp_path):
         _, block, reports, records = self.recorded()
-        written = write_block(tmp_path, block, reports, records, cut=False)
-        assert written.cut_short == ()
-        assert not written.cut_rows.any()
+        notes, cut_rows = write_block(tmp_path, block, reports, records, cut=False)
+        assert notes["cut_short"] == []
+        assert not cut_rows.any()
