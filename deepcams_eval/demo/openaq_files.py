@@ -89,7 +89,8 @@ def _days(station: Station, rows: pd.DataFrame, position: Any) -> Iterable[Any]:
     """
     utc = rows["time_end"].to_numpy()
     offsets = station.city.offsets(utc)
-    local = utc + offsets * np.timedelta64(3600, "s")
+    # The stubs take the sum for a difference of times.
+    local: Any = utc + offsets * np.timedelta64(3600, "s")
     days = (local - np.timedelta64(1, "s")).astype("datetime64[D]").tolist()
     stamps = np.datetime_as_string(local, unit="s").tolist()
     place = f"{position[0]:.6g},{position[1]:.6g}"

@@ -60,7 +60,9 @@ def _read_cities() -> Iterator[City]:
             yield City(
                 row["name"],
                 row["country"],
-                *(float(row[name]) for name in ("latitude", "longitude", "weight")),
+                float(row["latitude"]),
+                float(row["longitude"]),
+                float(row["weight"]),
                 int(row["offset_hours"]),
                 "europe" if row["clock"] == "europe" else "fixed",
             )

@@ -187,8 +187,10 @@ class _Maker:
             f"{city.name} {self._made:03d}",
             city,
             provider,
-            *reported,
-            *place,
+            reported[0],
+            reported[1],
+            place[0],
+            place[1],
             factor=float(factor),
             role=role,
         )
