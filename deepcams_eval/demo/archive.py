@@ -51,7 +51,6 @@ def demo_archive(
     Parameters
     ----------
     settings : DemoSettings, optional
-        Default: ``DemoSettings()``.
     cache : Path, optional
         Folder of archives; default ``$DEEPCAMS_CACHE``, else ``deepcams`` in
         ``$XDG_CACHE_HOME`` or ``~/.cache``. The archive's name in it depends on the settings and

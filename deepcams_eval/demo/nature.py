@@ -66,16 +66,10 @@ class HourlyMaps:
 
 
 class NatureRun:
-    """One block of days of the tracer, with its spin-up.
+    """One block of days of the tracer, with its spin-up, in the climate of the archive or another.
 
-    Parameters
-    ----------
-    settings : DemoSettings
-    block : Block
-        Random numbers depend on the seed and on its year and month only, so that a block is the
-        same whichever others are made.
-    climate : Climate, optional
-        How it differs from the archive.
+    Random numbers depend on the seed and on the year and month of the block only, so that it is
+    the same whichever others are made.
     """
 
     def __init__(self, settings: DemoSettings, block: Block, climate: Climate = EUROPE) -> None:

@@ -73,18 +73,12 @@ class Station:
     ----------
     location_id, sensor_id : int
         0 where the form of the files has none.
-    name : str
-    city : City
-        Gives country and clock.
-    provider : Provider
     latitude, longitude : float
         As reported, degrees; NaN where none is.
     air_latitude, air_longitude : float
         Where the air is that it measures.
     factor : float
         Constant ratio of the station to the air around it.
-    role : str
-        One of `Role`.
     original : int
         Place in the list of stations of the one that a copy repeats; −1 for others.
     """

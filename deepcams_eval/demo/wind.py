@@ -101,13 +101,8 @@ class Wind:
     u = −∂ψ/∂φ / a and v = ∂ψ/∂λ / (a cos φ) are differentiated exactly, so that the wind has no
     divergence on the sphere.
 
-    Parameters
-    ----------
-    domain : Domain
-        ``wind=False`` gives rest; ``weather_systems=False`` leaves jet and waves. The month sets
-        the strength of the jet.
-    rng : numpy.random.Generator
-        Draws the systems of this block.
+    ``wind=False`` gives rest; ``weather_systems=False`` leaves jet and waves. The month sets the
+    strength of the jet; the generator draws the systems of this block.
     """
 
     def __init__(self, domain: Domain, rng: np.random.Generator) -> None:
