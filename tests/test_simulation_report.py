@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from deepcams_eval.bench import figures, sections
+from deepcams_eval.bench import figures
 from deepcams_eval.bench import page as pages
 from deepcams_eval.bench.files import write_report
 from deepcams_eval.bench.month import Case
@@ -264,7 +264,7 @@ def test_every_file_is_there(report: Path) -> None:
 def test_csv_holds_every_digit_and_the_published_columns(
     content: SimulationRun, tmp_path: Path, task: str
 ) -> None:
-    blocks = sections.month_tables(content, task)
+    blocks = pages.month_tables(content, task)
     path = tables.write_table(tmp_path, task, blocks, content.months[task])[0]
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
@@ -325,7 +325,7 @@ def test_equal_as_printed_is_no_difference(content: SimulationRun, values: list[
     content = replace(
         content, months={"temporal": pd.DataFrame([row])}, methods={"temporal": names}
     )
-    bold = sections.month_tables(content, "temporal")[1].bold
+    bold = pages.month_tables(content, "temporal")[1].bold
     printed = {name: f"{x:.3f}" for name, x in zip(names, values, strict=True) if x == x}
     if len(set(printed.values())) < 2:
         assert not bold
@@ -376,9 +376,9 @@ def test_a_skill_whose_interval_includes_zero_does_not_differ(content: Simulatio
 
 
 def test_the_other_weighting_is_not_shown_as_skill(content: SimulationRun) -> None:
-    table = sections.skill_table(content, "temporal")
+    table = pages.skill_table(content, "temporal")
     assert set(table.frame["weights"]) == {"none"}
-    area = sections.skill_table(
+    area = pages.skill_table(
         replace(content, options=replace(content.options, weights="area")), "temporal"
     )
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
@@ -470,7 +470,7 @@ def test_one_day_has_no_intervals_and_says_so() -> None:
     drawn = {drawing.kind: drawing for drawing in figures.draw_figures(content)}
     assert "No intervals: a single day was" in drawn["skill"].caption
     assert "n = 1 day, 16 samples" in drawn["skill"].caption
-    assert not sections.skill_table(content, "temporal").bold
+    assert not pages.skill_table(content, "temporal").bold
 
 
 def test_a_method_looks_the_same_in_every_figure() -> None:

@@ -14,10 +14,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from deepcams_eval.bench.month import Case
-from deepcams_eval.bench.sections import (
+from deepcams_eval.bench.page import (
     SHOWN,
+    interval_note,
     published_name,
-    resampled_in_words,
     weights_in_words,
 )
 from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
@@ -380,20 +380,6 @@ def _draw_skill(content: SimulationRun, task: Task) -> style.Drawing:
         note=note,
         alternative="Skill of each method in RMSE and MAE against each baseline with intervals; "
         "the numbers are in the table of skill.",
-    )
-
-
-def interval_note(table: pd.DataFrame) -> str:
-    """Return what the intervals of rows of skill are, or why there are none."""
-    absent = table["skill_lo"].isna() & table["skill"].notna()
-    if not absent.all():
-        text = f"Bars: 95 % intervals from resampling {resampled_in_words(table)}; filled where"
-        text += " they exclude zero."
-        return f"{text} Some are undefined." if absent.any() else text
-    days = int(table["days"].max())
-    return (
-        f"No intervals: {'a single day was' if days == 1 else f'{days} days were'} scored, and "
-        "whole days are what is resampled."
     )
 
 

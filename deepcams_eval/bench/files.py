@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepcams_eval.bench import figures, page, sections
+from deepcams_eval.bench import figures, page
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
 from deepcams_eval.report import style
@@ -68,9 +68,9 @@ def write_report(
     written: list[Path] = []
     for task in run.tasks:
         # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
-        blocks = sections.month_tables(run, task)
+        blocks = page.month_tables(run, task)
         written += write_table(folder / "tables", task, blocks, run.months[task])
-    written += write_tables(folder / "tables", sections.long_tables(run))
+    written += write_tables(folder / "tables", page.long_tables(run))
     tell(1, total)
 
     pictures: list[style.Picture] = []

@@ -21,7 +21,7 @@ from deepcams_eval.paper.audit_page import Finding, bold_cells, floats, numbers,
 from deepcams_eval.paper.linear import linear_psnr, linear_ratio
 from deepcams_eval.report import published
 from deepcams_eval.report.content import records
-from deepcams_eval.report.tables import Table
+from deepcams_eval.report.tables import Column, Table
 
 FIGURE6_DECIMALS = 2
 """Digits after the point with which Fig. 6 prints R."""
@@ -139,7 +139,7 @@ def sample_counts(table2: pd.DataFrame, counts: pd.DataFrame) -> Finding:
                     *texts(task="Task"),
                     *numbers(0, samples_per_day="Samples a day", days=f"Days of {year}"),
                     *numbers(0, computed="Computed", samples="Printed"),
-                    *numbers(0, signed=True, difference="Difference"),
+                    Column("difference", "Difference", decimals=0, signed=True),
                     *numbers(2, implied_days="Days implied by print"),
                     *texts(source="What is counted"),
                 ),

@@ -10,7 +10,7 @@ import pandas as pd
 from deepcams_eval.paper.audit_page import Finding, bold_cells, floats, numbers, texts, where
 from deepcams_eval.report.content import records
 from deepcams_eval.report.published import PRINTED_DIGITS
-from deepcams_eval.report.tables import Table
+from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 AVERAGE, METHOD = "average", "deepcams"
@@ -55,7 +55,7 @@ def averages(table2: pd.DataFrame, table3: pd.DataFrame) -> Finding:
         *texts(table="Table", column="Column"),
         *numbers(5, mean="Mean of 12 months"),
         *texts(printed="Printed average"),
-        *numbers(5, signed=True, difference="Difference"),
+        Column("difference", "Difference", decimals=5, signed=True),
         *numbers(4, unit="One unit of the last digit"),
         *texts(reading="Reading"),
     )

@@ -153,11 +153,9 @@ def texts(**labels: str) -> tuple[Column, ...]:
     return tuple(Column(key, label) for key, label in labels.items())
 
 
-def numbers(
-    decimals: int, of: str = "", *, signed: bool = False, **labels: str
-) -> tuple[Column, ...]:
+def numbers(decimals: int, of: str = "", **labels: str) -> tuple[Column, ...]:
     """Return columns of numbers with one unit: of each, its key and label."""
-    return tuple(Column(key, label, of, decimals, signed=signed) for key, label in labels.items())
+    return tuple(Column(key, label, of, decimals) for key, label in labels.items())
 
 
 def bold_cells(chosen: BoolArray, *keys: str) -> frozenset[tuple[int, str]]:

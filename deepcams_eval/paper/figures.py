@@ -347,11 +347,9 @@ def _zoom_axis(axes: Axes, one: PointSeries) -> None:
     low, high = middle - _ZOOM_DAYS, middle + _ZOOM_DAYS
     axes.set_xlim(low, high)
     midnights = np.arange(np.ceil(low), np.floor(high) + 1)
-    dates = np.datetime64(f"{one.year}-01-01") + midnights.astype(np.int64)
-    axes.set_xticks(
-        midnights,
-        [f"{int(str(day)[8:])} {calendar.month_abbr[int(str(day)[5:7])]}" for day in dates],
-    )
+    dates = (str(day) for day in np.datetime64(f"{one.year}-01-01") + midnights.astype(np.int64))
+    names = [f"{int(day[8:])} {calendar.month_abbr[int(day[5:7])]}" for day in dates]
+    axes.set_xticks(midnights, names)
 
 
 def _point(one: PointSeries) -> str:

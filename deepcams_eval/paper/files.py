@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from deepcams_eval.bench.month import Case
+from deepcams_eval.bench.page import month_tables
 from deepcams_eval.bench.run import SimulationRun
-from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
 from deepcams_eval.options import PaperOptions
