@@ -60,7 +60,8 @@ def write_report(
     As `deepcams_eval.evidence.write.write_report` does, out of `run` and the content `said` of
     ``run.json``. Tasks that were not scored are left out.
     """
-    total = figures.count_figures(run) + 2
+    planned = figures.planned_figures(run)
+    total = len(planned) + 2
     tell = progress or (lambda _done, _total: None)
     (folder / "tables").mkdir(exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
@@ -74,7 +75,8 @@ def write_report(
     tell(1, total)
 
     pictures: list[style.Picture] = []
-    for done, drawing in enumerate(figures.draw_figures(run), start=2):
+    for done, draw in enumerate(planned, start=2):
+        drawing = draw()
         written += style.save(drawing, folder / "figures")
         pictures.append(drawing)
         tell(done, total)

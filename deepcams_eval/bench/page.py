@@ -88,6 +88,7 @@ def render_page(
     said : mapping
         The content of ``run.json``.
     """
+    known = pd.DataFrame([asdict(one) for one in content.available])
     return render(
         "simulation.html.j2",
         title=f"Simulation of {content.year}: downscaling against the hourly truth",
@@ -105,9 +106,11 @@ def render_page(
         months=[(TASK_NAMES[t], month_tables(content, t)) for t in content.tasks],
         others=long_tables(content),
         tasks=[(TASK_NAMES[task], task) for task in content.tasks],
-        counts=counts_table(content),
+        counts=plain_table(
+            "counts", "Samples by month", content.counts, synthetic=content.synthetic
+        ),
         totals=list(_totals(content)),
-        methods=methods_table(content),
+        methods=plain_table("methods", "Methods known", known, synthetic=content.synthetic),
         undefined=UNDEFINED,
     )
 
@@ -321,17 +324,6 @@ def resampled_in_words(table: pd.DataFrame) -> str:
     if not tiles:
         return "whole days"
     return f"{tiles} tiles of the map, about {TILE_DEG:g}° wide (these hours, no other days)"
-
-
-def counts_table(content: SimulationRun) -> Table:
-    """Return how many samples were expected, scored and missing, by task and month."""
-    return plain_table("counts", "Samples by month", content.counts, synthetic=content.synthetic)
-
-
-def methods_table(content: SimulationRun) -> Table:
-    """Return every method known, and what it needs if it could not run."""
-    known = pd.DataFrame([asdict(one) for one in content.available])
-    return plain_table("methods", "Methods known", known, synthetic=content.synthetic)
 
 
 def long_tables(content: SimulationRun) -> list[Table]:
