@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepcams_eval.bench import figures, page, sections
+from deepcams_eval.bench import figures, page
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
 from deepcams_eval.report import style
@@ -60,7 +60,8 @@ def write_report(
     As `deepcams_eval.evidence.write.write_report` does, out of `run` and the content `said` of
     ``run.json``. Tasks that were not scored are left out.
     """
-    total = figures.count_figures(run) + 2
+    planned = figures.planned_figures(run)
+    total = len(planned) + 2
     tell = progress or (lambda _done, _total: None)
     (folder / "tables").mkdir(exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
@@ -68,13 +69,14 @@ def write_report(
     written: list[Path] = []
     for task in run.tasks:
         # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
-        blocks = sections.month_tables(run, task)
+        blocks = page.month_tables(run, task)
         written += write_table(folder / "tables", task, blocks, run.months[task])
-    written += write_tables(folder / "tables", sections.long_tables(run))
+    written += write_tables(folder / "tables", page.long_tables(run))
     tell(1, total)
 
     pictures: list[style.Picture] = []
-    for done, drawing in enumerate(figures.draw_figures(run), start=2):
+    for done, draw in enumerate(planned, start=2):
+        drawing = draw()
         written += style.save(drawing, folder / "figures")
         pictures.append(drawing)
         tell(done, total)
