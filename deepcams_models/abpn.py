@@ -162,11 +162,9 @@ class ABPN(nn.Module):
         self.up = nn.ModuleList(UpProjection(features) for _ in range(stages))
         self.down = nn.ModuleList(DownProjection(features) for _ in range(stages - 1))
         self.attend = nn.ModuleList(_attention(features, settings) for _ in range(stages - 1))
-        later = range(stages - _DIRECT)
-        self.weigh_up = nn.ModuleList(_pointwise(features, features) for _ in later)
-        self.weigh_down = nn.ModuleList(
-            _pointwise(features, features) for _ in range(max(stages - 1 - _DIRECT, 0))
-        )
+        up, down = range(stages - _DIRECT), range(stages - 1 - _DIRECT)
+        self.weigh_up = nn.ModuleList(_pointwise(features, features) for _ in up)
+        self.weigh_down = nn.ModuleList(_pointwise(features, features) for _ in down)
         self.join_fine = _pointwise(stages * features, features)
         self.mix_fine = Activated(convolution(features, features))
         self.join_coarse = _pointwise((stages - 1) * features, features)
@@ -184,7 +182,7 @@ class ABPN(nn.Module):
                     nn.init.zeros_(layer.bias)
         if self.settings.start == "given":
             nn.init.zeros_(self.head.weight)
-            for layer in self.modules():
+            for layer in (self.attend_input, *self.attend):
                 if isinstance(layer, SpatialAttention):
                     nn.init.zeros_(layer.weigh.weight)  # unscaled logits are wild at first
 
@@ -221,7 +219,8 @@ class ABPN(nn.Module):
             result = self._tiled(seen, settings.tile, settings.overlap, cyclic)
         else:
             result = self._whole(seen, cyclic)  # (B, 1, 3h, 3w)
-        return _added(start, result, unit)  # (B, 1, 3h, 3w)
+        result = result if unit is None else unit * result
+        return result if start is None else start + result  # (B, 1, 3h, 3w)
 
     def _seen(
         self, coarse: Tensor, start: Tensor | None, extra: Tensor | None, cyclic: bool
@@ -230,12 +229,11 @@ class ABPN(nn.Module):
 
         All of it is made of whole maps, so that tiles agree.
         """
-        on_coarse, on_fine, unit = [coarse], [] if start is None else [start], None
+        on_coarse, on_fine, unit = [coarse], [start], None
         if self.settings.relative and start is not None:
             on_coarse, on_fine, unit = relative_maps(coarse, start, cyclic)
-        if extra is not None:
-            on_fine = [*on_fine, extra]
-        parts = [functional.pixel_unshuffle(one, FACTOR) for one in on_fine]
+        fine = [one for one in (*on_fine, extra) if one is not None]
+        parts = [functional.pixel_unshuffle(one, FACTOR) for one in fine]
         return torch.cat([*on_coarse, *parts], dim=1), unit
 
     def _tiled(self, seen: Tensor, tile: int, overlap: int, cyclic: bool) -> Tensor:
@@ -427,7 +425,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def relative_maps(
     coarse: Tensor, start: Tensor, cyclic: bool
-) -> tuple[list[Tensor], list[Tensor], Tensor]:
+) -> tuple[list[Tensor], list[Tensor | None], Tensor]:
     """Return what is seen of (B, 1, h, w) and of (B, 1, 3h, 3w), and the contrast on the latter.
 
     The error of an enlargement goes with the contrast about a node, not with the level: were maps
@@ -447,13 +445,9 @@ def relative_maps(
         torch.log((coarse / level).clamp_min(_LEAST_SHARE)),
         torch.log(contrast / level) - _USUAL_CONTRAST,
     ]
+    on_fine: list[Tensor | None]
     on_fine = [torch.asinh((start - fine_mean) / unit), torch.asinh(_DETAIL_GAIN * detail / unit)]
     return on_coarse, on_fine, unit
-
-
-def _added(start: Tensor | None, result: Tensor, unit: Tensor | None) -> Tensor:
-    result = result if unit is None else unit * result
-    return result if start is None else start + result
 
 
 def _attention(features: int, settings: AbpnSettings) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -22,7 +21,7 @@ from deepcams_eval.cli.running import STATED_ERROR, make_app, parse_numbers, pro
 from deepcams_eval.downscale.registry import BEST
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.product import ProductSpec
-from deepcams_models.methods import INSTALL
+from deepcams_models.methods import INSTALL, not_installed
 from deepcams_models.produce import Produced, ProduceSettings
 from deepcams_models.produce import produce as make_product
 from deepcams_models.store import is_netcdf
@@ -340,11 +339,8 @@ def make_models_app() -> typer.Typer:
 
 def main() -> None:
     """Run ``deepcams-models``."""
-    missing = [one for one in ("torch", "safetensors") if importlib.util.find_spec(one) is None]
-    if missing:
-        needed = " and ".join(missing)
-        print(
-            f"error: deepcams-models needs {needed}, not installed here; {INSTALL}", file=sys.stderr
-        )
+    if absent := not_installed():
+        said = f"error: deepcams-models needs {absent}, not installed here; {INSTALL}"
+        print(said, file=sys.stderr)
         raise SystemExit(STATED_ERROR)
     run_app(make_models_app())

@@ -21,7 +21,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from deepcams_eval.bench.plan import fitted_to
-from deepcams_eval.core.field import Stamp, make_field, spans_globe, stamp_of
+from deepcams_eval.core.field import Stamp, spans_globe, stamp_of
 from deepcams_eval.core.folder import whole_file
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.demo import DemoSettings, cache_folder, demo_archive, is_demo
@@ -236,19 +236,32 @@ def load_truth(settings: DataSettings) -> tuple[Truth, Truth]:
         return joined(nature_truth(settings), own), held_out
     root = demo_archive() if settings.data == "demo" else Path(settings.data)
     field = _open(root)
-    hours = _hours(field)
-    found = _years_of(hours)
-    available = np.unique(found)
+    hours = hours_of(field).astype("datetime64[h]")
+    year_of = hours.astype("datetime64[Y]").astype(np.int64) + 1970
     synthetic = is_demo(root)
-    train, valid = _chosen_years(settings, tuple(int(one) for one in available), synthetic, root)
-    name = "synthetic archive" if synthetic else str(root)
+    train, valid = _chosen_years(settings, tuple(np.unique(year_of).tolist()), synthetic, root)
 
-    def of(years: Sequence[int]) -> Truth:
-        return _read(field, hours, np.isin(found, years), settings, tuple(years), name, synthetic)
+    def of(years: tuple[int, ...]) -> Truth:
+        index = np.flatnonzero(np.isin(year_of, years))
+        index = index[_within_memory(hours[index].astype(np.int64), field, settings)]
+        values = _read(field, index)
+        whole = np.isfinite(values).all(axis=(1, 2))
+        if not whole.all():
+            left = f"{int((~whole).sum())} of {whole.size} hours have a missing value"
+            warn(f"{left} and are left out", DeepcamsWarning, stacklevel=3)
+            values, index = values[whole], index[whole]
+        return Truth(
+            values=values,
+            hours=hours[index].astype(np.int64),
+            latitude=field["latitude"].values.astype(np.float64),
+            longitude=field["longitude"].values.astype(np.float64),
+            stamp=stamp_of(field),
+            years=years,
+            source="synthetic archive" if synthetic else str(root),
+            synthetic=synthetic,
+        )
 
-    if valid:
-        return of(train), of(valid)
-    return split(of(train))
+    return (of(train), of(valid)) if valid else split(of(train))
 
 
 def _open(root: Path) -> xr.DataArray:
@@ -258,14 +271,6 @@ def _open(root: Path) -> xr.DataArray:
             require_even_grid(product)
             return product.field
     raise InputError(f"has no folder {_TRUTH}", path=root, hint="give hourly truth, or --data demo")
-
-
-def _hours(field: xr.DataArray) -> Hours:
-    return hours_of(field).astype("datetime64[h]").astype(np.int64)
-
-
-def _years_of(hours: Hours) -> npt.NDArray[np.int64]:
-    return hours.astype("datetime64[h]").astype("datetime64[Y]").astype(np.int64) + 1970
 
 
 def _chosen_years(
@@ -297,38 +302,11 @@ def _chosen_years(
     return train, valid
 
 
-def _read(
-    field: xr.DataArray,
-    hours: Hours,
-    chosen: npt.NDArray[np.bool_],
-    settings: DataSettings,
-    years: tuple[int, ...],
-    source: str,
-    synthetic: bool,
-) -> Truth:
-    index = np.flatnonzero(chosen)
-    index = index[_within_memory(hours[index], field, settings)]
+def _read(field: xr.DataArray, index: npt.NDArray[np.intp]) -> Map:
     values = np.empty((len(index), *field.shape[1:]), dtype=np.float32)
     for part in np.array_split(np.arange(len(index)), max(1, len(index) // 240)):
         values[part] = field.isel(time=index[part]).values
-    whole = np.isfinite(values).all(axis=(1, 2))
-    if not whole.all():
-        warn(
-            f"{int((~whole).sum())} of {whole.size} hours have a missing value and are left out",
-            DeepcamsWarning,
-            stacklevel=2,
-        )
-        values, index = values[whole], index[whole]
-    return Truth(
-        values=values,
-        hours=hours[index],
-        latitude=field["latitude"].values.astype(np.float64),
-        longitude=field["longitude"].values.astype(np.float64),
-        stamp=stamp_of(field),
-        years=years,
-        source=source,
-        synthetic=synthetic,
-    )
+    return values
 
 
 def _within_memory(
@@ -366,11 +344,8 @@ def nature_truth(settings: DataSettings) -> Truth:
         _nature_block(settings.seed * 1000 + number, block, settings.nature_noise)
         for number, block in enumerate(blocks)
     ]
+    hours = [block.start.astype("datetime64[h]") + np.arange(block.hours) for block in blocks]
     grid = DemoSettings()
-    hours = [
-        block.start.astype("datetime64[h]").astype(np.int64) + np.arange(block.hours)
-        for block in blocks
-    ]
     return Truth(
         values=np.concatenate(made),
         hours=np.concatenate(hours).astype(np.int64),
@@ -401,11 +376,11 @@ class _Sample:
     """What can be done to a sample of either kind; interpolation commutes with it."""
 
     _maps: ClassVar[tuple[str, ...]]
-    _flows: ClassVar[tuple[str, ...]] = ()
     _suns: ClassVar[tuple[str, ...]] = ()
+    _flows: ClassVar[tuple[str, ...]] = ()
 
-    def _with(self, of_map: _Change, of_flow: _Change, of_sun: _Change | None = None) -> Self:
-        changes = (self._maps, of_map), (self._flows, of_flow), (self._suns, of_sun or of_map)
+    def _with(self, of_map: _Change, of_flow: _Change) -> Self:
+        changes = ((*self._maps, *self._suns), of_map), (self._flows, of_flow)
         changed = {name: change(getattr(self, name)) for names, change in changes for name in names}
         return replace(self, **changed)
 
@@ -422,7 +397,8 @@ class _Sample:
 
     def scaled(self, factor: float) -> Self:
         """Return the sample with every value times `factor`; motion stays."""
-        return self._with(lambda one: one * np.float32(factor), _unchanged, _unchanged)
+        values = {name: getattr(self, name) * np.float32(factor) for name in self._maps}
+        return replace(self, **values)
 
     def varied(self, rng: np.random.Generator, amplitude: float) -> Self:
         """Return the sample in any orientation and of any amplitude within exp(±`amplitude`)."""
@@ -434,10 +410,6 @@ class _Sample:
         if rng.random() < 0.5 and rows == columns:
             sample = sample.transposed()
         return sample.scaled(float(np.exp(rng.uniform(-1, 1) * amplitude)))
-
-
-def _unchanged(one: Map) -> Map:
-    return one
 
 
 @dataclass(frozen=True, eq=False)
@@ -606,13 +578,7 @@ class Enlargements:
     """
 
     def __init__(self, truth: Truth, operator: Degradation) -> None:
-        lattice = make_field(
-            truth.values[:1],
-            time=truth.target(0).time,
-            latitude=truth.latitude,
-            longitude=truth.longitude,
-            stamp="point",
-        )
+        lattice = truth.target(0).field(truth.values[:1])
         fitted, _ = fitted_to(operator, lattice)
         rows, columns = (
             np.isin(all_of, fitted[name].values)

@@ -9,10 +9,10 @@ import hashlib
 import importlib.util
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from deepcams_eval.downscale.degrade import FACTOR, Degradation, degradation
 from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
 from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Task
-from deepcams_eval.downscale.spatial import BackProjection, enlarger, require_same_times
+from deepcams_eval.downscale.spatial import BackProjection, require_same_times
 from deepcams_eval.downscale.temporal import Interval, IntervalMethod
 from deepcams_eval.errors import DeepcamsWarning, InputError
 from deepcams_models.networks import NETWORKS, find_network
@@ -114,8 +114,7 @@ class _Trained:
 
     def tensor(self, maps: FloatArray) -> Tensor:
         """Return maps (row, column), µg m⁻³, as the network sees them: (1, 1, row, column)."""
-        _, normalisation, _ = self._loaded
-        result: Tensor = normalisation.forward(self.plain_tensor(maps)[None, None])
+        result: Tensor = self._loaded[1].forward(self.plain_tensor(maps)[None, None])
         return result
 
     def plain_tensor(self, values: FloatArray) -> Tensor:
@@ -127,8 +126,7 @@ class _Trained:
 
     def maps(self, tensor: Tensor) -> _Maps:
         """Return what the network made, in µg m⁻³, in the shape of the tensor."""
-        _, normalisation, _ = self._loaded
-        result: _Maps = normalisation.inverse(tensor).cpu().numpy()
+        result: _Maps = self._loaded[1].inverse(tensor).cpu().numpy()
         return result
 
 
@@ -228,11 +226,9 @@ class Xvfi(_Method, IntervalMethod):
         if not known.any():
             return result
         trained = self.trained
-        flows = None
+        flows = given = sun = None
         if trained.module.settings.initial_flow == "dis":
             flows = dis_flows(first, last, cyclic=cyclic)
-        given = sun = None
-        if flows is not None:
             given = tuple(trained.plain_tensor(np.moveaxis(flow, -1, 0))[None] for flow in flows)
         if trained.module.settings.sun:
             ends = interval.stamps[[interval.before, interval.before + 1]]
@@ -317,11 +313,12 @@ class Abpn(_Method):
         operator = degradation(trained.card.degradation or "")
         self._tell_stamp(coarse.field)
         start = BackProjection()(coarse, target).values
-        canvas = _Canvas.of(coarse, target)
-        below = start if operator == coarse.degradation else canvas.enlarged(coarse, operator)
+        canvas = _Canvas(coarse, target)
+        below: Iterable[_Maps] = map(canvas.spread, start)
+        if operator != coarse.degradation:
+            below = _back_projected(coarse, operator)
         result = start.copy()
-        for index, frame in enumerate(coarse.field.values):
-            seen = canvas.spread(below[index]) if below is start else below[index]
+        for index, (frame, seen) in enumerate(zip(coarse.field.values, below, strict=True)):
             if np.isfinite(frame).any():
                 made = _enlarged(trained, frame, seen, canvas.cyclic)
                 canvas.place(made, result[index])
@@ -388,62 +385,45 @@ class _Canvas:
     step larger all round, and turned by one column where longitude is cyclic.
     """
 
-    def __init__(self, row: int, column: int, shape: tuple[int, int], *, cyclic: bool) -> None:
-        self.row, self.column, self.shape, self.cyclic = row, column, shape, cyclic
-
-    @classmethod
-    def of(cls, coarse: Coarse, target: Target) -> Self:
-        """Return the canvas of a coarse field, whose operator must be known."""
-        rows, columns = coarse.operator.positions(coarse.field, target.latitude, target.longitude)
+    def __init__(self, coarse: Coarse, target: Target) -> None:
+        grid = coarse.operator.registration_of(coarse.field, target.latitude, target.longitude)
         _, height, width = coarse.field.shape
-        return cls(
-            _first_node(rows),
-            _first_node(columns),
-            (FACTOR * height, FACTOR * width),
-            cyclic=spans_globe(target.longitude),
-        )
+        self.cyclic = spans_globe(target.longitude)
+        self._rows = np.arange(FACTOR * height) + _first_node(grid.row_positions)
+        self._columns = np.arange(FACTOR * width) + _first_node(grid.column_positions)
+        if self.cyclic:
+            self._columns %= len(target.longitude)
 
     def spread(self, fine: _Maps) -> _Maps:
         """Return a map of the grid on the canvas; beyond the grid its edge is repeated."""
-        rows = np.clip(np.arange(self.shape[0]) + self.row, 0, fine.shape[0] - 1)
-        spread: _Maps = fine[np.ix_(rows, self._columns(fine.shape[1]))]
+        rows, columns = (
+            np.clip(places, 0, size - 1)
+            for places, size in zip((self._rows, self._columns), fine.shape, strict=True)
+        )
+        spread: _Maps = fine[np.ix_(rows, columns)]
         return spread
 
     def place(self, made: _Maps, fine: _Maps) -> None:
         """Put what was made on the canvas onto the grid, where they overlap."""
-        rows = np.arange(self.shape[0]) + self.row
-        columns = np.arange(self.shape[1]) + self.column
+        rows, columns = self._rows, self._columns
         down = (rows >= 0) & (rows < fine.shape[0])
-        across = np.full(len(columns), fill_value=True)
-        if self.cyclic:
-            columns = columns % fine.shape[1]
-        else:
-            across = (columns >= 0) & (columns < fine.shape[1])
+        across = (columns >= 0) & (columns < fine.shape[1])
         fine[np.ix_(rows[down], columns[across])] = made[np.ix_(down, across)]
 
-    def enlarged(self, coarse: Coarse, operator: Degradation) -> _Maps:
-        """Return bicubic with ten back-projections of another operator, on the canvas."""
-        coordinates = []
-        for name in ("latitude", "longitude"):
-            nodes = coarse.field[name].values
-            step = (nodes[-1] - nodes[0]) / (len(nodes) - 1) / FACTOR
-            thirds = step * (np.arange(FACTOR) - FACTOR // 2)
-            coordinates.append((nodes[:, np.newaxis] + thirds).ravel())
-        lattice = Target.like(coarse.field).on(*coordinates)
-        method = _Frames()
-        matrices = enlarger(Coarse(coarse.field, operator), lattice, method.kernel)
-        return np.stack([method.frame(one, matrices) for one in coarse.field.values])
 
-    def _columns(self, count: int) -> npt.NDArray[np.intp]:
-        columns = np.arange(self.shape[1]) + self.column
-        return columns % count if self.cyclic else np.clip(columns, 0, count - 1)
+def _back_projected(coarse: Coarse, operator: Degradation) -> _Maps:
+    """Return bicubic with ten back-projections of another operator, on a canvas.
 
-
-class _Frames(BackProjection):
-    """Back-projection of bare frames: a canvas reaches beyond the poles, which no Field does."""
-
-    def frame(self, frame: FloatArray, matrices: Any) -> _Maps:
-        return self._enlarged(frame, matrices).astype(np.float32)
+    As bare frames: a canvas reaches beyond the poles, which no Field does.
+    """
+    coordinates = []
+    for name in ("latitude", "longitude"):
+        nodes = coarse.field[name].values
+        step = (nodes[-1] - nodes[0]) / (len(nodes) - 1) / FACTOR
+        thirds = step * (np.arange(FACTOR) - FACTOR // 2)
+        coordinates.append((nodes[:, np.newaxis] + thirds).ravel())
+    lattice = Target.like(coarse.field).on(*coordinates)
+    return BackProjection().frames(Coarse(coarse.field, operator), lattice)
 
 
 def _first_node(positions: FloatArray) -> int:
@@ -469,17 +449,17 @@ def _clear_of_gaps(
 ) -> npt.NDArray[np.bool_]:
     """Return where no NaN of either map is touched along the given flows."""
     to_first, to_last = intermediate_flows(*flows, t)
-    cyclic = interval.cyclic
-    sampled = warp(interval.first, to_first, cyclic=cyclic)
-    clear: npt.NDArray[np.bool_] = np.isfinite(
-        sampled + warp(interval.last, to_last, cyclic=cyclic)
-    )
-    return clear
+    sampled = warp(interval.first, to_first, cyclic=interval.cyclic)
+    sampled = sampled + warp(interval.last, to_last, cyclic=interval.cyclic)
+    return np.asarray(np.isfinite(sampled))
+
+
+def not_installed() -> str:
+    """Return which of the packages that the networks need are absent, "" if none is."""
+    needed = ("torch", "safetensors")
+    return " and ".join(one for one in needed if importlib.util.find_spec(one) is None)
 
 
 def _require_torch() -> None:
-    missing = [one for one in ("torch", "safetensors") if importlib.util.find_spec(one) is None]
-    if missing:
-        raise InputError(
-            f"the networks need {' and '.join(missing)}, which is not installed", hint=INSTALL
-        )
+    if absent := not_installed():
+        raise InputError(f"the networks need {absent}, which is not installed", hint=INSTALL)

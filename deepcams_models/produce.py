@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from deepcams_eval.core import provenance
 from deepcams_eval.core.arrays import Times
 from deepcams_eval.core.field import TIME_DTYPE, Product, stamp_of
 from deepcams_eval.downscale import Coarse, Downscaler, Target, Task, registry
-from deepcams_eval.downscale.degrade import FACTOR, degradation, require_even_grid
+from deepcams_eval.downscale.degrade import FACTOR, HOUR, degradation, require_even_grid
 from deepcams_eval.downscale.joint import Composed
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.read.deepcams import NOTES
@@ -32,8 +32,7 @@ from deepcams_models.methods import Abpn, Xvfi
 from deepcams_models.store import Maps, block_count, check_output, hours_of_block, open_writer
 
 _OPERATOR = "node"
-_HOUR = np.timedelta64(3_600_000_000, "us")
-_STEP = FACTOR * _HOUR
+_STEP = FACTOR * HOUR
 _ATTRIBUTION = (
     "Generated using Copernicus Atmosphere Monitoring Service information; neither the European"
     " Commission nor ECMWF is responsible for any use of it"
@@ -109,7 +108,7 @@ class Produced:
     complete: bool
     missing: Runs
     empty: Runs
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +146,7 @@ class Timeline:
                 f"the maps of {pair} are not a multiple of three hours apart",
                 hint="give the analyses of 00, 03, ... UTC alone",
             )
-        hours = np.arange(maps[0], maps[-1] + _HOUR, _HOUR)
+        hours = np.arange(maps[0], maps[-1] + HOUR, HOUR)
         of_hours = hours.astype("datetime64[Y]").astype(int) + 1970
         absent = sorted(set(years) - set(of_hours.tolist()))
         if absent:
@@ -258,14 +257,14 @@ def produce(
             hint="say stamp=point if they are",
         )
     require_even_grid(product)
-    method = choose_methods(settings)
+    method = _methods(settings)
     timeline = Timeline.of(product.field["time"].values, settings.years)
     grid = degradation(_OPERATOR).fine_grid(product.field)
     maker = _Maker(product.field, timeline, method, Target(timeline.hours, *grid, "point"))
     notes = _notes(product, method, settings)
     tell = progress or (lambda _step, _done, _total: None)
     blocks = block_count(maker.target)
-    first, stop = _share(blocks, settings.part)
+    first, stop = (index - 1) * blocks // count, index * blocks // count
     made = 0
     empty: list[Times] = []
 
@@ -296,14 +295,8 @@ def produce(
     )
 
 
-def choose_methods(settings: ProduceSettings) -> Composed:
-    """Return the temporal and the spatial method of a run, time first.
-
-    Raises
-    ------
-    InputError
-        If one is unknown, must learn first, or was trained on another registration than CAMS has.
-    """
+def _methods(settings: ProduceSettings) -> Composed:
+    """Return the temporal and the spatial method of a run, time first."""
     for option, wanted, checkpoint in (
         ("xvfi", settings.temporal, settings.xvfi),
         ("abpn", settings.spatial, settings.abpn),
@@ -313,14 +306,12 @@ def choose_methods(settings: ProduceSettings) -> Composed:
                 f"both {wanted!r} and a checkpoint of {option} are asked for",
                 hint=f"leave out --{option} or the other method",
             )
-    temporal = _temporal(settings)
-    spatial = _spatial(settings)
-    return Composed(temporal, spatial)
+    return Composed(_temporal(settings), _spatial(settings))
 
 
 def _temporal(settings: ProduceSettings) -> Downscaler:
     if settings.temporal not in (None, Xvfi.name):
-        return _registered("temporal", settings.temporal or "")
+        return _registered("temporal", settings.temporal)
     try:
         return Xvfi(settings.xvfi)
     except InputError as error:
@@ -330,7 +321,7 @@ def _temporal(settings: ProduceSettings) -> Downscaler:
 
 def _spatial(settings: ProduceSettings) -> Downscaler:
     if settings.spatial not in (None, Abpn.name):
-        return _registered("spatial", settings.spatial or "")
+        return _registered("spatial", settings.spatial)
     other = "such as --spatial bicubic"
     try:
         method = Abpn(settings.abpn, allow_registration=settings.allow_registration)
@@ -429,20 +420,14 @@ def _attributes(
     return said
 
 
-def _share(blocks: int, part: tuple[int, int]) -> tuple[int, int]:
-    """Return the first block of a part, and the one after its last."""
-    index, count = part
-    return (index - 1) * blocks // count, index * blocks // count
-
-
 def _hours_of(year: int) -> Times:
     first, last = (np.datetime64(f"{one}-01-01T00", "us") for one in (year, year + 1))
-    return np.arange(first, last, _HOUR)
+    return np.arange(first, last, HOUR)
 
 
 def _runs(hours: Times) -> Runs:
     """Return first hour, last hour and number of hours of each run of consecutive ones."""
-    breaks = np.flatnonzero(np.diff(hours) != _HOUR) + 1
+    breaks = np.flatnonzero(np.diff(hours) != HOUR) + 1
     runs = np.split(hours, breaks) if len(hours) else []
     return tuple((_minutes(run[0]), _minutes(run[-1]), len(run)) for run in runs)
 

@@ -216,15 +216,6 @@ class TrainSettings(DataSettings):
             ) from error
 
 
-def _intervals(truth: Truth, settings: TrainSettings, held_out: bool) -> Intervals:
-    return Intervals(truth, kept_only=held_out, reverse=not settings.network_settings.sun)
-
-
-def _enlargements(truth: Truth, settings: TrainSettings, held_out: bool) -> Enlargements:
-    del held_out  # any hour serves either end
-    return Enlargements(truth, degradation(settings.degrade))
-
-
 def interval_loss(
     network: Any,
     samples: Sequence[Interval],
@@ -265,13 +256,6 @@ def enlargement_loss(
     )
     made = network(*enlargement_inputs(network, samples, form, device))
     return relative_loss(form.inverse(made), plain, truth, settings, 1.0)
-
-
-JOBS: Mapping[Task, tuple[Callable[..., Any], Callable[..., Tensor], Callable[..., Any]]] = {
-    "temporal": (_intervals, interval_loss, IntervalValidation),
-    "spatial": (_enlargements, enlargement_loss, EnlargementValidation),
-}
-"""What makes the samples of a task, their loss, and their validation."""
 
 
 def relative_loss(
@@ -333,11 +317,8 @@ class Report:
 
     Attributes
     ----------
-    step : int
     share : float
         Of the training that is done.
-    loss, rate : float
-    seconds : float
     validation : Validation or None
         Where there was one at this step.
     """
@@ -345,7 +326,6 @@ class Report:
     step: int
     share: float
     loss: float
-    rate: float
     seconds: float
     validation: Validation | None
 
@@ -397,11 +377,21 @@ class Trainer:
         for one in (self.train, self.valid):
             _require_room(one, settings)
         self.form = Normalisation(settings.normalisation, settings.scale)
-        sampled, self._loss, validation = JOBS[settings.task]
-        self.samples: Intervals | Enlargements = sampled(self.train, settings, False)
-        held_out = sampled(self.valid, settings, True)
+        self.samples: Intervals | Enlargements
         self.validation: IntervalValidation | EnlargementValidation
-        self.validation = validation(held_out, settings.valid_maps)
+        self._loss: Callable[..., Tensor]
+        if settings.task == "temporal":
+            reverse = not settings.network_settings.sun
+            self.samples = Intervals(self.train, kept_only=False, reverse=reverse)
+            held_out = Intervals(self.valid, kept_only=True)
+            self.validation = IntervalValidation(held_out, settings.valid_maps)
+            self._loss = interval_loss
+        else:
+            operator = degradation(settings.degrade)
+            self.samples = Enlargements(self.train, operator)
+            maps = Enlargements(self.valid, operator)
+            self.validation = EnlargementValidation(maps, settings.valid_maps)
+            self._loss = enlargement_loss
 
     @property
     def share(self) -> float:
@@ -446,8 +436,8 @@ class Trainer:
                 if result is not None:
                     self._log(loss, rate, result)
                     self.save()
-                step, seconds = self.progress.step, self.progress.seconds
-                tell(Report(step, min(self.share, 1.0), loss, rate, seconds, result))
+                now = self.progress
+                tell(Report(now.step, min(self.share, 1.0), loss, now.seconds, result))
                 if self._any(interrupted()):
                     self.save()
                     raise KeyboardInterrupt
@@ -510,8 +500,7 @@ class Trainer:
     def _agree(self) -> None:
         """Take the clock of the first process, so that all of them end together."""
         if self.world > 1:
-            seconds = torch.tensor([self.progress.seconds], dtype=torch.float64)
-            seconds = seconds.to(self.device)
+            seconds = torch.tensor([self.progress.seconds], dtype=torch.float64, device=self.device)
             distributed.broadcast(seconds, 0)
             self.progress.seconds = float(seconds)
 
@@ -623,8 +612,7 @@ class Trainer:
                 path=path,
                 hint="begin again in another --out",
             )
-        given = self.settings.model_dump(mode="json")
-        _require_same(_without(rest["settings"]), _without(given), path)
+        _require_same(rest["settings"], self.settings.model_dump(mode="json"), path)
         # The same preset may mean another network in another version of this package.
         _require_same(rest["network"], asdict(self.settings.network_settings), path)
         for name, module in (("network.", self.network), ("running.", self.running)):
@@ -666,12 +654,8 @@ def _require_room(truth: Truth, settings: TrainSettings) -> None:
         )
 
 
-def _without(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: one for name, one in settings.items() if name not in CHANGEABLE}
-
-
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    for name in sorted(set(before) | set(now)):
+    for name in sorted({*before, *now} - {*CHANGEABLE}):
         if before.get(name) != now.get(name):
             raise InputError(
                 f"belongs to a training with {name} {before.get(name)!r}, not {now.get(name)!r}",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from warnings import warn
@@ -120,19 +119,16 @@ def interval_inputs(
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Return first and last maps, (B, 1, H, W), and what else a network in time wants, by name."""
     settings: Any = network.settings
-    first, last = (
-        form.forward(stacked([getattr(one, name) for one in samples], device))
-        for name in ("first", "last")
-    )
+
+    def all_of(name: str) -> Tensor:
+        return stacked([getattr(one, name) for one in samples], device)
+
     given: dict[str, Any] = {"flows": None, "sun": None}
     if settings.initial_flow == "dis":
-        given["flows"] = tuple(
-            stacked([getattr(one, name) for one in samples], device)
-            for name in ("forward", "backward")
-        )  # 2 × (B, 2, H, W)
+        given["flows"] = all_of("forward"), all_of("backward")  # 2 × (B, 2, H, W)
     if settings.sun:
-        given["sun"] = stacked([one.sun for one in samples], device)  # (B, 2, H, W)
-    return first, last, given
+        given["sun"] = all_of("sun")  # (B, 2, H, W)
+    return form.forward(all_of("first")), form.forward(all_of("last")), given
 
 
 def enlargement_inputs(
@@ -162,8 +158,12 @@ class _Validation(ABC):
         self, network: nn.Module, normalisation: Normalisation, device: torch.device
     ) -> Validation:
         """Return the scores of a network, which is in evaluation mode during the call."""
-        with evaluated(network):
+        before = network.training
+        network.eval()
+        try:
             errors, motion = self._errors(network, normalisation, device)
+        finally:
+            network.train(before)
         moved = float(np.mean(motion)) if motion else None
         return Validation(Scores.mean(errors), self.baselines, moved)
 
@@ -239,17 +239,6 @@ class EnlargementValidation(_Validation):
             made = form.inverse(network(*given, cyclic=cyclic))
             errors.append(made[0, 0].cpu().numpy() - sample.truth)
         return errors, []
-
-
-@contextmanager
-def evaluated(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a while."""
-    before = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(before)
 
 
 def evenly(places: Sequence[int], count: int) -> list[int]:

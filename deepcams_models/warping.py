@@ -42,8 +42,7 @@ def backward_warp(
         Whether the first column follows the last.
     """
     rows, columns = maps.shape[-2:]
-    row = torch.arange(rows, device=maps.device).view(1, -1, 1) + flow[:, 1]
-    column = torch.arange(columns, device=maps.device).view(1, 1, -1) + flow[:, 0]
+    row, column = _places(flow)
     if cyclic:
         maps, column = wrap_columns(maps, _HALO), column % columns + _HALO
         columns += 2 * _HALO
@@ -79,8 +78,9 @@ def forward_splat(
         Sums of w · value and of w; both 0 where nothing arrives.
     """
     batch, channels, rows, columns = values.shape
-    whole, fraction = _split(flow)
-    row, column = _places(whole)
+    whole = flow.detach().floor()
+    fraction = flow - whole
+    row, column = _places(whole.long())
     carried = torch.cat([values, torch.ones_like(weight)], dim=1) * weight
     result = carried.new_zeros(batch, channels + 1, rows * columns)
     for row_step in (0, 1):
@@ -162,14 +162,9 @@ def blend(first: Tensor, last: Tensor, mask: Tensor, t: Tensor) -> Tensor:
     return (early * first + late * last) / (early + late)
 
 
-def _split(flow: Tensor) -> tuple[Tensor, Tensor]:
-    whole = flow.detach().floor()
-    return whole.long(), flow - whole
-
-
-def _places(whole: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the row and the column of each place plus the whole steps of its flow."""
-    rows, columns = whole.shape[-2:]
-    row = torch.arange(rows, device=whole.device).view(1, -1, 1) + whole[:, 1]
-    column = torch.arange(columns, device=whole.device).view(1, 1, -1) + whole[:, 0]
+def _places(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the row and the column that a flow leads to from each node."""
+    rows, columns = flow.shape[-2:]
+    row = torch.arange(rows, device=flow.device).view(1, -1, 1) + flow[:, 1]
+    column = torch.arange(columns, device=flow.device).view(1, 1, -1) + flow[:, 0]
     return row, column

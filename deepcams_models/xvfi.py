@@ -21,7 +21,8 @@ Any size is padded inside to multiples of `XvfiSettings.total_stride`: see `grid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -44,6 +45,8 @@ from deepcams_models.networks import NetworkSettings
 from deepcams_models.warping import Kernel, backward_warp, blend, intermediate_flows, reverse_flows
 
 Flows = tuple[Tensor, Tensor]
+_MotionScale = tuple[Flows, Flows, Flows, Flows]
+_CorrectionScale = tuple[Flows, Flows, Tensor, Tensor | None]
 
 FEATURE_STRIDE = 4
 """Grid steps between the features of the published form, at each scale."""
@@ -124,31 +127,23 @@ class XvfiSettings(NetworkSettings):
     def __post_init__(self) -> None:
         finds = self.initial_flow == "none"
         size = f"{self.channels} channels"
-        for wrong, problem, hint in (
-            (
-                self.channels < 1 or self.scales < 0,
+        if self.channels < 1 or self.scales < 0:
+            raise InputError(
                 f"{size} and {self.scales} scales make no network",
-                "at least 1 channel, and scales from 0 on",
-            ),
-            (
-                finds and bool(self.channels * 4 % FEATURE_STRIDE**2),
-                f"{size} do not shuffle into maps",
-                "use a multiple of 4",
-            ),
-            (
-                finds and self.sun,
-                "the published form does not see the sun",
-                "use sun=False, or 'dis'",
-            ),
-            (
-                self.in_place < 0 or (finds and self.in_place > 0),
+                hint="at least 1 channel, and scales from 0 on",
+            )
+        if finds and self.channels * 4 % FEATURE_STRIDE**2:
+            raise InputError(f"{size} do not shuffle into maps", hint="use a multiple of 4")
+        if finds and self.sun:
+            raise InputError(
+                "the published form does not see the sun", hint="use sun=False, or 'dis'"
+            )
+        if self.in_place < 0 or (finds and self.in_place > 0):
+            raise InputError(
                 f"{self.in_place} channels in place do not go with initial_flow"
                 f" {self.initial_flow!r}",
-                "use in_place=0, or a positive number with 'dis'",
-            ),
-        ):
-            if wrong:
-                raise InputError(problem, hint=hint)
+                hint="use in_place=0, or a positive number with 'dis'",
+            )
 
     @property
     def total_stride(self) -> int:
@@ -179,22 +174,6 @@ class XvfiOutput:
     flow_t1: Tensor
     mask: Tensor
     scales: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """What does not depend on t: a list entry a scale, finest first.
-
-    `features` and `reliability` are those of the published form, `levels` the local levels of the
-    other, `sun` what it sees of the sun.
-    """
-
-    maps: list[tuple[Tensor, Tensor]]
-    flows: list[Flows]
-    features: list[tuple[Tensor, Tensor]]
-    reliability: list[Flows]
-    levels: list[Tensor]
-    sun: list[Tensor]
 
 
 def pyramid(maps: Tensor, scales: int, *, cyclic: bool) -> list[Tensor]:
@@ -269,11 +248,10 @@ class XVFI(nn.Module):
         InputError
             If the shapes do not agree, or flows or sun are absent or not wanted.
         """
-        self._check(first, last, flows, sun)
-        padding, pair = self._prepare(first, last, flows, sun, cyclic)
+        padding, scales = self._prepare(first, last, flows, sun, cyclic)
         times = torch.as_tensor(t, dtype=first.dtype, device=first.device).reshape(-1, 1, 1, 1)
         wanted = self.training if every_scale is None else every_scale
-        levels = self.network.at(pair, times, cyclic=cyclic, every_scale=wanted)
+        levels = self.network.at(scales, times, cyclic=cyclic, every_scale=wanted)
         finest = levels[0]
         return XvfiOutput(
             frame=padding.crop(finest.frame),  # (B, 1, H, W)
@@ -300,18 +278,19 @@ class XVFI(nn.Module):
 
         What does not depend on t is done once. Parameters as in `forward`.
         """
-        self._check(first, last, flows, sun)
-        padding, pair = self._prepare(first, last, flows, sun, cyclic)
+        padding, scales = self._prepare(first, last, flows, sun, cyclic)
         frames = []
         for t in times:
             at = first.new_full((1, 1, 1, 1), t)
-            level = self.network.at(pair, at, cyclic=cyclic, every_scale=False)[0]
+            level = self.network.at(scales, at, cyclic=cyclic, every_scale=False)[0]
             frames.append(padding.crop(level.frame))  # (B, 1, H, W)
         return torch.cat(frames, dim=1)  # (B, T, H, W)
 
     def _prepare(
         self, first: Tensor, last: Tensor, flows: Flows | None, sun: Tensor | None, cyclic: bool
-    ) -> tuple[Padding, _Pair]:
+    ) -> tuple[Padding, list[Any]]:
+        """Return the padding, and what does not depend on t: an entry a scale, finest first."""
+        self._check(first, last, flows, sun)
         settings = self.settings
         padding = Padding.to_multiple(
             first, settings.total_stride, align=2**settings.scales, cyclic=cyclic
@@ -331,26 +310,24 @@ class XVFI(nn.Module):
                 hint="give two of (batch, 1, row, column)",
             )
         form, sees = self.settings.initial_flow, self.settings.sun
-        for what, given, wanted, hint in (
-            (
-                f"flows are {{}} with initial_flow={form!r}",
-                flows is not None,
-                form == "dis",
-                "give flows=(F01, F10) with 'dis' and only then",
-            ),
-            (
-                f"where the sun stands is {{}} with sun={sees}",
-                sun is not None,
-                sees,
-                "give sun=cosine_of_zenith(…) with sun=True and only then",
-            ),
-        ):
-            if given != wanted:
-                raise InputError(what.format("given" if given else "absent"), hint=hint)
+        if (flows is not None) != (form == "dis"):
+            raise InputError(
+                f"flows are {_state(flows)} with initial_flow={form!r}",
+                hint="give flows=(F01, F10) with 'dis' and only then",
+            )
+        if (sun is not None) != sees:
+            raise InputError(
+                f"where the sun stands is {_state(sun)} with sun={sees}",
+                hint="give sun=cosine_of_zenith(…) with sun=True and only then",
+            )
         shape = (first.shape[0], 2, *first.shape[2:])
         for name, one in (("sun", sun), *(("a flow", flow) for flow in flows or ())):
             if one is not None and tuple(one.shape) != shape:
                 raise InputError(f"{name} has the shape {tuple(one.shape)}", hint=f"give {shape}")
+
+
+def _state(given: object) -> str:
+    return "absent" if given is None else "given"
 
 
 class MotionNetwork(nn.Module):
@@ -370,8 +347,8 @@ class MotionNetwork(nn.Module):
         self.flow_to_t = Hourglass(channels, channels, 4)
         self.refine = RefinementUNet(channels, residual=settings.residual != "none")
 
-    def prepare(self, first: Tensor, last: Tensor, *, cyclic: bool) -> _Pair:
-        """Return the features and the flows between the maps, at each scale."""
+    def prepare(self, first: Tensor, last: Tensor, *, cyclic: bool) -> list[_MotionScale]:
+        """Return maps, flows between them, features and reliability, at each scale."""
         scales = self.settings.scales
         both = torch.cat([first, last])  # (2B, 1, H, W)
         maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
@@ -379,14 +356,14 @@ class MotionNetwork(nn.Module):
         for _ in range(scales):
             reduced = self.reduce_features(features[-1], cyclic)  # (2B, C, H/8, W/8), …
             features.append(at_least_single(reduced))
-        found: list[Flows] = []
-        reliability: list[Flows] = []
+        found: list[_MotionScale] = []
         estimate: Tensor | None = None
-        for scale in range(scales, -1, -1):
-            estimate, weight = self._flows(features[scale], estimate, cyclic)
-            found.insert(0, (estimate[:, :2], estimate[:, 2:]))  # 2 × (B, 2, H/4, W/4)
-            reliability.insert(0, (weight[:, :1], weight[:, 1:]))  # 2 × (B, 1, H/4, W/4)
-        return _Pair(maps, found, [_halves(one) for one in features], reliability, [], [])
+        for pair, seen in zip(reversed(maps), reversed(features), strict=True):
+            estimate, weight = self._flows(seen, estimate, cyclic)
+            flows = estimate[:, :2], estimate[:, 2:]  # 2 × (B, 2, H/4, W/4)
+            reliability = weight[:, :1], weight[:, 1:]  # 2 × (B, 1, H/4, W/4)
+            found.insert(0, (pair, flows, _halves(seen), reliability))
+        return found
 
     def _flows(
         self, features: Tensor, coarser: Tensor | None, cyclic: bool
@@ -405,40 +382,32 @@ class MotionNetwork(nn.Module):
         raw = self.finer_flow(known, cyclic)  # (B, 6, h, w)
         return raw[:, :4] + start, torch.sigmoid(raw[:, 4:])
 
-    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[XvfiOutput]:
+    def at(
+        self, scales: list[_MotionScale], t: Tensor, *, cyclic: bool, every_scale: bool
+    ) -> list[XvfiOutput]:
         """Return the map at t at the finest scale, or at every one, finest first."""
-        count = len(pair.maps) if every_scale else 1
-        return [self._level(pair, scale, t, cyclic) for scale in range(count)]
+        return [self._level(one, t, cyclic) for one in (scales if every_scale else scales[:1])]
 
-    def _level(self, pair: _Pair, scale: int, t: Tensor, cyclic: bool) -> XvfiOutput:
-        early, late = pair.features[scale]  # 2 × (B, C, h, w)
-        flow_t0, flow_t1 = reverse_flows(
-            *pair.flows[scale], pair.reliability[scale], t, cyclic=cyclic
-        )  # 2 × (B, 2, h, w)
-        warped0 = backward_warp(early, flow_t0, cyclic=cyclic)  # (B, C, h, w)
-        warped1 = backward_warp(late, flow_t1, cyclic=cyclic)  # (B, C, h, w)
-        known = torch.cat([early, warped0, warped1, late, flow_t0, flow_t1], dim=1)
-        joined = torch.relu_(self.join(known, cyclic))  # (B, C, h, w)
-        flows = self.flow_to_t(joined, cyclic) + torch.cat([flow_t0, flow_t1], dim=1)
-        flow_t0, flow_t1 = flows[:, :2], flows[:, 2:]  # 2 × (B, 2, h, w)
-        warped0 = backward_warp(early, flow_t0, cyclic=cyclic)  # (B, C, h, w)
-        warped1 = backward_warp(late, flow_t1, cyclic=cyclic)  # (B, C, h, w)
+    def _level(self, scale: _MotionScale, t: Tensor, cyclic: bool) -> XvfiOutput:
+        maps, between, features, reliability = scale
+        reversed_flows = reverse_flows(*between, reliability, t, cyclic=cyclic)
+        flows = torch.cat(reversed_flows, dim=1)  # (B, 4, h, w)
+        early, late = features  # 2 × (B, C, h, w)
+        warped = _warped(features, flows, cyclic)  # 2 × (B, C, h, w)
+        joined = torch.relu_(self.join(torch.cat([early, *warped, late, flows], dim=1), cyclic))
+        flows = self.flow_to_t(joined, cyclic) + flows  # (B, 4, h, w)
+        warped = _warped(features, flows, cyclic)  # 2 × (B, C, h, w)
         flows = FEATURE_STRIDE * enlarge(flows, FEATURE_STRIDE, "bilinear", cyclic=cyclic)
-        flow_t0, flow_t1 = flows[:, :2], flows[:, 2:]  # 2 × (B, 2, H, W)
-        first, last = pair.maps[scale]  # 2 × (B, 1, H, W)
-        kernel = self.settings.kernel
-        from_first = backward_warp(first, flow_t0, kernel=kernel, cyclic=cyclic)  # (B, 1, H, W)
-        from_last = backward_warp(last, flow_t1, kernel=kernel, cyclic=cyclic)  # (B, 1, H, W)
+        moved = _warped(maps, flows, cyclic, self.settings.kernel)  # 2 × (B, 1, H, W)
         shuffled = functional.pixel_shuffle(
-            torch.cat([early, late, warped0, warped1], dim=1), FEATURE_STRIDE
+            torch.cat([*features, *warped], dim=1), FEATURE_STRIDE
         )  # (B, C/4, H, W)
-        refined = self.refine(
-            torch.cat([shuffled, first, last, from_first, from_last, flows], dim=1), cyclic
-        )  # (B, 2, H, W)
+        known = torch.cat([shuffled, *maps, *moved, flows], dim=1)  # (B, C/4 + 8, H, W)
+        refined = self.refine(known, cyclic)  # (B, 2, H, W)
         mask = torch.sigmoid(refined[:, :1])  # (B, 1, H, W)
-        frame = blend(from_first, from_last, mask, t)  # (B, 1, H, W)
+        frame = blend(*moved, mask, t)  # (B, 1, H, W)
         frame = _with_residual(frame, refined[:, 1:], t, self.settings)  # (B, 1, H, W)
-        return XvfiOutput(frame, flow_t0, flow_t1, mask)
+        return XvfiOutput(frame, flows[:, :2], flows[:, 2:], mask)
 
 
 class CorrectionNetwork(nn.Module):
@@ -459,98 +428,84 @@ class CorrectionNetwork(nn.Module):
 
     def prepare(
         self, first: Tensor, last: Tensor, flows: Flows, sun: Tensor | None, *, cyclic: bool
-    ) -> _Pair:
-        """Return the maps, the given flows and where the sun stands at each scale."""
+    ) -> list[_CorrectionScale]:
+        """Return maps, given flows, local level and where the sun stands, at each scale."""
         both = torch.cat([first, last])  # (2B, 1, H, W)
-        scales = self.settings.scales
-        maps = [_halves(one) for one in pyramid(both, scales, cyclic=cyclic)]
         given = torch.cat(flows)  # (2B, 2, H, W)
-        reduced = [given] + [
-            functional.avg_pool2d(given, 2**scale) / 2**scale for scale in range(1, scales + 1)
-        ]  # (2B, 2, H/2^s, W/2^s)
-        levels = [_local_level(*one, cyclic) for one in maps]  # (B, 1, H/2^s, W/2^s)
-        seen = [] if sun is None else [functional.avg_pool2d(sun, 2**s) for s in range(scales + 1)]
-        return _Pair(maps, [_halves(one) for one in reduced], [], [], levels, seen)
+        found: list[_CorrectionScale] = []
+        for scale, maps in enumerate(pyramid(both, self.settings.scales, cyclic=cyclic)):
+            pair = _halves(maps)  # 2 × (B, 1, H/2^s, W/2^s)
+            reduced = functional.avg_pool2d(given, 2**scale) / 2**scale  # (2B, 2, H/2^s, W/2^s)
+            shines = None if sun is None else functional.avg_pool2d(sun, 2**scale)
+            found.append((pair, _halves(reduced), _local_level(*pair, cyclic), shines))
+        return found
 
-    def at(self, pair: _Pair, t: Tensor, *, cyclic: bool, every_scale: bool) -> list[XvfiOutput]:
+    def at(
+        self, scales: list[_CorrectionScale], t: Tensor, *, cyclic: bool, every_scale: bool
+    ) -> list[XvfiOutput]:
         """Return the map at t at the finest scale, or at every one, finest first."""
         levels: list[XvfiOutput] = []
         found: Tensor | None = None  # corrections of both flows, and the logit of the mask
-        for scale in range(len(pair.maps) - 1, -1, -1):
-            level, found = self._level(pair, scale, found, t, cyclic, every_scale)
+        for one in reversed(scales):
+            wanted = every_scale or one is scales[0]
+            level, found = self._level(one, found, t, cyclic, in_place=wanted)
             levels.insert(0, level)
         return levels if every_scale else levels[:1]
 
     def _level(
         self,
-        pair: _Pair,
-        scale: int,
+        scale: _CorrectionScale,
         coarser: Tensor | None,
         t: Tensor,
         cyclic: bool,
-        every_scale: bool,
+        *,
+        in_place: bool,
     ) -> tuple[XvfiOutput, Tensor]:
-        first, last = pair.maps[scale]  # 2 × (B, 1, H, W)
-        start = torch.cat(intermediate_flows(*pair.flows[scale], t), dim=1)  # (B, 4, H, W)
+        maps, between, level, sun = scale
+        start = torch.cat(intermediate_flows(*between, t), dim=1)  # (B, 4, H, W)
         found = start.new_zeros(start.shape[0], 5, *start.shape[2:])  # (B, 5, H, W)
         if coarser is not None:
             found = enlarge(coarser, 2, "bilinear", cyclic=cyclic)  # (B, 5, H, W)
             found = torch.cat([2 * found[:, :4], found[:, 4:]], dim=1)  # (B, 5, H, W)
-        level = pair.levels[scale]  # (B, 1, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
-        known = self._known(first, last, flows, found, level, t, cyclic)  # (B, 18, H, W)
-        if pair.sun:
-            known = torch.cat([known, pair.sun[scale]], dim=1)  # (B, 20, H, W)
-        raw = self.correct(known, cyclic) * self.steps  # (B, 5 or 6, H, W)
+        known = self._known(maps, flows, level, t, cyclic)  # 12 of 18 channels
+        seen = torch.cat(
+            [
+                *(*known, flows / _FLOW_UNIT, found[:, 4:], t.expand_as(level) - 0.5),
+                *([] if sun is None else [sun]),
+            ],
+            dim=1,
+        )  # (B, 18 or 20, H, W)
+        raw = self.correct(seen, cyclic) * self.steps  # (B, 5 or 6, H, W)
         found = found + raw[:, :5]  # (B, 5, H, W)
         flows = start + _vanishing(found[:, :4], t)  # (B, 4, H, W)
-        from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
+        moved = _warped(maps, flows, cyclic, self.settings.kernel)  # 2 × (B, 1, H, W)
         logit = _LOGIT_BOUND * torch.tanh(found[:, 4:] / _LOGIT_BOUND)  # (B, 1, H, W)
         mask = torch.sigmoid(logit)  # (B, 1, H, W)
-        frame = blend(from_first, from_last, mask, t)  # (B, 1, H, W)
+        frame = blend(*moved, mask, t)  # (B, 1, H, W)
         residual = raw[:, 5:]  # (B, 1 or 0, H, W)
-        if self.in_place is not None and (scale == 0 or every_scale):
-            maps = first, last, from_first, from_last
-            sun = pair.sun[scale] if pair.sun else None
-            residual = residual + self.in_place(maps, level, sun, t, cyclic)
+        if self.in_place is not None and in_place:
+            residual = residual + self.in_place((*maps, *moved), level, sun, t, cyclic)
         frame = _with_residual(frame, level * residual, t, self.settings)  # (B, 1, H, W)
         return XvfiOutput(frame, flows[:, :2], flows[:, 2:], mask), found
 
     def _known(
-        self,
-        first: Tensor,
-        last: Tensor,
-        flows: Tensor,
-        found: Tensor,
-        level: Tensor,
-        t: Tensor,
-        cyclic: bool,
-    ) -> Tensor:
-        """Return what the U-Net sees, the same for maps times any factor: (B, 18, H, W)."""
-        from_first, from_last = self._warp(first, last, flows, cyclic)  # 2 × (B, 1, H, W)
+        self, maps: Flows, flows: Tensor, level: Tensor, t: Tensor, cyclic: bool
+    ) -> list[Tensor]:
+        """Return what the U-Net sees of the maps, the same for maps times any factor."""
+        first, last = maps  # 2 × (B, 1, H, W)
+        warped = _warped(maps, flows, cyclic, self.settings.kernel)  # 2 × (B, 1, H, W)
+        from_first, from_last = warped
         linear = (1 - t) * first + t * last  # (B, 1, H, W)
         moved = (1 - t) * from_first + t * from_last - linear  # (B, 1, H, W)
-        sharp = torch.cat([from_first, from_last, first, last, moved], dim=1)  # (B, 5, H, W)
+        sharp = torch.cat([*warped, *maps, moved], dim=1)  # (B, 5, H, W)
         details = sharp - box_mean(sharp, _DETAIL_NODES, cyclic=cyclic)  # (B, 5, H, W)
         small = torch.cat([details, moved, from_first - from_last], dim=1)  # (B, 7, H, W)
-        return torch.cat(
-            [
-                *(torch.asinh(one / level - 1) for one in (first, last, from_first, from_last)),
-                torch.asinh(3 * (first - last) / level),
-                torch.asinh(_DETAIL_GAIN * small / level),
-                *(flows / _FLOW_UNIT, found[:, 4:], t.expand_as(first) - 0.5),
-            ],
-            dim=1,
-        )
-
-    def _warp(self, first: Tensor, last: Tensor, flows: Tensor, cyclic: bool) -> Flows:
-        warped = backward_warp(
-            torch.cat([first, last]),
-            torch.cat([flows[:, :2], flows[:, 2:]]),
-            kernel=self.settings.kernel,
-            cyclic=cyclic,
-        )  # (2B, 1, H, W)
-        return _halves(warped)
+        return [
+            *(torch.asinh(one / level - 1) for one in (*maps, *warped)),
+            torch.asinh(3 * (first - last) / level),
+            torch.asinh(_DETAIL_GAIN * small / level),
+        ]
 
 
 class FeatureExtractor(nn.Module):
@@ -565,9 +520,7 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, maps: Tensor, cyclic: bool) -> Tensor:
         """Return (B, C, H/4, W/4) of (B, 1, H, W)."""
-        x = torch.relu_(self.convert(maps, cyclic))  # (B, C, H, W)
-        x = torch.relu_(self.reduce(x, cyclic))  # (B, C, H/2, W/2)
-        x = torch.relu_(self.reduce(x, cyclic))  # (B, C, H/4, W/4)
+        x = _chain((self.convert, self.reduce, self.reduce), maps, cyclic)  # (B, C, H/4, W/4)
         mixed: Tensor = self.mix(x, cyclic)  # (B, C, H/4, W/4)
         x = mixed
         for inner, outer in (self.residuals[:2], self.residuals[2:]):
@@ -588,8 +541,7 @@ class Hourglass(nn.Module):
 
     def forward(self, known: Tensor, cyclic: bool) -> Tensor:
         """Return (B, outputs, h, w) of (B, inputs, h, w)."""
-        x = torch.relu_(self.reduce(known, cyclic))  # (B, 2C, h/2, w/2)
-        x = torch.relu_(self.reduce_again(x, cyclic))  # (B, 4C, h/4, w/4)
+        x = _chain((self.reduce, self.reduce_again), known, cyclic)  # (B, 4C, h/4, w/4)
         x = torch.relu_(double_and_convolve(self.widen, x, cyclic))  # (B, 2C, h/2, w/2)
         x = torch.relu_(double_and_convolve(self.widen_again, x, cyclic))  # (B, C, h, w)
         return at_least_single(self.head(x, cyclic))  # (B, outputs, h, w)
@@ -601,12 +553,9 @@ class RefinementUNet(nn.Module):
     def __init__(self, channels: int, *, residual: bool) -> None:
         super().__init__()
         inputs = 4 * channels // FEATURE_STRIDE**2 + 8
+        widths = [inputs, channels, 2 * channels, 4 * channels]
         self.reduce = nn.ModuleList(
-            [
-                convolution(inputs, channels, 4, stride=2),
-                convolution(channels, 2 * channels, 4, stride=2),
-                convolution(2 * channels, 4 * channels, 4, stride=2),
-            ]
+            convolution(*each, 4, stride=2) for each in itertools.pairwise(widths)
         )
         self.bottom = convolution(4 * channels, 4 * channels)
         self.widen = convolution(6 * channels, 2 * channels)
@@ -615,14 +564,11 @@ class RefinementUNet(nn.Module):
 
     def forward(self, known: Tensor, cyclic: bool) -> Tensor:
         """Return (B, 1 or 2, H, W) of (B, C/4 + 8, H, W)."""
-        half = torch.relu_(self.reduce[0](known, cyclic))  # (B, C, H/2, W/2)
-        quarter = torch.relu_(self.reduce[1](half, cyclic))  # (B, 2C, H/4, W/4)
-        x = torch.relu_(self.reduce[2](quarter, cyclic))  # (B, 4C, H/8, W/8)
-        x = torch.relu_(self.bottom(x, cyclic))  # (B, 4C, H/8, W/8)
-        x = double_and_convolve(self.widen, x, cyclic, quarter)  # (B, 2C, H/4, W/4)
-        x = torch.relu_(x)  # (B, 2C, H/4, W/4)
-        x = double_and_convolve(self.widen_again, x, cyclic, half)  # (B, C, H/2, W/2)
-        x = torch.relu_(x)  # (B, C, H/2, W/2)
+        half = _chain(self.reduce[:1], known, cyclic)  # (B, C, H/2, W/2)
+        quarter = _chain(self.reduce[1:2], half, cyclic)  # (B, 2C, H/4, W/4)
+        x = _chain((self.reduce[2], self.bottom), quarter, cyclic)  # (B, 4C, H/8, W/8)
+        x = torch.relu_(double_and_convolve(self.widen, x, cyclic, quarter))
+        x = torch.relu_(double_and_convolve(self.widen_again, x, cyclic, half))
         return at_least_single(double_and_convolve(self.head, x, cyclic))  # (B, 1 or 2, H, W)
 
 
@@ -677,9 +623,8 @@ class InPlace(nn.Module):
             + [GridConv2d(channels, channels, 1, 1, 0) for _ in range(2)]
         )
         self.head = GridConv2d(channels, 1, 1, 1, 0)
-        nn.init.zeros_(self.head.weight)
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.bias)
+        for values in self.head.parameters():
+            nn.init.zeros_(values)
 
     def forward(
         self, maps: Sequence[Tensor], level: Tensor, sun: Tensor | None, t: Tensor, cyclic: bool
@@ -710,7 +655,13 @@ class InPlace(nn.Module):
         return _IN_PLACE_STEP * at_least_single(result)
 
 
-def _chain(layers: nn.ModuleList, x: Tensor, cyclic: bool) -> Tensor:
+def _warped(pair: Flows, flows: Tensor, cyclic: bool, kernel: Kernel = "bilinear") -> Flows:
+    """Return the first of two maps moved along F_t0, and the last along F_t1."""
+    along = torch.cat([flows[:, :2], flows[:, 2:]])  # (2B, 2, H, W)
+    return _halves(backward_warp(torch.cat(pair), along, kernel=kernel, cyclic=cyclic))
+
+
+def _chain(layers: Iterable[nn.Module], x: Tensor, cyclic: bool) -> Tensor:
     for layer in layers:
         x = torch.relu_(layer(x, cyclic))
     return x

@@ -6,11 +6,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from deepcams_models.checkpoint import Card, build, save
 from deepcams_models.networks import NETWORKS
+
+
+def random(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    """Return normal random values in single precision."""
+    values = np.random.default_rng(seed).normal(scale=scale, size=shape)
+    return torch.from_numpy(values).float()
+
+
+def trained(kind: type[nn.Module], settings: Any, *, gain: float = 1.0) -> Any:
+    """Return a network whose every weight is random, in the range of a trained one."""
+    torch.manual_seed(0)
+    module = kind(settings)
+    for key, parameter in module.named_parameters():
+        if not key.endswith("slope.weight"):
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
+            nn.init.normal_(parameter, std=gain / fan_in**0.5)
+    return module.eval()
 
 
 def network(kind: str, *, noise: float = 0.0, seed: int = 0, **settings: Any) -> nn.Module:

@@ -21,23 +21,13 @@ from deepcams_models.abpn import (  # noqa: E402
     relative_maps,
 )
 from deepcams_models.grid import enlarge  # noqa: E402
+from tests.networks import random, trained  # noqa: E402
 
 TINY = AbpnSettings(4, 4, "full", 8, 2, "bicubic", key_bias=False)
 
 
-def random(*shape, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape)).float()
-
-
-def build(settings, seed=0):
-    """Return a network whose every weight is random, in the range of a trained one."""
-    torch.manual_seed(seed)
-    network = ABPN(settings).eval()
-    for key, parameter in network.named_parameters():
-        if not key.endswith("slope.weight"):
-            fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
-            torch.nn.init.normal_(parameter, std=1 / math.sqrt(fan_in))
-    return network
+def build(settings):
+    return trained(ABPN, settings)
 
 
 def inputs(rows, columns, settings, batch=1):
@@ -47,10 +37,14 @@ def inputs(rows, columns, settings, batch=1):
     return random(batch, 1, rows, columns), start
 
 
+def numbers_of(layer):
+    weight, bias = (one.detach().numpy() for one in layer.layer.parameters())
+    return weight, bias, layer.slope.weight.item()
+
+
 def reduce_by_loops(x, layer, cyclic):
     """Apply a strided convolution and its slope, one product at a time."""
-    weight, bias = layer.layer.weight.detach().numpy(), layer.layer.bias.detach().numpy()
-    slope = layer.slope.weight.item()
+    weight, bias, slope = numbers_of(layer)
     outputs, channels, height, width = weight.shape
     stride, cut = layer.layer.stride[0], layer.layer.padding[0]
     rows, columns = (size // stride for size in x.shape[1:])
@@ -68,8 +62,7 @@ def reduce_by_loops(x, layer, cyclic):
 
 def enlarge_by_loops(x, layer, cyclic):
     """Spread each value over the nodes that its kernel covers."""
-    weight, bias = layer.layer.weight.detach().numpy(), layer.layer.bias.detach().numpy()
-    slope = layer.slope.weight.item()
+    weight, bias, slope = numbers_of(layer)
     channels, outputs, height, width = weight.shape
     rows, columns = 3 * x.shape[1], 3 * x.shape[2]
     result = np.zeros((outputs, rows, columns)) + bias[:, None, None]
@@ -88,17 +81,13 @@ def test_projections_are_the_published_sums(kind, cyclic):
     block = kind(2).double()
     for layer in (block.weigh_input, block.weigh_result):
         torch.nn.init.constant_(layer.slope.weight, 0.3)
-    up = kind is UpProjection
-    size = (3, 4) if up else (9, 12)
+    if kind is UpProjection:
+        size, there, back = (3, 4), enlarge_by_loops, reduce_by_loops
+        first, second, rest = block.enlarge, block.reduce, block.enlarge_rest
+    else:
+        size, there, back = (9, 12), reduce_by_loops, enlarge_by_loops
+        first, second, rest = block.reduce, block.enlarge, block.reduce_rest
     x = random(2, *size).double().numpy()
-    there, back = enlarge_by_loops, reduce_by_loops
-    first, second, rest = (
-        (block.enlarge, block.reduce, block.enlarge_rest)
-        if up
-        else (block.reduce, block.enlarge, block.reduce_rest)
-    )
-    if not up:
-        there, back = back, there
     made = there(x, first, cyclic)
     missing = reduce_by_loops(x, block.weigh_input, cyclic) - back(made, second, cyclic)
     expected = reduce_by_loops(made, block.weigh_result, cyclic) + there(missing, rest, cyclic)

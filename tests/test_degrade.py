@@ -190,7 +190,7 @@ class TestRegistration:
         field = field_of(np.ones((1, 721, 1440)), latitude=LATITUDE, longitude=LONGITUDE)
         coarse = degradation(made_by).spatial(field)
         with pytest.raises(InputError, match=f"latitude of the coarse field .* but '{used}' gives"):
-            degradation(used).positions(coarse, LATITUDE, LONGITUDE)
+            degradation(used).registration_of(coarse, LATITUDE, LONGITUDE)
         with pytest.raises(InputError, match="enlarge with the operator that made the field"):
             degradation(used).fine_grid(coarse)
 
@@ -201,7 +201,7 @@ class TestRegistration:
             np.zeros((len(grid.latitude), 480)), dims=("latitude", "longitude"), coords=places
         )
         with pytest.raises(InputError, match="longitude of the coarse field"):
-            operator.positions(shifted, LATITUDE, LONGITUDE)
+            operator.registration_of(shifted, LATITUDE, LONGITUDE)
 
 
 class TestFineGrid:

@@ -375,8 +375,6 @@ def test_pattern_recovers_a_static_pattern(operator: Degradation, rng: np.random
     assert isinstance(method, Downscaler)
     np.testing.assert_allclose(result, unseen, atol=1e-4)
     assert abs(Bicubic()(coarse_of(unseen, operator), Target.like(unseen)) - unseen).max() > 1
-    assert method.learned.years == (2018, 2019)
-    assert (method.learned.counts == 3).all()
 
 
 def test_pattern_is_the_mean_of_what_bicubic_misses(rng: np.random.Generator) -> None:
@@ -385,13 +383,12 @@ def test_pattern_is_the_mean_of_what_bicubic_misses(rng: np.random.Generator) ->
     method = StaticPattern()
     method.fit(Training((2019,), NODE, lambda: iter([truth])))
     missed = truth.values - Bicubic()(coarse_of(truth, NODE), Target.like(truth)).values
-    learned = method.learned
-    assert learned.values[10, 11] == pytest.approx(missed[1:, 10, 11].mean(), rel=1e-5)
-    assert (learned.counts[10, 11], learned.counts[20, 22], learned.counts[5, 5]) == (2, 0, 3)
-    assert learned.values[20, 22] == 0
-    np.testing.assert_allclose(learned.values[30:], missed[:, 30:].mean(axis=0), atol=1e-4)
     result = method(coarse_of(truth, NODE), Target.like(truth))
     assert np.isfinite(result).all()
+    learned = (result - Bicubic()(coarse_of(truth, NODE), Target.like(truth))).values[0]
+    assert learned[10, 11] == pytest.approx(missed[1:, 10, 11].mean(), abs=1e-4)
+    assert learned[20, 22] == 0
+    np.testing.assert_allclose(learned[30:], missed[:, 30:].mean(axis=0), atol=1e-4)
 
 
 def test_pattern_unfitted_or_elsewhere_is_refused(rng: np.random.Generator) -> None:

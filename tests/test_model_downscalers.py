@@ -85,6 +85,16 @@ def fine(rows: int, columns: int, south: float, west: float, *, cyclic: bool) ->
     )
 
 
+def degraded(truth: xr.DataArray, operator: str) -> Coarse:
+    return Coarse(degradation(operator).spatial(truth).compute(), degradation(operator))
+
+
+@pytest.fixture(scope="module")
+def globe() -> xr.DataArray:
+    """Two fine maps with both poles."""
+    return fine(73, 144, -90, -180, cyclic=True)
+
+
 def test_a_checkpoint_whose_task_is_not_run_is_refused(tmp_path: Path) -> None:
     network = registry.checkpoint("mine", checkpoint(tmp_path, "abpn"))
     with pytest.raises(InputError, match="'mine' is one of the task spatial, which is not run"):
@@ -105,9 +115,10 @@ class TestXvfi:
         field = pair(cyclic=cyclic, rows=37, columns=50 if not cyclic else 72)
         method, target = Xvfi(checkpoint(tmp_path, "xvfi")), between(field, (1, 2, 0.25))
         target = target.at([2, 0, 1])
-        found = method(Coarse(field), target)
-        expected = OpticalFlow()(Coarse(field), target)
-        distance = abs(expected - Linear()(Coarse(field), target)).max()
+        found, expected, linear = (
+            each(Coarse(field), target) for each in (method, OpticalFlow(), Linear())
+        )
+        distance = abs(expected - linear).max()
         assert float(distance) > 1  # negative control: flow does something here
         # OpenCV places samples in steps of 1/32, on this smooth field worth little.
         np.testing.assert_allclose(found, expected, atol=2e-3 * float(field.max()))
@@ -117,9 +128,8 @@ class TestXvfi:
         method = Xvfi(checkpoint(tmp_path, "xvfi", noise=0.05))
         found = method(Coarse(field), between(field, (0, 1, 2, 3)))
         np.testing.assert_array_equal(found.values[[0, 3]], field.values)
-        assert (
-            float(abs(found.values[1] - OpticalFlow()(Coarse(field), between(field))[0]).max()) > 0
-        )
+        dis = OpticalFlow()(Coarse(field), between(field))
+        assert float(abs(found.values[1] - dis[0]).max()) > 0
 
     def test_rolling_the_longitude(self, tmp_path: Path) -> None:
         field = pair(columns=80)
@@ -173,17 +183,16 @@ class TestXvfi:
         field.values[0, 10:13, 20:24] = np.nan
         field.values[1, 30, 50] = np.nan
         field.values[:, 5, 5] = np.nan
-        found = Xvfi(checkpoint(tmp_path, "xvfi"))(Coarse(field), between(field))
-        linear = Linear()(Coarse(field), between(field))
-        dis = OpticalFlow()(Coarse(field), between(field))
+        method = Xvfi(checkpoint(tmp_path, "xvfi"))
+        found, linear, dis = (
+            each(Coarse(field), between(field)) for each in (method, Linear(), OpticalFlow())
+        )
         np.testing.assert_array_equal(np.isnan(found), np.isnan(linear))
         near = np.isclose(dis, linear) & np.isfinite(linear)
         np.testing.assert_allclose(found, dis, atol=2e-3 * float(field.max()))
         assert int(near.sum()) > 10
         field.values[0] = np.nan
-        assert bool(
-            np.isnan(Xvfi(checkpoint(tmp_path, "xvfi"))(Coarse(field), between(field))).all()
-        )
+        assert bool(np.isnan(method(Coarse(field), between(field))).all())
 
     def test_published_form_finds_its_own_flow(self, tmp_path: Path) -> None:
         form = {"initial_flow": "none", "kernel": "bilinear", "residual": "free"}
@@ -237,25 +246,18 @@ GRIDS = {
     "mean": [(73, 144, -90, -180, True), (30, 36, 10, 20, False)],
     "node": [(73, 144, -90, -180, True), (31, 37, 10, 20, False)],
 }
-CASES = [(operator, *grid) for operator, grids in GRIDS.items() for grid in grids]
+CASES = [(operator, grid) for operator, grids in GRIDS.items() for grid in grids]
 
 
 class TestAbpn:
-    @pytest.mark.parametrize(("operator", "rows", "columns", "south", "west", "cyclic"), CASES)
+    @pytest.mark.parametrize(("operator", "grid"), CASES)
     @pytest.mark.parametrize("form", ["linear", "sqrt", "log"])
     def test_untrained_is_its_start(
-        self,
-        tmp_path: Path,
-        operator: str,
-        rows: int,
-        columns: int,
-        south: float,
-        west: float,
-        cyclic: bool,
-        form: str,
+        self, tmp_path: Path, operator: str, grid: tuple[float, ...], form: str
     ) -> None:
-        truth = fine(rows, columns, south, west, cyclic=cyclic)
-        coarse = Coarse(degradation(operator).spatial(truth).compute(), degradation(operator))
+        *places, cyclic = grid
+        truth = fine(*places, cyclic=cyclic)
+        coarse = degraded(truth, operator)
         shape = {"kind": form, "scale": 20.0}
         path = checkpoint(tmp_path, "abpn", degradation=operator, normalisation=shape)
         found = Abpn(path)(coarse, Target.like(truth))
@@ -263,10 +265,12 @@ class TestAbpn:
         np.testing.assert_allclose(found, expected, atol=2e-5 * float(expected.max()))
 
     @pytest.mark.parametrize("operator", ["imresize", "node"])
-    def test_network_against_the_fine_grid(self, tmp_path: Path, operator: str) -> None:
+    def test_network_against_the_fine_grid(
+        self, tmp_path: Path, globe: xr.DataArray, operator: str
+    ) -> None:
         # Coarse node i stands in the middle of rows 3i to 3i + 2 of what the network makes.
-        truth = fine(73, 144, -90, -180, cyclic=True).isel(time=[0])
-        coarse = Coarse(degradation(operator).spatial(truth).compute(), degradation(operator))
+        truth = globe.isel(time=[0])
+        coarse = degraded(truth, operator)
         path = checkpoint(tmp_path, "abpn", degradation=operator, noise=0.02)
         start = BackProjection()(coarse, Target.like(truth)).values[0]
         given = start[1:]
@@ -281,43 +285,39 @@ class TestAbpn:
         np.testing.assert_allclose(found[-len(expected) :], expected, rtol=1e-4, atol=1e-3)
 
     @pytest.mark.parametrize("operator", ["imresize", "node"])
-    def test_rolling_the_longitude(self, tmp_path: Path, operator: str) -> None:
-        truth = fine(73, 144, -90, -180, cyclic=True)
-        path = checkpoint(tmp_path, "abpn", degradation=operator, noise=0.02)
-        coarse = degradation(operator).spatial(truth).compute()
-        target = Target.like(truth)
-        found = Abpn(path)(Coarse(coarse, degradation(operator)), target)
-        again = Abpn(path)(Coarse(rolled(coarse, 7), degradation(operator)), target)
+    def test_rolling_the_longitude(
+        self, tmp_path: Path, globe: xr.DataArray, operator: str
+    ) -> None:
+        method = Abpn(checkpoint(tmp_path, "abpn", degradation=operator, noise=0.02))
+        coarse, target = degraded(globe, operator), Target.like(globe)
+        found = method(coarse, target)
+        again = method(Coarse(rolled(coarse.field, 7), coarse.degradation), target)
         np.testing.assert_allclose(rolled(found, 21), again, atol=1e-4 * float(abs(found).max()))
 
-    def test_row_at_the_south_pole(self, tmp_path: Path) -> None:
-        truth = fine(73, 144, -90, -180, cyclic=True)
-        coarse = Coarse(degradation("mean").spatial(truth).compute(), degradation("mean"))
+    def test_row_at_the_south_pole(self, tmp_path: Path, globe: xr.DataArray) -> None:
+        coarse, target = degraded(globe, "mean"), Target.like(globe)
         path = checkpoint(tmp_path, "abpn", degradation="mean", noise=0.05)
-        found = Abpn(path)(coarse, Target.like(truth)).values
-        start = BackProjection()(coarse, Target.like(truth)).values
+        found, start = (method(coarse, target).values for method in (Abpn(path), BackProjection()))
         np.testing.assert_array_equal(found[:, 0], start[:, 0])
         assert (found[:, 1:] != start[:, 1:]).mean() > 0.9
 
-    def test_nan_where_the_start_is(self, tmp_path: Path) -> None:
-        truth = fine(73, 144, -90, -180, cyclic=True)
-        coarse = degradation("node").spatial(truth).compute()
-        coarse.values[0, 4:6, 0] = np.nan
-        coarse.values[1] = np.nan
+    def test_nan_where_the_start_is(self, tmp_path: Path, globe: xr.DataArray) -> None:
+        nodes = degradation("node").spatial(globe).compute()
+        nodes.values[0, 4:6, 0] = np.nan
+        nodes.values[1] = np.nan
+        coarse, target = Coarse(nodes, degradation("node")), Target.like(globe)
         path = checkpoint(tmp_path, "abpn", noise=0.02, normalisation=SQRT)
-        found = Abpn(path)(Coarse(coarse, degradation("node")), Target.like(truth))
-        start = BackProjection()(Coarse(coarse, degradation("node")), Target.like(truth))
+        found, start = (method(coarse, target) for method in (Abpn(path), BackProjection()))
         np.testing.assert_array_equal(np.isnan(found), np.isnan(start))
         assert 0 < int(np.isnan(found.values[0]).sum()) < found.values[0].size / 10
 
-    def test_other_operators_are_refused(self, tmp_path: Path) -> None:
-        truth = fine(73, 144, -90, -180, cyclic=True)
-        coarse = degradation("node").spatial(truth).compute()
+    def test_other_operators_are_refused(self, tmp_path: Path, globe: xr.DataArray) -> None:
+        coarse, target = degraded(globe, "node"), Target.like(globe)
         path = checkpoint(tmp_path, "abpn", degradation="imresize")
         with pytest.raises(InputError, match="'imresize' made, but these are of 'node'"):
-            Abpn(path)(Coarse(coarse, degradation("node")), Target.like(truth))
+            Abpn(path)(coarse, target)
         with pytest.raises(InputError, match="names no degradation"):
-            Abpn(path)(Coarse(coarse), Target.like(truth))
+            Abpn(path)(Coarse(coarse.field), target)
         # Allowed is only what was said, and only for nodes.
         other = Abpn(path, allow_registration="mean")
         with pytest.raises(InputError, match="trained on"):
@@ -325,39 +325,27 @@ class TestAbpn:
         with pytest.raises(InputError, match="trained on"):
             Abpn(path, allow_registration="imresize").trained_for(degradation("mean"))
 
-    def test_nodes_taken_for_middles_of_cells(self, tmp_path: Path) -> None:
+    def test_nodes_taken_for_middles_of_cells(self, tmp_path: Path, globe: xr.DataArray) -> None:
         # As the enlargement by three of 25 x 48 nodes: rows 1 to 73 of 75, columns turned by one.
-        truth = fine(73, 144, -90, -180, cyclic=True)
-        nodes = degradation("node").spatial(truth).compute()
+        nodes = degraded(globe, "node")
         path = checkpoint(tmp_path, "abpn", degradation="imresize")
-        method = Abpn(path, allow_registration="imresize")
-        found = method(Coarse(nodes, degradation("node")), Target.like(truth))
-        lower = make_field(  # the same values on cells whose fine grid stays clear of the poles
-            nodes.values,
-            time=nodes["time"].values,
-            latitude=-75 + 6.25 * np.arange(25),
-            longitude=nodes["longitude"].values,
-            stamp="point",
+        found = Abpn(path, allow_registration="imresize")(nodes, Target.like(globe))
+        # The same values on cells whose fine grid stays clear of the poles.
+        lower = nodes.field.assign_coords(
+            latitude=-75 + 6.25 * np.arange(25), longitude=nodes.field["longitude"].values + 2.5
         )
         rows = -75 + 6.25 / 3 * np.arange(-1, 74)
-        columns = -180 + 2.5 * np.arange(-1, 143)
-        target = Target(nodes["time"].values, rows, columns, "point")
-        cells = Coarse(lower, degradation("imresize"))
-        eastward = Target(target.time, rows, columns + 2.5, "point")
-        cells = Coarse(
-            lower.assign_coords(longitude=nodes["longitude"].values + 2.5), cells.degradation
-        )
-        expected = BackProjection()(cells, eastward).values
+        columns = -177.5 + 2.5 * np.arange(-1, 143)
+        target = Target(nodes.field["time"].values, rows, columns, "point")
+        expected = BackProjection()(Coarse(lower, degradation("imresize")), target).values
         crop = np.roll(expected[:, 1:74], -1, axis=2)
         np.testing.assert_allclose(found, crop, atol=2e-5 * float(abs(crop).max()))
 
     def test_seams_of_tiles_are_no_larger_than_elsewhere(self, tmp_path: Path) -> None:
-        truth = fine(217, 432, -90, -180, cyclic=True)
-        nodes = degradation("node").spatial(truth.isel(time=[0])).compute()
+        truth = fine(217, 432, -90, -180, cyclic=True).isel(time=[0])
         tiles = {"tile": 24, "overlap": 8}
         path = checkpoint(tmp_path, "abpn", noise=0.02, settings=tiles)
-        coarse = Coarse(nodes, degradation("node"))
-        target = Target.like(truth.isel(time=[0]))
+        coarse, target = degraded(truth, "node"), Target.like(truth)
         added = Abpn(path)(coarse, target).values[0] - BackProjection()(coarse, target).values[0]
         across = abs(added - np.roll(added, 1, axis=1)).mean(axis=0)
         # At the date line and at the edges of tiles no step is larger than elsewhere.

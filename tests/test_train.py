@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,12 @@ SPATIAL: dict[str, object] = {
 }
 
 WIDER = {"features": 8, "tile": 16, "overlap": 4}
+PUBLISHED: dict[str, object] = {
+    **BASE,
+    "preset": "released",
+    "changes": {"channels": 8, "scales": 0},
+    "loss": "relative",
+}
 
 # One process of a training; as a file, so that torchrun's variables and signals can be tried.
 SCRIPT = """
@@ -70,14 +78,6 @@ with processes():
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-PUBLISHED: dict[str, object] = {
-    **BASE,
-    "preset": "released",
-    "changes": {"channels": 8, "scales": 0},
-    "loss": "relative",
-}
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,14 @@ def test_the_loss_falls(base: dict[str, object], falls_to: float, tmp_path: Path
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     base: dict[str, object], tmp_path: Path
 ) -> None:
-    settings = TrainSettings.make({**base, "steps": 6, "valid_every": 2})
-    whole = Trainer(settings, tmp_path / "whole", TRUTH)
+    length = {"steps": 6, "valid_every": 2}
+    whole = _trainer(tmp_path / "whole", base, **length)
     whole.run()
-    part = Trainer(settings, tmp_path / "part", TRUTH)
+    part = _trainer(tmp_path / "part", base, **length)
     with pytest.raises(KeyboardInterrupt):
         part.run(lambda report: signal.raise_signal(signal.SIGINT) if report.step == 3 else None)
     assert part.progress.step == 3
-    again = Trainer(settings, tmp_path / "part", TRUTH)
-    again.resume()
+    again = _resumed(tmp_path / "part", base, **length)
     again.run()
     for name in ("network", "running"):
         expected = getattr(whole, name).state_dict()
@@ -132,26 +131,32 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     for index, expected in whole.optimiser.state_dict()["state"].items():
         assert all(torch.equal(moments[index][key], expected[key]) for key in expected)
     assert whole.rng.bit_generator.state == again.rng.bit_generator.state
-    assert (tmp_path / "whole/best.safetensors").read_bytes() == (
-        tmp_path / "part/best.safetensors"
-    ).read_bytes()
+    best = [tmp_path / name / "best.safetensors" for name in ("whole", "part")]
+    assert best[0].read_bytes() == best[1].read_bytes()
     assert _steps_logged(tmp_path / "whole") == _steps_logged(tmp_path / "part") == [2, 4, 6]
 
 
 def test_the_log_of_steps_that_are_repeated_is_cut(tmp_path: Path) -> None:
-    settings = TrainSettings.make({**BASE, "steps": 4, "valid_every": 2})
-    trainer = Trainer(settings, tmp_path, TRUTH)
     stored: list[bytes] = []
-    trainer.run(
+    _trainer(tmp_path, steps=4, valid_every=2).run(
         lambda report: stored.append((tmp_path / STATE).read_bytes()) if report.step == 2 else None
     )
     # As if the process had been killed behind step 4 was logged and before it was saved.
     (tmp_path / STATE).write_bytes(stored[0])
-    again = Trainer(settings, tmp_path, TRUTH)
-    again.resume()
+    again = _resumed(tmp_path, steps=4, valid_every=2)
     assert _steps_logged(tmp_path) == [2]
     again.run()
     assert _steps_logged(tmp_path) == [2, 4]
+
+
+def _trainer(out: Path, base: dict[str, object] = BASE, **changes: object) -> Trainer:
+    return Trainer(TrainSettings.make({**base, **changes}), out, TRUTH)
+
+
+def _resumed(out: Path, base: dict[str, object] = BASE, **changes: object) -> Trainer:
+    trainer = _trainer(out, base, **changes)
+    trainer.resume()
+    return trainer
 
 
 def _steps_logged(folder: Path) -> list[int]:
@@ -160,20 +165,13 @@ def _steps_logged(folder: Path) -> list[int]:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    running = _two(_script(tmp_path), tmp_path / "two", 3)
-    try:
+    with _two(tmp_path, 3) as running:
         outputs = [process.communicate(timeout=150)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
     assert [process.returncode for process in running] == [0, 0], outputs
-    one = Trainer(TrainSettings.make({**BASE, "steps": 3}), tmp_path / "one", TRUTH)
+    one, untrained = (_trainer(tmp_path / name, steps=3) for name in ("one", "new"))
     one.run()
-    two = Trainer(TrainSettings.make({**BASE, "steps": 3}), tmp_path / "two", TRUTH)
-    two.resume()
+    two = _resumed(tmp_path / "out", steps=3)
     moved = 0.0
-    untrained = Trainer(TrainSettings.make({**BASE, "steps": 3}), tmp_path / "new", TRUTH)
     for key, found in two.network.state_dict().items():
         expected = one.network.state_dict()[key]
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
@@ -182,69 +180,65 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_process_leaves_a_state_to_resume_from(tmp_path: Path) -> None:
-    process = _start(_script(tmp_path), tmp_path / "out", 100_000, {})
-    try:
+    with _processes(tmp_path, 100_000, [{}]) as (process,):
         assert process.stdout is not None
         assert any(line.strip() == "3" for line in process.stdout)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
     assert process.returncode == -signal.SIGINT  # as the shell expects of an interrupted process
-    trainer = Trainer(TrainSettings.make({**BASE, "steps": 5}), tmp_path / "out", TRUTH)
-    trainer.resume()
+    trainer = _resumed(tmp_path / "out", steps=5)
     assert trainer.progress.step >= 3
     assert len(trainer.optimiser.state) == len(list(trainer.network.parameters()))
 
 
 def test_interrupting_one_of_two_processes_ends_both_with_a_state(tmp_path: Path) -> None:
-    running = _two(_script(tmp_path), tmp_path / "out", 100_000)
-    try:
+    with _two(tmp_path, 100_000) as running:
         assert running[1].stdout is not None
         assert any(line.strip() == "3" for line in running[1].stdout)
         running[1].send_signal(signal.SIGTERM)  # the first, which saves, is not told
         outputs = [process.communicate(timeout=100)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
     assert [process.returncode for process in running] == [-signal.SIGINT] * 2, outputs
-    trainer = Trainer(TrainSettings.make({**BASE, "steps": 5}), tmp_path / "out", TRUTH)
-    trainer.resume()
-    assert trainer.progress.step >= 3
+    assert _resumed(tmp_path / "out", steps=5).progress.step >= 3
 
 
-def _two(script: Path, out: Path, steps: int) -> list[subprocess.Popen[str]]:
+Processes = list[subprocess.Popen[str]]
+
+
+def _two(folder: Path, steps: int) -> AbstractContextManager[Processes]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    return [
-        _start(script, out, steps, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(2)
-    ]
+    ranks = [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    return _processes(folder, steps, ranks)
 
 
-def _script(folder: Path) -> Path:
+@contextmanager
+def _processes(folder: Path, steps: int, places: list[dict[str, str]]) -> Iterator[Processes]:
+    """Start a training in `folder`, a process a place; none outlives the block."""
     script = folder / "process.py"
     script.write_text(SCRIPT.format(root=str(Path(__file__).parents[1])), encoding="utf-8")
-    return script
-
-
-def _start(script: Path, out: Path, steps: int, more: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(script), str(out), str(steps)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
-    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(folder / "out"), str(steps)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **place},
+        )
+        for place in places
+    ]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
 
 
 def test_a_network_that_only_interpolates_is_said_to_have_collapsed() -> None:
     network = XVFI(XvfiSettings.preset("small"))
-    validation = Trainer(TrainSettings.make({**BASE, "steps": 1}), Path("unused"), TRUTH).validation
+    validation = _trainer(Path("unused"), steps=1).validation
     # The head begins at zero: without the given flows nothing moves.
     validation.intervals._flows = {
         start: np.zeros((2, 36, 48, 2), np.float16) for start in validation.starts
@@ -295,7 +289,7 @@ def test_the_relative_loss_is_one_for_plain_interpolation_whatever_the_amplitude
 
 
 def test_the_relative_loss_of_an_xvfi_that_has_not_learned_is_one(tmp_path: Path) -> None:
-    trainer = Trainer(TrainSettings.make({**BASE, "steps": 1, "floor": 1e-4}), tmp_path, TRUTH)
+    trainer = _trainer(tmp_path, steps=1, floor=1e-4)
     drawn = [trainer.draw(np.random.default_rng(seed)) for seed in range(24)]
     samples = [one for one in drawn if one.first.std() > 1]
     assert len(samples) > 3
@@ -340,28 +334,24 @@ def test_settings_that_make_no_training_are_refused(
     values: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=said):
-        Trainer(TrainSettings.make({**BASE, "steps": 1, **values}), tmp_path, TRUTH)
+        _trainer(tmp_path, **{"steps": 1, **values})
 
 
 def test_a_state_is_not_taken_up_with_other_settings_or_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = TrainSettings.make({**BASE, "steps": 1})
-    Trainer(settings, tmp_path, TRUTH).run()
-    other = Trainer(settings.model_copy(update={"lr": 7.0}), tmp_path, TRUTH)
+    _trainer(tmp_path, steps=1).run()
     with pytest.raises(InputError, match=r"with lr 0\.00"):
-        other.resume()
-    longer = Trainer(settings.model_copy(update={"steps": 2}), tmp_path, TRUTH)
-    longer.resume()
+        _resumed(tmp_path, steps=1, lr=7.0)
+    longer = _resumed(tmp_path, steps=2)
     assert longer.progress.step == 1
     with monkeypatch.context() as later:  # a version in which the preset means another network
         changed = {**XvfiSettings.presets["small"], "kernel": "bilinear"}
         later.setitem(XvfiSettings.presets, "small", changed)
-        other = Trainer(settings, tmp_path, TRUTH)
         with pytest.raises(InputError, match="with kernel 'cubic', not 'bilinear'"):
-            other.resume()
+            _resumed(tmp_path, steps=1)
     (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-200])
     with pytest.raises(InputError, match="is no state of a training"):
         longer.resume()
     with pytest.raises(InputError, match="no state to resume from"):
-        Trainer(settings, tmp_path / "empty", TRUTH).resume()
+        _resumed(tmp_path / "empty", steps=1)

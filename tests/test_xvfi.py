@@ -14,15 +14,13 @@ from deepcams_eval.errors import InputError  # noqa: E402
 from deepcams_models.grid import Padding  # noqa: E402
 from deepcams_models.warping import backward_warp, blend  # noqa: E402
 from deepcams_models.xvfi import XVFI, InPlace, XvfiSettings, pyramid  # noqa: E402
+from tests.networks import random  # noqa: E402
+from tests.networks import trained as randomised  # noqa: E402
 
 TINY = {
     "none": XvfiSettings(8, 1, "none", "bilinear", "free", sun=False, in_place=0),
     "dis": XvfiSettings(8, 2, "dis", "cubic", "gated", sun=True, in_place=6),
 }
-
-
-def random(*shape, seed=0, scale=1.0):
-    return torch.from_numpy(np.random.default_rng(seed).normal(scale=scale, size=shape)).float()
 
 
 def pair(rows, columns, settings, batch=1):
@@ -43,14 +41,8 @@ def each(change, given):
     }
 
 
-def trained(settings, seed=0):
-    """Return a network whose every weight is random, so that its head is not zero."""
-    torch.manual_seed(seed)
-    network = XVFI(settings).eval()
-    for parameter in network.parameters():
-        fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
-        torch.nn.init.normal_(parameter, std=1.5 / fan_in**0.5)
-    return network
+def trained(settings):
+    return randomised(XVFI, settings, gain=1.5)
 
 
 def test_released_has_the_published_parameters_without_the_dead_ones():
@@ -70,10 +62,7 @@ def test_no_parameter_is_dead(name):
     sum(
         (made - wanted).abs().mean() for made, wanted in zip(output.scales, truth, strict=True)
     ).backward()
-    dead = [
-        key for key, one in network.named_parameters() if one.grad is None or not one.grad.any()
-    ]
-    assert dead == []
+    assert all(one.grad is not None and one.grad.any() for one in network.parameters())
 
 
 @pytest.mark.parametrize("name", ["recommended", "small"])

@@ -8,16 +8,15 @@ the coordinates of the result are those of that node. What differs is which node
 - ``node`` takes every third node itself, as the nodes of EAC4 (241 × 480) lie on those of GEOS-CF
   (721 × 1440).
 
-An enlargement asks the operator for `Degradation.positions`, which compares the coordinates and
-refuses a coarse field that the operator cannot have made; a shift by one fine node costs more
-accuracy than most methods gain.
+An enlargement asks for `Degradation.registration_of`, which compares the coordinates and refuses a
+coarse field that the operator cannot have made; a shift by one fine node costs more accuracy than
+most methods gain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import dask.array as da
@@ -41,7 +40,7 @@ from deepcams_eval.errors import InputError, pick
 FACTOR = 3
 """Fine steps in a coarse one, in space and in time."""
 
-_HOUR = np.timedelta64(3_600_000_000, "us")
+HOUR = np.timedelta64(3_600_000_000, "us")
 _KEYS_A = -0.5
 _NEEDED = "an even grid is needed; crop a region that crosses the date line to one side of it"
 _OTHER_OPERATOR = "enlarge with the operator that made the field; EAC4 nodes need 'node'"
@@ -82,9 +81,29 @@ class Separable:
         """Return the results for frames (time, rows, columns); sums are in float64."""
         shape = (len(frames), self.rows.shape[0], self.columns.shape[0])
         result = np.empty(shape, dtype=np.float32)
-        for index, frame in enumerate(frames):
-            result[index] = self(frame)
+        for made, frame in zip(result, frames, strict=True):
+            made[:] = self(frame)
         return result
+
+    def of_field(
+        self, field: xr.DataArray, latitude: FloatArray, longitude: FloatArray
+    ) -> xr.DataArray:
+        """Return a Field of the results on their coordinates, lazy, in the chunks along time."""
+        data = da.asarray(field.data).rechunk({1: -1, 2: -1})
+        made = data.map_blocks(
+            self.each,
+            dtype=np.float32,
+            chunks=(data.chunks[0], (len(latitude),), (len(longitude),)),
+            meta=np.empty((0, 0, 0), dtype=np.float32),
+        )
+        return make_field(
+            made,
+            time=field["time"].values,
+            latitude=latitude,
+            longitude=longitude,
+            stamp=stamp_of(field),
+            bounds=bounds_of(field),
+        )
 
     def after(self, other: Separable) -> Separable:
         """Return the operator that applies `other` first."""
@@ -184,21 +203,7 @@ class Degradation:
         """
         validate_field(field)
         grid = self.on(field["latitude"].values, field["longitude"].values)
-        data = da.asarray(field.data).rechunk({1: -1, 2: -1})
-        coarse = data.map_blocks(
-            grid.each,
-            dtype=np.float32,
-            chunks=(data.chunks[0], (len(grid.latitude),), (len(grid.longitude),)),
-            meta=np.empty((0, 0, 0), dtype=np.float32),
-        )
-        return make_field(
-            coarse,
-            time=field["time"].values,
-            latitude=grid.latitude,
-            longitude=grid.longitude,
-            stamp=stamp_of(field),
-            bounds=bounds_of(field),
-        )
+        return grid.of_field(field, grid.latitude, grid.longitude)
 
     def on(self, latitude: FloatArray, longitude: FloatArray) -> Registration:
         """Return the registration of this operator on a fine grid.
@@ -213,8 +218,7 @@ class Degradation:
         InputError
             As `spatial`.
         """
-        require_even(latitude, "latitude")
-        require_even(longitude, "longitude")
+        _require_even(latitude, longitude)
         cyclic = spans_globe(longitude)
         row_count = self._usable_rows(latitude)
         self._require_division(len(longitude), "columns", cyclic=cyclic)
@@ -247,8 +251,7 @@ class Degradation:
             and ``mean`` do for a grid with a row on a pole.
         """
         latitude, longitude = coarse["latitude"].values, coarse["longitude"].values
-        require_even(latitude, "latitude")
-        require_even(longitude, "longitude")
+        _require_even(latitude, longitude)
         cyclic = spans_globe(longitude)
         rows = refined(latitude, self.first, cyclic=False)
         if rows[0] < -90 or rows[-1] > 90:
@@ -261,25 +264,20 @@ class Degradation:
         if self.first and abs(rows[0] - step + 90.0) < _TOLERANCE * step:
             rows = np.append(-90.0, rows)
         columns = np.sort(wrapped_longitude(refined(longitude, self.first, cyclic=cyclic)))
-        self.positions(coarse, rows, columns)
+        self.registration_of(coarse, rows, columns)
         return rows, columns
 
-    def positions(
+    def registration_of(
         self, coarse: xr.DataArray, latitude: FloatArray, longitude: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return where each fine row and column lies among those of `coarse`.
+    ) -> Registration:
+        """Return where `coarse` lies on a fine grid, to which it is to be enlarged.
 
         Parameters
         ----------
         coarse : xarray.DataArray
             Anything with the coordinates that this operator gives.
         latitude, longitude : ndarray
-            The fine grid to enlarge to.
-
-        Returns
-        -------
-        tuple of ndarray
-            `Registration.row_positions` and `Registration.column_positions`.
+            The fine grid.
 
         Raises
         ------
@@ -291,12 +289,13 @@ class Degradation:
             found, expected = coarse[name].values, getattr(grid, name)
             limit = _TOLERANCE * (fine[-1] - fine[0]) / (len(fine) - 1)
             if len(found) != len(expected) or abs(found - expected).max() > limit:
+                said = [f"{one[0]:g} to {one[-1]:g} ({len(one)})" for one in (found, expected)]
                 raise InputError(
-                    f"{name} of the coarse field is {_described(found)}, but {self.name!r} gives"
-                    f" {_described(expected)} on this fine grid",
+                    f"{name} of the coarse field is {said[0]}, but {self.name!r} gives {said[1]}"
+                    " on this fine grid",
                     hint=_OTHER_OPERATOR,
                 )
-        return grid.row_positions, grid.column_positions
+        return grid
 
     def _usable_rows(self, latitude: FloatArray) -> int:
         count = len(latitude)
@@ -350,6 +349,11 @@ def mirrored(index: IntArray, count: int) -> IntArray:
     return np.where(folded < count, folded, 2 * count - 1 - folded)
 
 
+def _require_even(latitude: FloatArray, longitude: FloatArray) -> None:
+    require_even(latitude, "latitude")
+    require_even(longitude, "longitude")
+
+
 def require_even(
     coordinate: FloatArray, name: str, *, within: float = 1e-2, hint: str = _NEEDED
 ) -> None:
@@ -366,28 +370,20 @@ def require_even(
         )
 
 
-def _described(coordinate: FloatArray) -> str:
-    return f"{coordinate[0]:g} to {coordinate[-1]:g} ({len(coordinate)})"
-
-
 def _antialiased_cubic() -> tuple[float, ...]:
     # The kernel is twelve fine steps wide; it vanishes at the two outermost ones.
     weights = keys_cubic(np.arange(1 - 2 * FACTOR, 2 * FACTOR) / FACTOR)
     return tuple((weights / weights.sum()).tolist())
 
 
-DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
-    {
-        operator.name: operator
-        for operator in (
-            Degradation(
-                "imresize", "antialiased bicubic (MATLAB imresize)", 1, _antialiased_cubic()
-            ),
-            Degradation("mean", "mean of 3 × 3 nodes", 1, (1 / 3, 1 / 3, 1 / 3)),
-            Degradation("node", "every third node", 0, (1.0,)),
-        )
-    }
-)
+DEGRADATIONS: Mapping[str, Degradation] = {
+    operator.name: operator
+    for operator in (
+        Degradation("imresize", "antialiased bicubic (MATLAB imresize)", 1, _antialiased_cubic()),
+        Degradation("mean", "mean of 3 × 3 nodes", 1, (1 / 3, 1 / 3, 1 / 3)),
+        Degradation("node", "every third node", 0, (1.0,)),
+    )
+}
 """Every operator by name. MATLAB's is ``imresize(A, 1/3, "bicubic")``, antialiased by default."""
 
 
@@ -408,8 +404,7 @@ def require_even_grid(product: Product) -> None:
         Naming the product and its first file.
     """
     try:
-        for name in ("latitude", "longitude"):
-            require_even(product.field[name].values, name)
+        _require_even(product.field["latitude"].values, product.field["longitude"].values)
     except InputError as error:
         raise InputError(
             f"{product.name}: {error.problem}",
@@ -430,7 +425,7 @@ def hours_of(field: xr.DataArray) -> Times:
     if bounds is None:
         return field["time"].values.astype(TIME_DTYPE)
     lengths = bounds[:, 1] - bounds[:, 0]
-    other = np.flatnonzero(lengths != _HOUR)
+    other = np.flatnonzero(lengths != HOUR)
     if len(other):
         minutes = int(lengths[other[0]] // np.timedelta64(1, "m"))
         stamp = np.datetime_as_string(field["time"].values[other[0]], unit="m")

@@ -11,9 +11,10 @@ import xarray as xr
 from scipy import sparse
 
 from deepcams_eval.core.arrays import FloatArray, IntArray
-from deepcams_eval.core.field import TIME_DTYPE, bounds_of, make_field, stamp_of, validate_field
+from deepcams_eval.core.field import TIME_DTYPE, make_field, stamp_of, validate_field
 from deepcams_eval.downscale.degrade import (
     FACTOR,
+    HOUR,
     Separable,
     refined,
     require_even,
@@ -23,7 +24,6 @@ from deepcams_eval.downscale.spatial import KEYS, enlargement
 from deepcams_eval.errors import InputError
 
 _CHUNK_BYTES = 64 * 2**20
-_HOUR = np.timedelta64(3_600_000_000, "us")
 
 
 def hourly_linear(field: xr.DataArray, *, frame_growth: int = 1) -> xr.DataArray:
@@ -90,13 +90,13 @@ def _hours_between(
 ) -> tuple[IntArray, FloatArray, npt.NDArray[np.datetime64]]:
     """Return for each output hour the frame before it, the fraction elapsed, and its time."""
     steps = np.diff(times)
-    native = np.sort(steps)[len(steps) // 2] if len(steps) else _HOUR
+    native = np.sort(steps)[len(steps) // 2] if len(steps) else HOUR
     # The last hour before the next frame: a frame never repeats as an interpolated hour.
-    inside = np.where(steps <= native, (steps - np.timedelta64(1, "us")) // _HOUR, 0)
+    inside = np.where(steps <= native, (steps - np.timedelta64(1, "us")) // HOUR, 0)
     counts = 1 + np.append(inside, 0).astype(np.int64)
     lower = np.repeat(np.arange(len(times)), counts)
-    elapsed = (np.arange(len(lower)) - np.repeat(np.cumsum(counts) - counts, counts)) * _HOUR
-    length = np.append(steps, _HOUR)
+    elapsed = (np.arange(len(lower)) - np.repeat(np.cumsum(counts) - counts, counts)) * HOUR
+    length = np.append(steps, HOUR)
     return lower, elapsed / length[lower], times[lower] + elapsed
 
 
@@ -180,21 +180,9 @@ def bicubic_nodes(field: xr.DataArray) -> xr.DataArray:
     across = across[order][:, (np.arange(len(columns)) - seam) % len(columns)]
     data = da.asarray(field.data)
     most = max(1, _CHUNK_BYTES // (4 * len(latitude) * len(longitude)))
-    data = data.rechunk({0: _shortened(data.chunks[0], most), 1: -1, 2: -1})
-    refined_data = data.map_blocks(
-        Separable(up, sparse.csr_array(across)).each,
-        dtype=np.float32,
-        chunks=(data.chunks[0], (len(latitude),), (len(longitude),)),
-        meta=np.empty((0, 0, 0), dtype=np.float32),
-    )
-    return make_field(
-        refined_data,
-        time=field["time"].values,
-        latitude=latitude,
-        longitude=longitude[order],
-        stamp=stamp_of(field),
-        bounds=bounds_of(field),
-    )
+    shorter = field.copy(data=data.rechunk({0: _shortened(data.chunks[0], most)}))
+    refined_by = Separable(up, sparse.csr_array(across))
+    return refined_by.of_field(shorter, latitude, longitude[order])
 
 
 def _shortened(chunks: tuple[int, ...], most: int) -> tuple[int, ...]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from deepcams_eval.core.arrays import FloatArray
@@ -13,31 +10,6 @@ from deepcams_eval.downscale.degrade import Degradation
 from deepcams_eval.downscale.protocol import Coarse, Target, Task, Training
 from deepcams_eval.downscale.spatial import Bicubic
 from deepcams_eval.errors import InputError, NoDataError
-
-
-@dataclass(frozen=True, eq=False)
-class Pattern:
-    """A learned pattern and what it holds for.
-
-    Attributes
-    ----------
-    values : ndarray, shape (latitude, longitude)
-        µg m⁻³; 0 where no training frame has a value.
-    counts : ndarray of int, shape (latitude, longitude)
-        Training frames with a value.
-    grid : Target
-        On which it was learned.
-    operator : Degradation
-        Of the training.
-    years : tuple of int
-        Those learned from.
-    """
-
-    values: npt.NDArray[np.float32]
-    counts: npt.NDArray[np.int64]
-    grid: Target
-    operator: Degradation
-    years: tuple[int, ...]
 
 
 class StaticPattern:
@@ -53,22 +25,7 @@ class StaticPattern:
 
     def __init__(self) -> None:
         self._bicubic = Bicubic()
-        self._learned: Pattern | None = None
-
-    @property
-    def learned(self) -> Pattern:
-        """What `fit` found.
-
-        Raises
-        ------
-        NoDataError
-            If it has not been called.
-        """
-        if self._learned is None:
-            raise NoDataError(
-                "the sub-grid pattern has not been learned", hint="give training years"
-            )
-        return self._learned
+        self._learned: tuple[FloatArray, Target, Degradation] | None = None
 
     def fit(self, training: Training) -> None:
         """Learn the pattern; what was learned before is forgotten.
@@ -90,7 +47,9 @@ class StaticPattern:
                     f"training frames lie on {_grid(target)} and on {_grid(found)}",
                     hint="give training years on one grid",
                 )
-            missed = truth.values.astype(np.float64) - self._enlarged(truth, training.degradation)
+            coarse = training.degradation.spatial(truth).compute()
+            enlarged = self._bicubic(Coarse(coarse, training.degradation), found)
+            missed = truth.values.astype(np.float64) - enlarged.values
             sums = sums + np.nansum(missed, axis=0)
             counts = counts + np.isfinite(missed).sum(axis=0)
         if target is None:
@@ -99,7 +58,7 @@ class StaticPattern:
                 hint="give training years for which there is truth",
             )
         values = (sums / np.maximum(counts, 1)).astype(np.float32)
-        self._learned = Pattern(values, counts, target, training.degradation, training.years)
+        self._learned = values, target, training.degradation
 
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
         """Return bicubic plus the pattern, NaN where bicubic is.
@@ -111,25 +70,25 @@ class StaticPattern:
         InputError
             If the pattern was learned on another grid or with another operator; as `Bicubic`.
         """
-        pattern = self.learned
+        if self._learned is None:
+            raise NoDataError(
+                "the sub-grid pattern has not been learned", hint="give training years"
+            )
+        pattern, grid, operator = self._learned
         enlarged = self._bicubic(coarse, target)
-        if _grid(pattern.grid) != _grid(target):
+        if _grid(grid) != _grid(target):
             raise InputError(
-                f"the sub-grid pattern was learned on {_grid(pattern.grid)}, not on the"
+                f"the sub-grid pattern was learned on {_grid(grid)}, not on the"
                 f" {_grid(target)} asked for",
                 hint="give training years on the grid of the truth",
             )
-        learned, made_by = pattern.operator.name, coarse.operator.name
-        if made_by != learned:
+        if coarse.operator.name != operator.name:
             raise InputError(
-                f"the sub-grid pattern was learned with {learned!r}, not with {made_by!r}",
+                f"the sub-grid pattern was learned with {operator.name!r}, not with"
+                f" {coarse.operator.name!r}",
                 hint="learn it again with the operator of the run",
             )
-        return target.field(enlarged.values + pattern.values)
-
-    def _enlarged(self, truth: xr.DataArray, operator: Degradation) -> FloatArray:
-        grid = operator.spatial(truth).compute()
-        return self._bicubic(Coarse(grid, operator), Target.like(truth)).values
+        return target.field(enlarged.values + pattern)
 
 
 def _grid(target: Target) -> str:

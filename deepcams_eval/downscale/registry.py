@@ -62,15 +62,7 @@ _MEND = "correct it, or uninstall its package"
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method that is ready to run.
-
-    Attributes
-    ----------
-    name, task, title, source
-        As in `Listed`.
-    call : Downscaler
-        The method itself.
-    """
+    """A method that is ready to run: `call`, with what is listed of it (see `Listed`)."""
 
     name: str
     task: Task
@@ -147,16 +139,17 @@ def checkpoint(name: str, path: Path) -> Method:
 def _entry_for(network: str) -> Entry | None:
     entries = _entries()
     named = next((one for one in entries if one.name == network), None)
-    others = (one for one in entries if one.source != BUILT_IN_SOURCE and not one.problem)
-    return named or next((one for one in others if network in _networks_of(one)), None)
+    return named or next((one for one in entries if _takes(one, network)), None)
 
 
-def _networks_of(entry: Entry) -> Sequence[str]:
+def _takes(entry: Entry, network: str) -> bool:
+    if entry.source == BUILT_IN_SOURCE or entry.problem:
+        return False
     try:
         with _foreign(entry):
-            return tuple(getattr(entry.make(), "networks", ()))
+            return network in tuple(getattr(entry.make(), "networks", ()))
     except InputError:
-        return ()
+        return False
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -300,16 +293,15 @@ def load(
         If a method of `names` is unknown, unavailable or broken.
     """
     entries, parts = _entries(added), list(reuse)
+    pairs = DEFAULT_PAIRS if task == "joint" else ()
+    wanted = dict.fromkeys(pairs if names is None else names)
+    methods = [_load_named(task, name, entries, parts) for name in wanted]
     if names is not None:
-        wanted = dict.fromkeys(names)
-        return Loaded(tuple(_load_named(task, name, entries, parts) for name in wanted))
-    methods: list[Method] = []
+        return Loaded(tuple(methods))
     skipped: list[Listed] = []
-    if task == "joint":
-        methods = [_load_named(task, name, entries, parts) for name in DEFAULT_PAIRS]
-        for name in PLUGIN_PAIRS:
-            if not set(name.split("+")) <= {entry.name for entry in entries}:
-                continue
+    known = {entry.name for entry in entries}
+    for name in PLUGIN_PAIRS if task == "joint" else ():
+        if known.issuperset(name.split("+")):
             try:
                 methods.append(_load_named(task, name, entries, parts))
             except InputError as error:
@@ -323,9 +315,8 @@ def load(
         except InputError as error:
             warnings.warn(f"left out: {error}", DeepcamsWarning, stacklevel=2)
             skipped.append(entry.listed(error.problem))
-            continue
-        if method.task == task:
-            methods.append(method)
+        else:
+            methods += [method] if method.task == task else []
     return Loaded(tuple(methods), tuple(skipped))
 
 
@@ -335,15 +326,12 @@ def _load_named(task: Task, name: str, entries: Sequence[Entry], parts: list[Met
         return _load_pair(name, entries, parts)
     same = [entry for entry in entries if entry.name == name and entry.task in (task, None)]
     for entry in same:
-        if not entry.problem:
-            method = _make_once(entry, entries, parts)
-            if method.task == task:
-                return method
-    broken = next((entry for entry in same if entry.problem), None)
-    if broken is not None:
-        raise InputError(
-            f"{broken}: {broken.problem}", hint=f"or choose from {_choice([task], entries)}"
-        )
+        if not entry.problem and (method := _make_once(entry, entries, parts)).task == task:
+            return method
+    for entry in same:
+        if entry.problem:
+            choice = _choice([task], entries)
+            raise InputError(f"{entry}: {entry.problem}", hint=f"or choose from {choice}")
     raise _unknown(name, [task], entries)
 
 
@@ -374,12 +362,10 @@ def _tasks_of(name: str, entries: Sequence[Entry]) -> set[Task]:
         return {"joint"}
     same = [entry for entry in entries if entry.name == name]
     tasks = {entry.task for entry in same if entry.task is not None}
-    if tasks:
-        return tasks
-    for entry in same:
+    for entry in () if tasks else same:
         if entry.problem:
             raise InputError(f"{entry}: {entry.problem}")
-    return {_make(entry, entries).task for entry in same}
+    return tasks or {_make(entry, entries).task for entry in same}
 
 
 def _unknown(name: str, tasks: Sequence[Task], entries: Sequence[Entry]) -> InputError:
@@ -407,7 +393,10 @@ def _entries(added: Sequence[Method] = ()) -> tuple[Entry, ...]:
         *(one for one in plugins() if one.name not in replaced),
         *map(_added, added),
     )
-    return tuple(_without_clash(entry, entries) for entry in entries)
+    return tuple(
+        replace(entry, problem=entry.problem or _clash(entry, entry.task, entries))
+        for entry in entries
+    )
 
 
 def _built_in() -> list[Entry]:
@@ -422,18 +411,12 @@ def _added(method: Method) -> Entry:
     return Entry(method.name, method.task, method.title, method.source, "", lambda: method.call)
 
 
-def _without_clash(entry: Entry, entries: Sequence[Entry]) -> Entry:
-    if entry.problem or entry.task is None:
-        return entry
-    return replace(entry, problem=_clash(entry, entry.task, entries))
-
-
-def _clash(entry: Entry, task: Task, entries: Sequence[Entry]) -> str:
+def _clash(entry: Entry, task: Task | None, entries: Sequence[Entry]) -> str:
     """Return why an entry cannot have its name, "" if it can.
 
     Of two packages neither is preferred: a table must not depend on the order of installation.
     """
-    if entry.source == BUILT_IN_SOURCE:
+    if entry.source == BUILT_IN_SOURCE or task is None:
         return ""
     for other in entries:
         tasks = (task,) if other.source == BUILT_IN_SOURCE else (task, None)
@@ -454,10 +437,12 @@ def _make(entry: Entry, entries: Sequence[Entry]) -> Method:
     """Import and make a method; refuse what is not the `Downscaler` that was registered."""
     with _foreign(entry):
         call = entry.make()
-        ready = not isinstance(call, type) and hasattr(call, "name") and hasattr(call, "task")
-        if not ready and not callable(call):
-            raise TypeError(f"{call!r} is neither a method nor a class or function that makes one")
-        call = call if ready or not callable(call) else call()
+        if isinstance(call, type) or not (hasattr(call, "name") and hasattr(call, "task")):
+            if not callable(call):
+                raise TypeError(
+                    f"{call!r} is neither a method nor a class or function that makes one"
+                )
+            call = call()
         problem = _breach(call, entry)
     if problem or not isinstance(call, Downscaler):
         raise InputError(f"{entry}: {problem}", hint=_MEND)
@@ -483,13 +468,14 @@ def _breach(call: object, entry: Entry) -> str:
         return wrong_task(task)
     if entry.task not in (task, None):
         return f"its class says the task {entry.task!r}, and what it makes {task!r}"
-    halo, title = getattr(call, "halo", 0), getattr(call, "title", "")
-    if not isinstance(halo, int) or halo < 0:
-        return f"its halo is {halo!r}, which is no number of frames"
-    if not isinstance(title, str):
-        return f"its title is {title!r}, which is no text"
-    for part in ("fit", "notes"):
-        found = getattr(call, part, None)
-        if found is not None and not callable(found):
-            return f"its {part} is {found!r}, which cannot be called"
+    optional: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+        ("halo", 0, lambda one: isinstance(one, int) and one >= 0, "is no number of frames"),
+        ("title", "", lambda one: isinstance(one, str), "is no text"),
+        ("fit", None, lambda one: one is None or callable(one), "cannot be called"),
+        ("notes", None, lambda one: one is None or callable(one), "cannot be called"),
+    )
+    for part, default, fits, said in optional:
+        found = getattr(call, part, default)
+        if not fits(found):
+            return f"its {part} is {found!r}, which {said}"
     return ""

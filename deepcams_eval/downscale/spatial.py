@@ -1,10 +1,9 @@
 """Baselines in space: separable enlargement with the registration of the operator.
 
-A fine value is a weighted sum of coarse ones along the rows and along the columns. Where a fine
-row or column lies among the coarse ones comes from `Degradation.positions`, which refuses a field
-that the operator cannot have made. Beyond the edge the coarse field is mirrored, its outermost
-value first; columns are cyclic instead where longitude spans the globe. Sums are in float64.
-A result is NaN only where a NaN has a nonzero weight in it; nothing is clipped.
+A fine value is a weighted sum of coarse ones along the rows and along the columns. Where it lies
+among them comes from `Degradation.registration_of`. Beyond the edge the coarse field is mirrored,
+its outermost value first; columns are cyclic instead where longitude spans the globe. Sums are in
+float64. A result is NaN only where a NaN has a nonzero weight in it; nothing is clipped.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from scipy import sparse
 
@@ -146,8 +146,7 @@ def _enlarger(operator: Degradation, kernel: Kernel, *grids: bytes) -> Enlarger:
         dims=FIELD_DIMS[1:],
         coords={"latitude": south, "longitude": west},
     )
-    operator.positions(lattice, latitude, longitude)  # refuses what it cannot have made
-    grid = operator.on(latitude, longitude)
+    grid = operator.registration_of(lattice, latitude, longitude)
     up = Separable(
         enlargement(grid.row_positions, len(south), kernel, cyclic=False),
         enlargement(grid.column_positions, len(west), kernel, cyclic=grid.cyclic),
@@ -180,12 +179,16 @@ class _Enlargement:
             the frames on that grid.
         """
         require_same_times(coarse.field, target)
+        return target.field(self.frames(coarse, target))
+
+    def frames(self, coarse: Coarse, target: Target) -> npt.NDArray[np.float32]:
+        """Return the bare values, on a grid that may reach beyond the poles."""
         matrices = enlarger(coarse, target, self.kernel)
         shape = (len(target.time), len(target.latitude), len(target.longitude))
         result = np.empty(shape, dtype=np.float32)
         for index, frame in enumerate(coarse.field.values):
             result[index] = self._enlarged(frame, matrices)
-        return target.field(result)
+        return result
 
     def _enlarged(self, frame: FloatArray, matrices: Enlarger) -> FloatArray:
         return matrices.up(frame)

@@ -16,13 +16,13 @@ from scipy.interpolate import PchipInterpolator
 
 from deepcams_eval.core.arrays import FloatArray, Times
 from deepcams_eval.core.field import middles_of, spans_globe
+from deepcams_eval.downscale.degrade import HOUR
 from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.protocol import Coarse, Target, Task
 from deepcams_eval.errors import InputError
 
 Frames = npt.NDArray[np.float32]
 
-_HOUR = np.timedelta64(3_600_000_000, "us")
 _ROWS_AT_A_TIME = 16  # scipy keeps many temporaries as large as its input: these stay in the cache
 
 
@@ -202,7 +202,7 @@ class Pchip(IntervalMethod):
         frames = interval.frames
         if len(frames) == 2:
             return result
-        hours = (interval.stamps - interval.stamps[interval.before]) / _HOUR
+        hours = (interval.stamps - interval.stamps[interval.before]) / HOUR
         wanted = hours[interval.before + 1] * fractions
         for top in range(0, frames.shape[1], _ROWS_AT_A_TIME):
             rows = slice(top, top + _ROWS_AT_A_TIME)

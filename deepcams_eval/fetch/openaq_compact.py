@@ -35,8 +35,8 @@ from deepcams_eval.read.openaq_text import (
     Records,
     TextFile,
     column_indices,
+    read_csv,
     read_numbered,
-    read_one,
 )
 
 _REQUIRED = {"location_id", "sensor_id", "name", "time", "latitude", "longitude"}
@@ -87,7 +87,7 @@ def compact(texts: Sequence[TextFile]) -> Compacted:
     for group in groups.values():
         together = read_numbered(group) if len(group) > 1 else None
         numbered = (
-            [([text], read_one(text)) for text in group]
+            [([text], read_csv(text.header, text.body)) for text in group]
             if together is None
             else [(group, together)]
         )

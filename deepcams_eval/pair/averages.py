@@ -32,22 +32,15 @@ _DAY = np.timedelta64(1, "D")
 
 @dataclass(frozen=True)
 class Averaged:
-    """Means over periods, and what was left out for being incomplete.
-
-    Attributes
-    ----------
-    pairs : Pairs
-        One row a station, kind of instrument and period, in the order of station and time;
-        ``time_start`` and ``time_end`` bound the period (UTC). A product that does not exist in a
-        year is NaN there.
-    counts : dict of str to int
-        ``hours`` (pairs of the common sample), ``hours_not_common`` (the other pairs),
-        ``days_complete``, ``days_incomplete``, and for longer periods ``<period>s_complete`` and
-        ``<period>s_incomplete``.
-    """
+    """Means over periods, and what was left out for being incomplete."""
 
     pairs: Pairs
+    """One row a station, kind of instrument and period, in the order of station and time;
+    ``time_start`` and ``time_end`` bound the period (UTC). A product that does not exist in a year
+    is NaN there."""
     counts: dict[str, int]
+    """``hours`` (pairs of the common sample), ``hours_not_common`` (the other pairs),
+    ``days_complete``, ``days_incomplete``, and the same of longer periods."""
 
 
 def average_pairs(

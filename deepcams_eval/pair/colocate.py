@@ -39,31 +39,22 @@ _HOUR = np.timedelta64(1, "h")
 
 @dataclass(frozen=True)
 class Colocation:
-    """Pairs and what became of the observations that gave none.
-
-    Attributes
-    ----------
-    pairs : Pairs
-        See `deepcams_eval.core.field.Pairs`; rows in the order of station and time.
-    coverage : pandas.DataFrame
-        One row a product and year: ``product, year, steps`` (time steps of the product),
-        ``observations`` (that passed QC), ``outside`` (of these, at stations beyond its grid),
-        ``off_step`` (inside, no step at their interval), ``missing`` (step and cell are there,
-        the value is NaN), ``paired``; the last four add up to ``observations``. ``stations`` and
-        ``stations_outside`` count stations.
-    outside : dict of str to tuple of str
-        ``station_id`` of the stations outside each product.
-    unpaired : int
-        Observations that passed QC and have a value in no product.
-    rows : ndarray of int, shape (pairs,)
-        Row of each pair in the table of observations.
-    """
+    """Pairs and what became of the observations that gave none."""
 
     pairs: Pairs
+    """In the order of station and time."""
     coverage: pd.DataFrame
+    """One row a product and year: ``product, year, steps`` (time steps of the product),
+    ``observations`` (that passed QC), ``outside`` (of these, at stations beyond its grid),
+    ``off_step`` (inside, no step at their interval), ``missing`` (step and cell are there, the
+    value is NaN), ``paired``; the last four add up to ``observations``. ``stations`` and
+    ``stations_outside`` count stations."""
     outside: dict[str, tuple[str, ...]]
+    """``station_id`` of the stations outside each product."""
     unpaired: int
+    """Observations that passed QC and have a value in no product."""
     rows: IntArray
+    """Row of each pair in the table of observations, shape (pairs,)."""
 
 
 def colocate(
@@ -185,17 +176,10 @@ def match_steps(
     *,
     hourly_only: bool = True,
 ) -> IntArray:
-    """Return the time step of `field` that each interval pairs with; −1 where there is none.
+    """Return the time step of a Field that each interval [start, end) pairs with; −1 where none.
 
-    Parameters
-    ----------
-    field : xarray.DataArray
-        A Field.
-    start, end : ndarray of datetime64, shape (observations,)
-        UTC; the observation covers [start, end).
-    hourly_only : bool, default True
-        Whether a ``point`` value takes observations of one hour alone. An instant says little of
-        a day, so only a sensitivity to this choice sets it False.
+    With `hourly_only`, a ``point`` value takes observations of one hour alone. An instant says
+    little of a day, so only a sensitivity to this choice sets it False.
     """
     if stamp_of(field) == "mean":
         step = _exact_position(field["time_end"].values.astype(TIME_DTYPE), end)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from scipy.sparse import coo_array
@@ -264,6 +265,12 @@ class Rows:
         """Return a truth about stations as one about rows; `otherwise` of those without one."""
         return np.asarray(np.append(per_station, otherwise)[self.station_place])
 
+    def chosen(self, positions: npt.ArrayLike) -> BoolArray:
+        """Return which rows stand at some positions."""
+        result = np.zeros(len(self), dtype=bool)
+        result[np.asarray(positions, dtype=np.intp)] = True
+        return result
+
     @cached_property
     def order(self) -> IntArray:
         """Rows by sensor, averaging period and time; a repeated interval in reported order."""
@@ -288,38 +295,65 @@ def _equals_next(*columns: IntArray, order: IntArray) -> BoolArray:
     return result
 
 
+Flags = Callable[[Rows, QcSettings], BoolArray]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of the quality control, by its name in ``qc.csv`` and in `QcSettings.disabled`."""
+
+    name: str
+    bit: int  # in ``flags``; bits never change, a new rule takes the next one
+    meaning: str  # what it flags
+    flags: Flags  # which rows it flags, from the data and the settings alone
+
+
+RULES: dict[str, Rule] = {}
+"""The rules in the order in which they are applied, which is that of this file."""
+
+
+def _rule(place: int, meaning: str) -> Callable[[Flags], Flags]:
+    """Enter a function into `RULES` under its own name, with the bit at `place`."""
+
+    def enter(flags: Flags) -> Flags:
+        name = flags.__name__.removeprefix("_")
+        RULES[name] = Rule(name, 1 << place, meaning, flags)
+        return flags
+
+    return enter
+
+
+@_rule(0, "the value is missing or a code that stands for a missing value")
 def _sentinel(rows: Rows, settings: QcSettings) -> BoolArray:
-    result = np.isnan(rows.value)
-    for code in settings.sentinels:
-        result |= np.abs(rows.value - code) <= _SENTINEL_TOLERANCE
-    return result
+    return _is_sentinel(rows.value, settings)
 
 
+@_rule(1, "the value is below the lowest that noise around zero explains")
+def _negative(rows: Rows, settings: QcSettings) -> BoolArray:
+    return np.asarray(rows.value < settings.negative_below)
+
+
+@_rule(2, "the value is above the limit")
+def _above_limit(rows: Rows, settings: QcSettings) -> BoolArray:
+    return np.asarray(rows.value > settings.limit_ug_m3)
+
+
+@_rule(3, "the record does not cover the averaging period")
 def _averaging_period(rows: Rows, settings: QcSettings) -> BoolArray:
     asked = round(settings.averaging_hours * _US_PER_HOUR)
     # A missing time is the lowest integer there is, and no difference with it is a period.
     return np.asarray(rows.end - rows.start != asked)
 
 
-def _located(stations: gpd.GeoDataFrame, settings: QcSettings) -> BoolArray:
-    """Return which stations have coordinates that can be true."""
-    latitude = np.abs(stations["latitude"].to_numpy(dtype=np.float64))
-    longitude = np.abs(stations["longitude"].to_numpy(dtype=np.float64))
-    # The comparisons are false for NaN.
-    on_globe = (latitude <= 90) & (longitude <= 180)
-    near_zero = np.maximum(latitude, longitude) <= settings.zero_zero_deg
-    return np.asarray(on_globe & ~near_zero)
+@_rule(4, "the station has no place: none given, out of range, or 0, 0")
+def _coordinates(rows: Rows, settings: QcSettings) -> BoolArray:
+    return rows.spread(~_located(rows.stations, settings), otherwise=True)
 
 
-def _known_true(column: pd.Series[bool]) -> BoolArray:
-    return column.astype("boolean").to_numpy(dtype=bool, na_value=False)
-
-
+@_rule(5, "the record starts outside the years or months asked for")
 def _outside_years(rows: Rows, settings: QcSettings) -> BoolArray:
-    result = np.zeros(len(rows), dtype=bool)
-    if settings.years is None and settings.months is None:
-        return result
     month = rows.start.view(TIME_DTYPE).astype("datetime64[M]").view(np.int64)
+    result = np.zeros(len(rows), dtype=bool)
     if settings.years is not None:
         result |= ~np.isin(month // 12 + 1970, settings.years)
     if settings.months is not None:
@@ -327,49 +361,23 @@ def _outside_years(rows: Rows, settings: QcSettings) -> BoolArray:
     return result
 
 
+@_rule(6, "a later record of the same sensor covers the same interval")
 def _duplicate(rows: Rows, _: QcSettings) -> BoolArray:
-    result = np.zeros(len(rows), dtype=bool)
-    result[rows.order[rows.superseded]] = True
-    return result
+    return rows.chosen(rows.order[rows.superseded])
 
 
-def _stuck(rows: Rows, settings: QcSettings) -> BoolArray:
-    result = np.zeros(len(rows), dtype=bool)
-    kept = rows.order[~rows.superseded]
-    if len(kept) == 0:
-        return result
-    value, start, end = rows.value[kept], rows.start[kept], rows.end[kept]
-    duration = end - start
-    goes_on = rows.sensors.codes[kept][1:] == rows.sensors.codes[kept][:-1]
-    goes_on &= duration[1:] == duration[:-1]
-    goes_on &= value[1:] == value[:-1]
-    goes_on &= start[1:] - end[:-1] <= settings.stuck_gap_hours * _US_PER_HOUR
-    first = np.flatnonzero(np.append(True, ~goes_on))
-    last = np.append(first[1:], len(kept)) - 1
-    long = (end[last] - start[first] >= settings.stuck_hours * _US_PER_HOUR) & (last > first)
-    stuck = np.repeat(long, last - first + 1)
-    result[kept[stuck]] = True
-    # A superseded record meets the one that replaced it at the end of its interval.
-    old = np.flatnonzero(rows.superseded)
-    successor = np.searchsorted(np.flatnonzero(~rows.superseded), old)
-    repeats = stuck[successor] & (rows.value[rows.order[old]] == value[successor])
-    result[rows.order[old[repeats]]] = True
-    return result
-
-
+@_rule(7, "another provider has a longer record of the same monitor")
 def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
-    result = np.zeros(len(rows), dtype=bool)
     neighbours = _neighbours(rows.stations, settings)
     near = np.isin(np.arange(len(rows.stations)), neighbours)
     usable = rows.has_time & (rows.sensors.codes >= 0) & rows.spread(near, otherwise=False)
     row = np.flatnonzero(usable)
-    if len(row) == 0:
-        return result
     # A monitor is a sensor at a station, numbered.
     sensors = rows.sensors.categories
     monitor = rows.station_place[row].astype(np.int64) * len(sensors) + rows.sensors.codes[row]
-    interval = _interval_numbers(rows.start[row], rows.end[row])
-    records = pd.DataFrame({"monitor": monitor, "interval": interval, "value": rows.value[row]})
+    records = pd.DataFrame({"start": rows.start[row], "end": rows.end[row]})
+    records["interval"] = records.groupby(["start", "end"], sort=False).ngroup()
+    records = records.assign(monitor=monitor, value=rows.value[row])
     latest = records.drop_duplicates(["monitor", "interval"], keep="last")
     measured = latest[_plausible(latest["value"].to_numpy(), settings)]
     series: dict[Any, tuple[IntArray, Array]] = {
@@ -392,12 +400,70 @@ def _duplicate_monitor(rows: Rows, settings: QcSettings) -> BoolArray:
         for pair in product(at.get(here, ()), at.get(there, ()))
         if _are_equal(series[ranked[pair[0]]], series[ranked[pair[1]]], settings)
     ]
-    if links:
-        edges = coo_array((np.ones(len(links)), np.transpose(links)), shape=(len(ranked),) * 2)
-        _, group = connected_components(edges, directed=False)
-        _, longest = np.unique(group, return_index=True)
-        result[row] = np.isin(monitor, np.delete(ranked, longest))
+    if not links:
+        return rows.chosen([])
+    edges = coo_array((np.ones(len(links)), np.transpose(links)), shape=(len(ranked),) * 2)
+    _, group = connected_components(edges, directed=False)
+    _, longest = np.unique(group, return_index=True)
+    return rows.chosen(row[np.isin(monitor, np.delete(ranked, longest))])
+
+
+@_rule(8, "the sensor repeated one value for too long")
+def _stuck(rows: Rows, settings: QcSettings) -> BoolArray:
+    kept = rows.order[~rows.superseded]
+    if len(kept) == 0:
+        return rows.chosen([])
+    value, start, end = rows.value[kept], rows.start[kept], rows.end[kept]
+    # Runs are of one sensor, averaging period and value, without a long gap.
+    goes_on = start[1:] - end[:-1] <= settings.stuck_gap_hours * _US_PER_HOUR
+    for column in (rows.sensors.codes[kept], end - start, value):
+        goes_on &= column[1:] == column[:-1]
+    first = np.flatnonzero(np.append(True, ~goes_on))
+    last = np.append(first[1:], len(kept)) - 1
+    long = (end[last] - start[first] >= settings.stuck_hours * _US_PER_HOUR) & (last > first)
+    in_run = np.repeat(long, last - first + 1)
+    # A superseded record meets the one that replaced it at the end of its interval.
+    old = np.flatnonzero(rows.superseded)
+    successor = np.searchsorted(np.flatnonzero(~rows.superseded), old)
+    repeats = in_run[successor] & (rows.value[rows.order[old]] == value[successor])
+    return rows.chosen(np.concatenate([kept[in_run], rows.order[old[repeats]]]))
+
+
+@_rule(9, "the station moves")
+def _mobile(rows: Rows, _: QcSettings) -> BoolArray:
+    return rows.spread(_known_true(rows.stations["mobile"]), otherwise=False)
+
+
+@_rule(10, "the sensor is not known to be a reference monitor")
+def _not_reference(rows: Rows, _: QcSettings) -> BoolArray:
+    return ~_known_true(rows.observations.table["is_reference"])
+
+
+def _known_true(column: pd.Series[bool]) -> BoolArray:
+    return column.astype("boolean").to_numpy(dtype=bool, na_value=False)
+
+
+def _is_sentinel(value: Array, settings: QcSettings) -> BoolArray:
+    result = np.isnan(value)
+    for code in settings.sentinels:
+        result |= np.abs(value - code) <= _SENTINEL_TOLERANCE
     return result
+
+
+def _plausible(value: Array, settings: QcSettings) -> BoolArray:
+    """Return which values are measurements, whichever rules are switched on."""
+    within = (value >= settings.negative_below) & (value <= settings.limit_ug_m3)
+    return np.asarray(within & ~_is_sentinel(value, settings))
+
+
+def _located(stations: gpd.GeoDataFrame, settings: QcSettings) -> BoolArray:
+    """Return which stations have coordinates that can be true."""
+    latitude = np.abs(stations["latitude"].to_numpy(dtype=np.float64))
+    longitude = np.abs(stations["longitude"].to_numpy(dtype=np.float64))
+    # The comparisons are false for NaN.
+    on_globe = (latitude <= 90) & (longitude <= 180)
+    near_zero = np.maximum(latitude, longitude) <= settings.zero_zero_deg
+    return np.asarray(on_globe & ~near_zero)
 
 
 def _are_equal(
@@ -426,112 +492,6 @@ def _neighbours(stations: gpd.GeoDataFrame, settings: QcSettings) -> IntArray:
     provider, _ = pd.factorize(stations["provider"].to_numpy()[located])
     differ = provider[pairs[:, 0]] != provider[pairs[:, 1]]
     return np.asarray(located[pairs[differ]], dtype=np.int64)
-
-
-def _interval_numbers(start: IntArray, end: IntArray) -> IntArray:
-    """Return one number for each distinct [start, end)."""
-    end_number, _ = pd.factorize(end)
-    duration_number, durations = pd.factorize(end - start)
-    return np.asarray(end_number * len(durations) + duration_number, dtype=np.int64)
-
-
-def _plausible(value: Array, settings: QcSettings) -> BoolArray:
-    """Return which values are measurements, whichever rules are switched on."""
-    result = (value >= settings.negative_below) & (value <= settings.limit_ug_m3)
-    for code in settings.sentinels:
-        result &= np.abs(value - code) > _SENTINEL_TOLERANCE
-    return result
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule of the quality control.
-
-    Attributes
-    ----------
-    name : str
-        As in ``qc.csv`` and in `QcSettings.disabled`.
-    bit : int
-        Its bit in ``flags``. Bits never change: a new rule takes the next one.
-    meaning : str
-        What it flags.
-    flags : callable
-        Returns which rows it flags, from the data and the settings alone.
-    """
-
-    name: str
-    bit: int
-    meaning: str
-    flags: Callable[[Rows, QcSettings], BoolArray]
-
-
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Rule(
-            "sentinel",
-            1 << 0,
-            "the value is missing or a code that stands for a missing value",
-            _sentinel,
-        ),
-        Rule(
-            "negative",
-            1 << 1,
-            "the value is below the lowest that noise around zero explains",
-            lambda rows, chosen: rows.value < chosen.negative_below,
-        ),
-        Rule(
-            "above_limit",
-            1 << 2,
-            "the value is above the limit",
-            lambda rows, chosen: rows.value > chosen.limit_ug_m3,
-        ),
-        Rule(
-            "averaging_period",
-            1 << 3,
-            "the record does not cover the averaging period",
-            _averaging_period,
-        ),
-        Rule(
-            "coordinates",
-            1 << 4,
-            "the station has no place: none given, out of range, or 0, 0",
-            lambda rows, chosen: rows.spread(~_located(rows.stations, chosen), otherwise=True),
-        ),
-        Rule(
-            "outside_years",
-            1 << 5,
-            "the record starts outside the years or months asked for",
-            _outside_years,
-        ),
-        Rule(
-            "duplicate",
-            1 << 6,
-            "a later record of the same sensor covers the same interval",
-            _duplicate,
-        ),
-        Rule(
-            "duplicate_monitor",
-            1 << 7,
-            "another provider has a longer record of the same monitor",
-            _duplicate_monitor,
-        ),
-        Rule("stuck", 1 << 8, "the sensor repeated one value for too long", _stuck),
-        Rule(
-            "mobile",
-            1 << 9,
-            "the station moves",
-            lambda rows, _: rows.spread(_known_true(rows.stations["mobile"]), otherwise=False),
-        ),
-        Rule(
-            "not_reference",
-            1 << 10,
-            "the sensor is not known to be a reference monitor",
-            lambda rows, _: ~_known_true(rows.observations.table["is_reference"]),
-        ),
-    )
-}
-"""The rules in the order in which they are applied."""
 
 
 def _reading_counts(observations: Observations) -> list[tuple[str, int, None, str]]:

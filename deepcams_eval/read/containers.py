@@ -9,13 +9,11 @@ import hashlib
 import os
 import shutil
 import struct
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,7 +25,7 @@ from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK
 
-from deepcams_eval.core.folder import cache_folder
+from deepcams_eval.core.folder import cache_folder, whole_file
 from deepcams_eval.errors import InputError
 
 Format = Literal["netcdf", "matlab", "zarr", "zip"]
@@ -45,6 +43,11 @@ _NUMERIC = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16
     "double",
     "single",
 }
+_FIRST_BYTES: dict[Format, tuple[bytes, ...]] = {
+    "netcdf": (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n"),
+    "zip": (b"PK\x03\x04",),
+    "matlab": (b"MATLAB 5.0",),
+}
 _GRIB_HINT = "ask for netCDF instead, with data_format: netcdf in the request"
 
 
@@ -59,17 +62,9 @@ class UnreadableFileError(InputError):
 
 @dataclass(frozen=True)
 class Location:
-    """Where one container lies: a path, or a member of a zip file.
+    """Where one container lies: a path, or a member of a zip file."""
 
-    Attributes
-    ----------
-    path : Path
-        Absolute.
-    member : str, optional
-        Name inside the zip file `path`.
-    """
-
-    path: Path
+    path: Path  # absolute
     member: str | None = None
 
     @property
@@ -87,32 +82,17 @@ class Location:
         return self.path if self.member is None else _unpacked(self.path, self.member)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class StoredArray:
-    """One array of a container, not yet read; nothing of it is decoded.
-
-    Attributes
-    ----------
-    name : str
-    dims : tuple of str
-    shape : tuple of int
-    dtype : numpy.dtype
-    read_attributes, read_chunks, read : callable
-        Return the attributes, the shape of the stored chunks, if any, and the values at a key.
-    """
+    """One array of a container, not yet read; nothing of it is decoded."""
 
     name: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    read_attributes: Callable[[], Mapping[str, Any]]
-    read_chunks: Callable[[], Any]
-    read: Callable[[Any], Any]
-
-    @cached_property
-    def attributes(self) -> Mapping[str, Any]:
-        """Attributes as stored."""
-        return self.read_attributes()
+    read: Callable[[Any], Any]  # the values at a key
+    attributes: Mapping[str, Any]
+    chunks: Sequence[int] | None = None
 
     def text(self, attribute: str) -> str:
         """Return an attribute as stripped text, "" where there is none."""
@@ -120,8 +100,7 @@ class StoredArray:
 
     def stored_chunk(self, dim: str) -> int:
         """Return how many entries along `dim` are stored together."""
-        chunks = self.read_chunks()
-        return int(chunks[self.dims.index(dim)]) if isinstance(chunks, list | tuple) else 1
+        return 1 if self.chunks is None else int(self.chunks[self.dims.index(dim)])
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         return np.asarray(self.read(key))
@@ -158,12 +137,9 @@ def sniff(path: Path) -> Format:
         raise UnreadableFileError(
             f"cannot be opened ({error.strerror})", path=path, hint="check its permissions"
         ) from error
-    if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")):
-        return "netcdf"
-    if head.startswith(b"PK\x03\x04"):
-        return "zip"
-    if head.startswith(b"MATLAB 5.0"):
-        return "matlab"
+    for form, starts in _FIRST_BYTES.items():
+        if head.startswith(starts):
+            return form
     if head.startswith(b"GRIB"):
         raise InputError("is GRIB, not netCDF", path=path, hint=_GRIB_HINT)
     if head.startswith(b"MATLAB 7.3"):
@@ -183,13 +159,14 @@ def is_zarr(path: Path) -> bool:
 
 
 @contextmanager
-def open_container(location: Location) -> Iterator[Contents]:
+def open_container(location: Location, wanted: str = "its content") -> Iterator[Contents]:
     """Open a netCDF or MATLAB file or a Zarr store, to be read inside the ``with`` block.
 
     Raises
     ------
     UnreadableFileError
-        If it is broken or cut short. In a zip file the message names the zip file and the member.
+        If it is broken or cut short, also where only reading what is `wanted` shows it. In a zip
+        file the message names the zip file and the member.
     """
     path = location.local()
     try:
@@ -203,6 +180,10 @@ def open_container(location: Location) -> Iterator[Contents]:
             raise
         # Not the unpacked copy but the zip file is what the user knows.
         raise type(error)(error.problem, path=location.label, hint=error.hint) from error
+    except READ_ERRORS as error:
+        raise UnreadableFileError.because(
+            f"{wanted} cannot be read ({type(error).__name__})", location.label
+        ) from error
 
 
 @contextmanager
@@ -212,29 +193,27 @@ def _open_netcdf(path: Path) -> Iterator[Contents]:
     with HDF5_LOCK, NETCDFC_LOCK:
         try:
             dataset = netCDF4.Dataset(path)
-        except (OSError, RuntimeError) as error:
+            dataset.set_auto_maskandscale(False)
+            arrays = {name: _netcdf_array(variable) for name, variable in dataset.variables.items()}
+            contents = Contents(arrays, dataset.__dict__)
+        except READ_ERRORS as error:
             raise UnreadableFileError.because(
                 "is broken or cut short: the netCDF library cannot open it", path
             ) from error
         with dataset:
-            dataset.set_auto_maskandscale(False)
-            arrays = {name: _netcdf_array(variable) for name, variable in dataset.variables.items()}
-            yield Contents(arrays, _netcdf_attributes(dataset))
-
-
-def _netcdf_attributes(owner: Any) -> dict[str, Any]:
-    return {name: owner.getncattr(name) for name in owner.ncattrs()}
+            yield contents
 
 
 def _netcdf_array(variable: Any) -> StoredArray:
+    chunks = variable.chunking()
     return StoredArray(
         variable.name,
         tuple(variable.dimensions),
         tuple(variable.shape),
         np.dtype(variable.dtype),
-        lambda: _netcdf_attributes(variable),
-        variable.chunking,
         variable.__getitem__,
+        variable.__dict__,
+        chunks if isinstance(chunks, list) else None,
     )
 
 
@@ -246,21 +225,19 @@ def _open_zarr(path: Path) -> Iterator[Contents]:
     except READ_ERRORS as error:
         raise UnreadableFileError.because("is not a Zarr group that can be opened", path) from error
     with dataset:
-        variables = {str(name): one for name, one in dataset.variables.items()}
-        yield Contents(
-            {name: _zarr_array(name, one) for name, one in variables.items()}, dataset.attrs
-        )
+        arrays = {str(name): _zarr_array(str(name), one) for name, one in dataset.variables.items()}
+        yield Contents(arrays, dataset.attrs)
 
 
 def _zarr_array(name: str, array: xr.Variable) -> StoredArray:
     return StoredArray(
         name,
-        tuple(str(dim) for dim in array.dims),
+        tuple(map(str, array.dims)),
         array.shape,
         array.dtype,
-        lambda: array.attrs,
-        lambda: array.encoding.get("chunks"),
         lambda key: array[key].values,
+        array.attrs,
+        array.encoding.get("chunks"),
     )
 
 
@@ -287,7 +264,7 @@ def _matlab_array(path: Path, name: str, shape: tuple[int, int]) -> StoredArray:
         except _MATLAB_ERRORS as error:
             raise UnreadableFileError.because("is a broken MATLAB file", path) from error
 
-    return StoredArray(name, ("row", "column"), shape, np.dtype(float), dict, lambda: None, read)
+    return StoredArray(name, ("row", "column"), shape, np.dtype(float), read, {})
 
 
 def _check_matlab_size(path: Path) -> None:
@@ -416,21 +393,14 @@ def _unpacked(path: Path, member: str) -> Path:
         identity = f"{path}\n{member}\n{state.st_size}\n{state.st_mtime_ns}"
         name = hashlib.sha256(identity.encode()).hexdigest()[:24] + Path(member).suffix
         target = cache_folder() / "unpacked" / name
-        if target.is_file():
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            zipfile.ZipFile(path) as archive,
-            archive.open(member) as packed,
-            tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as plain,
-        ):
-            try:
+        if not target.is_file():
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open(member) as packed,
+                whole_file(target) as work,
+                work.open("wb") as plain,
+            ):
                 shutil.copyfileobj(packed, plain, 1 << 20)
-                plain.flush()
-                Path(plain.name).replace(target)
-            except BaseException:
-                Path(plain.name).unlink(missing_ok=True)
-                raise
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UnreadableFileError.because(
             f"its member {member} cannot be unpacked", path

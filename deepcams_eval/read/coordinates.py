@@ -11,13 +11,12 @@ import cftime
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.arrays import FloatArray, IntArray
+from deepcams_eval.core.arrays import FloatArray, IntArray, Times
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.errors import InputError
 
-TimeArray = npt.NDArray[np.datetime64]
-
-REGISTRATIONS = ("node-north", "node-south", "centre")
+_SHIFTS = {"node-north": 0.0, "node-south": 1.0, "centre": 0.5}
+REGISTRATIONS = tuple(_SHIFTS)
 
 _CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 _NAME_TIME = re.compile(
@@ -28,25 +27,22 @@ _NAME_TIME = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Coordinates of a Field and where its rows and columns stand in the file.
-
-    Attributes
-    ----------
-    latitude, longitude : ndarray
-        Degrees, ascending; longitude in [−180, 180).
-    rows, columns : ndarray of int
-        Stored index of each latitude and longitude.
-    """
+    """Coordinates of a Field (degrees, ascending) and where its rows and columns are stored."""
 
     latitude: FloatArray
-    longitude: FloatArray
-    rows: IntArray
+    longitude: FloatArray  # in [−180, 180)
+    rows: IntArray  # stored index of each latitude
     columns: IntArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.latitude), len(self.longitude)
 
     def same_place(self, other: Grid) -> bool:
         """Return whether both describe the same cells, in whatever stored order."""
-        return all(
-            len(mine) == len(theirs) and np.allclose(mine, theirs, rtol=0, atol=1e-4)
+        return self.shape == other.shape and all(
+            np.allclose(mine, theirs, rtol=0, atol=1e-4)
             for mine, theirs in (
                 (self.latitude, other.latitude),
                 (self.longitude, other.longitude),
@@ -57,37 +53,33 @@ class Grid:
         """Return whether both are stored alike as well."""
         return np.array_equal(self.rows, other.rows) and np.array_equal(self.columns, other.columns)
 
+    def __str__(self) -> str:
+        latitude, longitude = self.latitude, self.longitude
+        return (
+            f"{len(latitude)} x {len(longitude)},"
+            f" latitude {latitude[0]:g} to {latitude[-1]:g},"
+            f" longitude {longitude[0]:g} to {longitude[-1]:g}"
+        )
 
-def bare_coordinates(
+
+def bare_grid(
     shape: tuple[int, int], registration: str | None, label: str
-) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
-    """Return the coordinates of a global map that has none: rows from 90N, columns from 180W.
+) -> tuple[Grid, tuple[str, ...]]:
+    """Return the grid of a global map without coordinates, and what was assumed.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns. With columns = 2 (rows − 1), rows are nodes from pole to pole, as in
-        241×480 and 721×1440. With columns = 2 rows, as in 720×1440, `registration` decides:
-        ``node-north`` (the default) drops the South Pole, ``node-south`` the North Pole, and
-        ``centre`` has half-pixel cells in both directions, with their edges at 90N and 180W.
-    registration : str, optional
-        One of `REGISTRATIONS`.
-    label : str
-        The file, for messages.
-
-    Returns
-    -------
-    latitude, longitude : ndarray
-        Degrees, as stored: latitude descending, longitude from −180 eastward.
-    notes : tuple of str
-        What was assumed.
+    Rows run from 90N, columns from 180W. With columns = 2 (rows − 1), rows are nodes from pole to
+    pole, as in 241×480 and 721×1440. With columns = 2 rows, as in 720×1440, `registration`
+    decides: ``node-north`` (the default) drops the South Pole, ``node-south`` the North Pole, and
+    ``centre`` has half-pixel cells in both directions, with their edges at 90N and 180W.
 
     Raises
     ------
     InputError
-        If `shape` is none of the two, or `registration` is given where there is no choice.
+        If `shape` is none of the two, or `registration` is given where there is no choice; it
+        names the file, `label`.
     """
     rows, columns = shape
+    longitude = -180 + np.arange(columns) * 360 / columns
     if columns == 2 * (rows - 1) and rows > 1:
         if registration is not None:
             raise InputError(
@@ -95,7 +87,7 @@ def bare_coordinates(
                 path=label,
                 hint=f"leave registration={registration} out, it is for {rows - 1} rows",
             )
-        return 90 - np.arange(rows) * 180 / (rows - 1), _bare_longitude(columns), ()
+        return normalise_grid(90 - np.arange(rows) * 180 / (rows - 1), longitude, label)
     if columns != 2 * rows:
         raise InputError(
             f"is a map of {rows} x {columns} without coordinates; expected a global one such as"
@@ -105,70 +97,46 @@ def bare_coordinates(
         )
     step = 180 / rows
     chosen = registration or "node-north"
-    shift = {"node-north": 0.0, "node-south": 1.0, "centre": 0.5}[chosen]
-    latitude = 90 - (np.arange(rows) + shift) * step
-    longitude = _bare_longitude(columns) + (step / 2 if chosen == "centre" else 0.0)
+    latitude = 90 - (np.arange(rows) + _SHIFTS[chosen]) * step
+    if chosen == "centre":
+        longitude += step / 2
     how = "as asked" if registration else "assumed; registration= decides"
     note = (
         f"{rows} rows taken as {chosen}, {latitude[0]:g} to {latitude[-1]:g} degrees north ({how})"
     )
-    return latitude, longitude, (note,)
-
-
-def _bare_longitude(columns: int) -> FloatArray:
-    return -180 + np.arange(columns) * 360 / columns
+    return normalise_grid(latitude, longitude, label)[0], (note,)
 
 
 def normalise_grid(
     latitude: npt.ArrayLike, longitude: npt.ArrayLike, label: str
 ) -> tuple[Grid, tuple[str, ...]]:
-    """Return the grid of a Field from stored coordinates of any order and convention.
+    """Return the grid of a Field from stored coordinates of any order and convention, and notes.
 
-    Parameters
-    ----------
-    latitude, longitude : array_like, one-dimensional
-        Degrees, as stored. Rounding noise (1e-5 in float32, 1e-9 in float64) is removed.
-    label : str
-        The file, for messages.
-
-    Returns
-    -------
-    grid : Grid
-    notes : tuple of str
-        Whether a repeated meridian was left out.
+    Coordinates are one-dimensional, in degrees; rounding noise (1e-5 in float32, 1e-9 in float64)
+    is removed, and a repeated meridian left out and noted.
 
     Raises
     ------
     InputError
-        If a coordinate is missing or beyond its range, or a latitude occurs twice.
+        If a coordinate is missing or beyond its range, or a latitude occurs twice; it names the
+        file, `label`.
     """
-    rounded_latitude, rounded_longitude = _without_noise(latitude), _without_noise(longitude)
-    for name, values, limit in (
-        ("latitude", rounded_latitude, 90.0),
-        ("longitude", rounded_longitude, 540.0),
-    ):
+    north, east = _without_noise(latitude), _without_noise(longitude)
+    for name, values, limit in (("latitude", north, 90.0), ("longitude", east, 540.0)):
         if values.size == 0 or not bool(np.all(np.abs(values) <= limit)):
             raise InputError(
                 f"its {name} is empty or not within ±{limit:g} degrees",
                 path=label,
                 hint="give it as degrees north and east, without missing values",
             )
-    rows = np.argsort(rounded_latitude, kind="stable")
-    if bool(np.any(np.diff(rounded_latitude[rows]) == 0)):
+    rows = np.argsort(north, kind="stable")
+    if bool(np.any(np.diff(north[rows]) == 0)):
         raise InputError("has a latitude twice", path=label, hint="give each row one latitude")
-    wrapped = wrap_longitude(rounded_longitude)
+    wrapped = np.round((east + 180.0) % 360.0 - 180.0, 9) + 0.0
     turned, columns = np.unique(wrapped, return_index=True)
-    notes = (
-        ("a meridian that the files hold twice was taken once",)
-        if len(turned) < len(wrapped)
-        else ()
-    )
-    return Grid(rounded_latitude[rows], turned, rows, columns), notes
-
-
-def wrap_longitude(longitude: FloatArray) -> FloatArray:
-    """Return longitudes in [−180, 180), free of rounding noise."""
-    return np.round((longitude + 180.0) % 360.0 - 180.0, 9) + 0.0
+    again = len(turned) < len(wrapped)
+    notes = ("a meridian that the files hold twice was taken once",) if again else ()
+    return Grid(north[rows], turned, rows, columns), notes
 
 
 def _without_noise(values: npt.ArrayLike) -> FloatArray:
@@ -177,25 +145,17 @@ def _without_noise(values: npt.ArrayLike) -> FloatArray:
     return np.round(stored.astype(np.float64), digits)
 
 
-def decode_times(values: npt.NDArray[Any], units: str, calendar: str, label: str) -> TimeArray:
+def decode_times(values: npt.NDArray[Any], units: str, calendar: str, label: str) -> Times:
     """Return stored numbers as UTC times.
 
-    Parameters
-    ----------
-    values : ndarray
-        Numbers; floating-point ones are rounded to the minute, as they cannot hold it exactly.
-    units : str
-        Such as ``hours since 1900-01-01``.
-    calendar : str
-        "" is the standard calendar (mixed Julian and Gregorian), so that ``days since 1-1-1``
-        comes out right.
-    label : str
-        The file, for messages.
+    `units` are such as ``hours since 1900-01-01``; the calendar "" is the standard one (mixed
+    Julian and Gregorian), so that ``days since 1-1-1`` comes out right. Floating-point numbers are
+    rounded to the minute, as they cannot hold it exactly.
 
     Raises
     ------
     InputError
-        If a time is missing, or the calendar is not the civil one.
+        If a time is missing, or the calendar is not the civil one; it names the file, `label`.
     """
     calendar = (calendar or "standard").lower()
     if calendar not in _CALENDARS:
@@ -208,8 +168,8 @@ def decode_times(values: npt.NDArray[Any], units: str, calendar: str, label: str
     if floating and not bool(np.all(np.isfinite(values))):
         raise InputError("has a missing time", path=label, hint="repair its time coordinate")
     try:
-        decoded = cftime.num2date(values, units, calendar)
-        times = np.array([_civil(one) for one in np.atleast_1d(decoded)], dtype=TIME_DTYPE)
+        decoded = np.atleast_1d(cftime.num2date(values, units, calendar))
+        times = np.array([np.datetime64(one.isoformat(), "us") for one in decoded], TIME_DTYPE)
     except (ValueError, OverflowError) as error:
         raise InputError(
             f"its times in {units!r} cannot be decoded", path=label, hint="repair its time units"
@@ -218,10 +178,6 @@ def decode_times(values: npt.NDArray[Any], units: str, calendar: str, label: str
         half = np.timedelta64(30, "s")
         times = (times + half).astype("datetime64[m]").astype(TIME_DTYPE)
     return times
-
-
-def _civil(moment: Any) -> np.datetime64:
-    return np.datetime64(moment.isoformat(), "us")
 
 
 def time_in_name(path: Path) -> np.datetime64 | None:

@@ -29,7 +29,9 @@ def find_files(paths: Sequence[Path], *, leave_out: Path | None = None) -> list[
         raise InputError("no observations named", hint="give a file, folder or glob")
     found: dict[str, str] = {}
     for path in paths:
-        named = {identity: name for name, identity in _files_of(Path(path))}
+        named: dict[str, str] = {}
+        for match in matching(Path(path)):
+            named.update(_walk(match) if match.is_dir() else [(str(match.resolve()), str(match))])
         if not named:
             raise NoDataError("holds no files", path=path, hint="name a folder of OpenAQ files")
         found.update(named)
@@ -38,21 +40,24 @@ def find_files(paths: Sequence[Path], *, leave_out: Path | None = None) -> list[
     return [found[identity] for identity in sorted(found)]
 
 
-def _files_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the name of each file as the user would write it, and the same resolved."""
-    if path.is_dir():
-        yield from _walk(path)
-    elif path.exists():
-        yield str(path), str(path.resolve())
-    elif glob.has_magic(str(path)):
-        # Path.glob cannot take a pattern that starts at the root.
-        for match in map(Path, glob.glob(str(path), recursive=True)):  # noqa: PTH207
-            yield from _walk(match) if match.is_dir() else [(str(match), str(match.resolve()))]
-    else:
-        raise InputError("no such file or folder", path=path, hint="check the path")
+def matching(path: Path, hint: str = "check the path") -> list[Path]:
+    """Return the path itself, or what it matches as a pattern.
+
+    Raises
+    ------
+    InputError
+        If there is no such path and it is no pattern; `hint` is the next step.
+    """
+    if path.exists():
+        return [path]
+    if not glob.has_magic(str(path)):
+        raise InputError("no such file or folder", path=path, hint=hint)
+    # Path.glob cannot take a pattern that starts at the root.
+    return [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
 
 
 def _walk(top: Path) -> Iterator[tuple[str, str]]:
+    """Yield each file below a folder: its resolved path, and the one the user would write."""
     # Names are joined as text: an archive holds millions of files.
     resolved = str(top.resolve())
     # Archives are often assembled out of links; a loop of links must still end.
@@ -67,17 +72,11 @@ def _walk(top: Path) -> Iterator[tuple[str, str]]:
         below = folder.removeprefix(str(top))
         for name in names:
             if not name.startswith("."):
-                yield f"{folder}{os.sep}{name}", f"{resolved}{below}{os.sep}{name}"
+                yield f"{resolved}{below}{os.sep}{name}", f"{folder}{os.sep}{name}"
 
 
 def read_text(path: str) -> bytes:
-    """Return the whole content of a plain or gzipped text file as checked UTF-8.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be opened, or as `checked_text`.
-    """
+    """Return the content of a file as `checked_text`; `InputError` if it cannot be opened."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +14,7 @@ import numpy.typing as npt
 from dask.base import tokenize
 
 from deepcams_eval.core.arrays import IntArray
-from deepcams_eval.errors import InputError
-from deepcams_eval.read.containers import READ_ERRORS, Location, StoredArray, open_container
+from deepcams_eval.read.containers import Location, StoredArray, open_container
 from deepcams_eval.read.coordinates import Grid
 
 CHUNK_BYTES = 64 * 2**20
@@ -27,37 +27,19 @@ _FILL_MAGNITUDE = 1e14
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The frames of one file and where their cells stand, readable in any process.
-
-    Attributes
-    ----------
-    location : Location
-    variable : str
-    grid : Grid
-    row_dim, column_dim : str
-    time_dims : tuple of str
-        Dims that count the frames, in the order of the array; () for a single map.
-    stored_together : int
-        Frames in one stored chunk.
-    fills : tuple of float
-        Stored values that mean missing.
-    scale, offset : float
-        Packing; value = stored × scale + offset.
-    factor : float
-        From the file's unit to µg m⁻³.
-    """
+    """The frames of one file and where their cells stand, readable in any process."""
 
     location: Location
     variable: str
     grid: Grid = field(repr=False)
     row_dim: str
     column_dim: str
-    time_dims: tuple[str, ...] = ()
-    stored_together: int = 1
-    fills: tuple[float, ...] = ()
-    scale: float = 1.0
-    offset: float = 0.0
-    factor: float = 1.0
+    time_dims: tuple[str, ...]  # that count the frames, in the order of the array
+    stored_together: int  # frames in one stored chunk
+    fills: tuple[float, ...]  # stored values that mean missing
+    scale: float  # packing: value = stored × scale + offset
+    offset: float
+    factor: float  # from the unit of the file to µg m⁻³
 
     def read(self, positions: IntArray) -> npt.NDArray[np.float32]:
         """Return frames as rows of a Field, µg m⁻³, NaN where missing.
@@ -67,33 +49,19 @@ class Frames:
         InputError
             If the file is broken inside.
         """
-        try:
-            stored = self._stored(positions)
-        except READ_ERRORS as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"its array {self.variable!r} cannot be read ({type(error).__name__})",
-                path=self.location.label,
-                hint="fetch the file again, or take it out",
-            ) from error
+        with open_container(self.location, f"its array {self.variable!r}") as contents:
+            array = contents.arrays[self.variable]
+            counts = [array.shape[array.dims.index(dim)] for dim in self.time_dims]
+            runs = [self._run(array, index) for index in _runs(positions, counts)]
+            stored = np.concatenate(runs, axis=0)
         grid = self.grid
-        result = np.empty(
-            (len(positions), len(grid.latitude), len(grid.longitude)), dtype=np.float32
-        )
+        result = np.empty((len(positions), *grid.shape), dtype=np.float32)
         rows, columns = _as_slice(grid.rows), _as_slice(grid.columns)
         batch = max(1, _BATCH_BYTES // (8 * result[0].size))
         for first in range(0, len(stored), batch):
             values = self._decoded(stored[first : first + batch])
             result[first : first + batch] = values[:, rows][:, :, columns]
         return result
-
-    def _stored(self, positions: IntArray) -> npt.NDArray[Any]:
-        with open_container(self.location) as contents:
-            array = contents.arrays[self.variable]
-            counts = [array.shape[array.dims.index(dim)] for dim in self.time_dims]
-            runs = [self._run(array, index) for index in _runs(positions, counts)]
-            return np.concatenate(runs, axis=0)
 
     def _run(self, array: StoredArray, index: tuple[slice, ...]) -> npt.NDArray[Any]:
         key: list[Any] = [0] * len(array.dims)
@@ -128,43 +96,32 @@ def _as_slice(index: IntArray) -> slice | IntArray:
     return slice(first, beyond if beyond >= 0 else None, step) if straight else index
 
 
-@dataclass(frozen=True, eq=False)
-class _Chunk:
-    """Frames of a Field in time order: runs of one file each."""
-
-    runs: Sequence[tuple[Frames, IntArray]]
-
-    def read(self) -> npt.NDArray[np.float32]:
-        blocks = [frames.read(positions) for frames, positions in self.runs]
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=0)
-
-
 def lazy_frames(parts: Sequence[Frames], source: IntArray, position: IntArray) -> da.Array:
     """Return frames of many files as one dask array whose chunks follow the files.
 
-    Parameters
-    ----------
-    parts : sequence of Frames
-        One a file; all on the same cells.
-    source, position : ndarray of int, shape (time,)
-        File, and frame within it, of each time step.
-
-    Returns
-    -------
-    dask.array.Array, shape (time, latitude, longitude)
-        float32, µg m⁻³; chunks are whole frames, at most `CHUNK_BYTES`. Each task knows its own
-        files only, by absolute path.
+    `source` and `position`, shape (time,), are the file of each time step, out of `parts` on the
+    same cells, and the frame within it. The array, shape (time, latitude, longitude), is float32,
+    µg m⁻³; chunks are whole frames, at most `CHUNK_BYTES`. Each task knows its own files only, by
+    absolute path.
     """
-    rows, columns = len(parts[0].grid.latitude), len(parts[0].grid.longitude)
+    rows, columns = parts[0].grid.shape
     most = max(1, CHUNK_BYTES // (4 * rows * columns))
     name = "pm25-" + tokenize([_identity(part) for part in parts], source, position, most)
-    chunks = [
-        _Chunk([(parts[file], positions) for file, positions in runs])
-        for runs in _chunked(_file_runs(parts, source, position, most), most)
-    ]
-    graph = {(name, number, 0, 0): (_Chunk.read, chunk) for number, chunk in enumerate(chunks)}
-    lengths = tuple(sum(len(positions) for _, positions in chunk.runs) for chunk in chunks)
+    chunks = _chunked(_file_runs(parts, source, position, most), most)
+    graph = {
+        (name, number, 0, 0): (
+            partial(_read_chunk, [(parts[file], positions) for file, positions in runs]),
+        )
+        for number, runs in enumerate(chunks)
+    }
+    lengths = tuple(sum(len(positions) for _, positions in runs) for runs in chunks)
     return da.Array(graph, name, chunks=(lengths, (rows,), (columns,)), dtype=np.float32)
+
+
+def _read_chunk(runs: Sequence[tuple[Frames, IntArray]]) -> npt.NDArray[np.float32]:
+    """Return frames of a Field in time order out of runs of one file each."""
+    blocks = [frames.read(positions) for frames, positions in runs]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=0)
 
 
 def _identity(frames: Frames) -> tuple[Any, ...]:

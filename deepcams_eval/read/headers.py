@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
+from deepcams_eval.core.arrays import Times
 from deepcams_eval.core.field import Stamp
 from deepcams_eval.core.species import factor_to_ug_m3
 from deepcams_eval.errors import InputError, UnitsError
 from deepcams_eval.read.containers import (
-    READ_ERRORS,
     Contents,
     Location,
     StoredArray,
     UnreadableFileError,
     open_container,
 )
-from deepcams_eval.read.coordinates import (
-    TimeArray,
-    bare_coordinates,
-    decode_times,
-    normalise_grid,
-)
+from deepcams_eval.read.coordinates import Grid, bare_grid, decode_times, normalise_grid
 from deepcams_eval.read.frames import Frames
 from deepcams_eval.read.source import Source
 from deepcams_eval.read.spec import ProductSpec
@@ -40,27 +35,14 @@ _TIME_NAMES = ("valid_time", "time")
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What a file says without its values.
-
-    Attributes
-    ----------
-    frames : Frames
-    count : int
-        Number of frames.
-    times : ndarray of datetime64 or None
-        None where the file has none.
-    bounds : ndarray of datetime64, shape (count, 2), or None
-    method : {"point", "mean"} or None
-        None where the file does not say.
-    notes : tuple of str
-    """
+    """What a file says without its values; None stands for what it does not say."""
 
     frames: Frames
-    count: int
-    times: TimeArray | None = None
-    bounds: TimeArray | None = None
-    method: Stamp | None = None
-    notes: tuple[str, ...] = ()
+    count: int  # of frames
+    times: Times | None
+    bounds: Times | None  # shape (count, 2)
+    method: Stamp | None
+    notes: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -78,136 +60,77 @@ def read_header(location: Location, source: Source, spec: ProductSpec) -> Header
     InputError
         If something is missing that an option can give, or the grid is not supported.
     """
-    with open_container(location) as contents:
-        try:
-            header = _header(location, contents, source, spec)
-        except READ_ERRORS as error:
-            if isinstance(error, InputError):
-                raise
-            raise UnreadableFileError.because(
-                f"its coordinates cannot be read ({type(error).__name__})", location.label
-            ) from error
-    rows = len(header.frames.grid.latitude)
+    label = location.label
+    with open_container(location, "its coordinates") as contents:
+        array = find_array(contents, source.variables, spec.variable, label)
+        _reject_projection(contents, array, label)
+        space, grid, grid_notes, assumed = _grid(contents, array, source, spec, label)
+        time = _time_array(contents, array)
+        time_dims = _frame_dims(array, time, space, label)
+        factor, units_notes = _units_factor(array.text("units"), assumed, spec.units, label)
+        count = int(np.prod([array.shape[array.dims.index(dim)] for dim in time_dims], dtype=int))
+        if count == 0:
+            raise UnreadableFileError.because("holds no time step", label)
+        times, bounds = None, None
+        if time is not None:
+            stored = time[...].transpose([time.dims.index(dim) for dim in time_dims])
+            times = _decoded(stored, time, time, label)
+            bounds = _stored_bounds(contents, time, count, label)
+        header = Header(
+            Frames(
+                location,
+                array.name,
+                grid,
+                *space,
+                time_dims,
+                stored_together=array.stored_chunk(time_dims[0]) if len(time_dims) == 1 else 1,
+                fills=_fills(array),
+                scale=_number(array, "scale_factor", 1.0),
+                offset=_number(array, "add_offset", 0.0),
+                factor=factor,
+            ),
+            count,
+            times,
+            bounds,
+            method=_stored_method(array, time, label),
+            notes=(
+                *grid_notes,
+                *units_notes,
+                *(source.remarks(contents) if source.remarks else ()),
+            ),
+        )
+    rows = len(grid.latitude)
     if spec.row_count is not None and rows != spec.row_count:
-        raise InputError(f"has {rows} rows, not rows={spec.row_count}", path=location.label)
-    if spec.start is not None and header.times is not None:
-        raise InputError("holds its own times", path=location.label, hint="leave start= out")
+        raise InputError(f"has {rows} rows, not rows={spec.row_count}", path=label)
+    if spec.start is not None and times is not None:
+        raise InputError("holds its own times", path=label, hint="leave start= out")
     return header
 
 
-def _header(location: Location, contents: Contents, source: Source, spec: ProductSpec) -> Header:
-    label = location.label
-    if contents.bare:
-        array = find_map(contents, spec.variable, label)
-    else:
-        array = find_variable(contents, source.variables, spec.variable, label)
-    _reject_projection(contents, array, label)
-    row, column = (_coordinate(contents, array, name) for name in _PLACES)
-    time = _time_array(contents, array)
-    bare = row is None or column is None
-    if row is None or column is None:
-        if source.bare_units is None:
-            raise _without_coordinates(contents, array, label)
-        row_dim, column_dim = array.dims[-2:]
-        shape = (array.shape[-2], array.shape[-1])
-        latitude, longitude, notes = bare_coordinates(shape, spec.registration, label)
-        grid, _ = normalise_grid(latitude, longitude, label)
-    else:
-        if spec.registration is not None:
-            raise InputError(
-                "has coordinates of its own",
-                path=label,
-                hint=f"leave registration={spec.registration} out",
-            )
-        row_dim, column_dim = row.dims[0], column.dims[0]
-        grid, notes = normalise_grid(row[:], column[:], label)
-    time_dims = _frame_dims(array, time, (row_dim, column_dim), label)
-    assumed = source.bare_units if bare else source.units
-    factor, units_notes = _units_factor(array.text("units"), assumed, spec.units, label)
-    lengths = [array.shape[array.dims.index(dim)] for dim in time_dims]
-    count = int(np.prod(lengths, dtype=int))
-    if count == 0:
-        raise UnreadableFileError.because("holds no time step", label)
-    times, bounds = None, None
-    if time is not None:
-        order = [time.dims.index(dim) for dim in time_dims]
-        aligned = np.ma.getdata(time[...]).transpose(order).reshape(count)
-        times = decode_times(aligned, time.text("units"), time.text("calendar"), label)
-        bounds = _stored_bounds(contents, time, count, label)
-    return Header(
-        frames=Frames(
-            location,
-            array.name,
-            grid,
-            row_dim,
-            column_dim,
-            time_dims,
-            stored_together=array.stored_chunk(time_dims[0]) if len(time_dims) == 1 else 1,
-            fills=_fills(array),
-            scale=_number(array, "scale_factor", 1.0),
-            offset=_number(array, "add_offset", 0.0),
-            factor=factor,
-        ),
-        count=count,
-        times=times,
-        bounds=bounds,
-        method=_stored_method(array, time, label),
-        notes=(*notes, *units_notes, *(source.remarks(contents) if source.remarks else ())),
-    )
-
-
-def _without_coordinates(contents: Contents, array: StoredArray, label: str) -> InputError:
-    if contents.bare:
-        return InputError(
-            "holds no coordinates", path=label, hint="say what it is: kind=cams, geoscf or deepcams"
-        )
-    return InputError(
-        f"its array {array.name!r} has no latitude and longitude",
-        path=label,
-        hint="add them as one-dimensional coordinates, or say kind=deepcams for a bare map",
-    )
-
-
-def find_map(contents: Contents, wanted: str | None, label: str) -> StoredArray:
-    """Return the map `wanted` of a MATLAB file; by default ``data``, or the only one there is.
-
-    Raises
-    ------
-    InputError
-        If there is no such map, or several are possible.
-    """
-    maps = contents.arrays
-    name = wanted or ("data" if "data" in maps or len(maps) != 1 else next(iter(maps)))
-    if name not in maps:
-        raise InputError(
-            f"has no two-dimensional numeric array {name!r}, only {', '.join(maps) or 'nothing'}",
-            path=label,
-            hint="name it with variable=",
-        )
-    return maps[name]
-
-
-def find_variable(
-    contents: Contents, names: Sequence[str], wanted: str | None, label: str
+def find_array(
+    contents: Contents, names: tuple[str, ...], wanted: str | None, label: str
 ) -> StoredArray:
     """Return the PM2.5 array of a file.
 
-    Parameters
-    ----------
-    contents : Contents
-    names : sequence of str
-        Names to look for, in any case.
-    wanted : str, optional
-        The name that the user gave; it alone counts, in any case where the exact one is absent.
-    label : str
-        The file, for messages.
+    The name that the user gave, `wanted`, alone counts, in any case where the exact one is absent.
+    Else it is the one of `names`, in any case; in a MATLAB file ``data``, or the only map.
 
     Raises
     ------
     InputError
-        If there is none, or several and the user named none.
+        If there is none, or several and the user named none; it names the file, `label`.
     """
     arrays = contents.arrays
+    if contents.bare:
+        name = wanted or ("data" if "data" in arrays or len(arrays) != 1 else next(iter(arrays)))
+        if name in arrays:
+            return arrays[name]
+        problem = f"has no two-dimensional numeric array {name!r}"
+        raise InputError(
+            f"{problem}, only {', '.join(arrays) or 'nothing'}",
+            path=label,
+            hint="name it with variable=",
+        )
     maps = [array for array in arrays.values() if len(array.dims) >= 2]
     if wanted is not None:
         if wanted in arrays:
@@ -216,8 +139,7 @@ def find_variable(
     else:
         accepted = {name.lower() for name in names}
         found = [array for array in maps if array.name.lower() in accepted]
-        if not found:
-            found = [array for array in maps if "pm2p5" in array.text("standard_name")]
+        found = found or [array for array in maps if "pm2p5" in array.text("standard_name")]
     if len(found) == 1:
         return found[0]
     if found:
@@ -228,6 +150,38 @@ def find_variable(
         others = ", ".join(array.name for array in maps)
         problem = f"has {what}, only {others or 'none with two dimensions'}"
     raise InputError(problem, path=label, hint="name the array with variable=")
+
+
+def _grid(
+    contents: Contents, array: StoredArray, source: Source, spec: ProductSpec, label: str
+) -> tuple[tuple[str, str], Grid, tuple[str, ...], str | None]:
+    """Return the dims of rows and columns, the grid, notes, and the unit where none is named."""
+    row, column = (_coordinate(contents, array, name) for name in _PLACES)
+    if row is not None and column is not None:
+        if spec.registration is not None:
+            raise InputError(
+                "has coordinates of its own",
+                path=label,
+                hint=f"leave registration={spec.registration} out",
+            )
+        return (
+            (row.dims[0], column.dims[0]),
+            *normalise_grid(row[:], column[:], label),
+            source.units,
+        )
+    if source.bare_units is not None:
+        shape = array.shape[-2], array.shape[-1]
+        grid, notes = bare_grid(shape, spec.registration, label)
+        return (array.dims[-2], array.dims[-1]), grid, notes, source.bare_units
+    if contents.bare:
+        raise InputError(
+            "holds no coordinates", path=label, hint="say what it is: kind=cams, geoscf or deepcams"
+        )
+    raise InputError(
+        f"its array {array.name!r} has no latitude and longitude",
+        path=label,
+        hint="add them as one-dimensional coordinates, or say kind=deepcams for a bare map",
+    )
 
 
 def _reject_projection(contents: Contents, array: StoredArray, label: str) -> None:
@@ -268,19 +222,18 @@ def _coordinate(contents: Contents, array: StoredArray, standard_name: str) -> S
 
 
 def _time_array(contents: Contents, array: StoredArray) -> StoredArray | None:
-    candidates = [
-        other
-        for other in contents.arrays.values()
-        if set(other.dims) <= set(array.dims)
-        and " since " in other.text("units")
-        and other.name != "forecast_reference_time"
-    ]
-
     def rank(other: StoredArray) -> int:
         if other.name in _TIME_NAMES:
             return _TIME_NAMES.index(other.name)
         return 2 if other.text("standard_name") == "time" else 3
 
+    candidates = (
+        other
+        for other in contents.arrays.values()
+        if set(other.dims) <= set(array.dims)
+        and " since " in other.text("units")
+        and other.name != "forecast_reference_time"
+    )
     return min(candidates, key=rank, default=None)
 
 
@@ -359,22 +312,19 @@ def _stored_method(array: StoredArray, time: StoredArray | None, label: str) -> 
     return None
 
 
-def _stored_bounds(
-    contents: Contents, time: StoredArray, count: int, label: str
-) -> TimeArray | None:
+def _stored_bounds(contents: Contents, time: StoredArray, count: int, label: str) -> Times | None:
     """Return the intervals of means: CF bounds, or ``time_start`` and ``time_end`` of a Field."""
     bounds = contents.arrays.get(time.text("bounds"))
     if bounds is not None and bounds.shape == (count, 2):
-        return _bounding_times(bounds, time, label).reshape(count, 2)
+        return _decoded(bounds[...], bounds, time, label).reshape(count, 2)
     edges = [contents.arrays.get(name) for name in ("time_start", "time_end")]
     found = [edge for edge in edges if edge is not None and edge.shape == (count,)]
     if len(found) == 2:
-        return np.stack([_bounding_times(edge, time, label) for edge in found], axis=1)
+        return np.stack([_decoded(edge[...], edge, time, label) for edge in found], axis=1)
     return None
 
 
-def _bounding_times(edges: StoredArray, time: StoredArray, label: str) -> TimeArray:
+def _decoded(stored: npt.NDArray[Any], array: StoredArray, time: StoredArray, label: str) -> Times:
     # CF: bounds have the units of their coordinate unless they say otherwise.
-    units = edges.text("units") or time.text("units")
-    calendar = edges.text("calendar") or time.text("calendar")
-    return decode_times(np.ravel(edges[...]), units, calendar, label)
+    units, calendar = (array.text(name) or time.text(name) for name in ("units", "calendar"))
+    return decode_times(np.ravel(stored), units, calendar, label)

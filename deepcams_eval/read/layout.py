@@ -17,21 +17,11 @@ _HINT = "see the README for the layout, try --data demo, or get data with deepca
 
 @dataclass(frozen=True)
 class DataFolder:
-    """What a data folder holds.
+    """What a data folder holds."""
 
-    Attributes
-    ----------
-    observations : Path or None
-        ``DIR/openaq``, if it is there.
-    stations : Path or None
-        ``DIR/openaq/stations.{parquet,csv,geojson}``, the first that is there.
-    products : tuple of ProductSpec
-        One for each of ``DIR/cams``, ``DIR/deepcams`` and ``DIR/geoscf`` that is there.
-    """
-
-    observations: Path | None
-    stations: Path | None
-    products: tuple[ProductSpec, ...]
+    observations: Path | None  # DIR/openaq
+    stations: Path | None  # DIR/openaq/stations.{parquet,csv,geojson}, the first that is there
+    products: tuple[ProductSpec, ...]  # one for each of PRODUCT_FOLDERS that is there
 
 
 def find_data(root: Path) -> DataFolder:
@@ -50,12 +40,9 @@ def find_data(root: Path) -> DataFolder:
         for name in PRODUCT_FOLDERS
         if (root / name).is_dir()
     )
-    if not observations.is_dir():
-        if not products:
-            folders = ", ".join(("openaq", *PRODUCT_FOLDERS))
-            raise InputError(f"has none of the folders {folders}", path=root, hint=_HINT)
-        return DataFolder(None, None, products)
-    stations = next(
-        (observations / name for name in _STATION_FILES if (observations / name).is_file()), None
-    )
-    return DataFolder(observations, stations, products)
+    if not observations.is_dir() and not products:
+        folders = ", ".join(("openaq", *PRODUCT_FOLDERS))
+        raise InputError(f"has none of the folders {folders}", path=root, hint=_HINT)
+    files = (observations / name for name in _STATION_FILES)
+    stations = next((file for file in files if file.is_file()), None)
+    return DataFolder(observations if observations.is_dir() else None, stations, products)

@@ -107,15 +107,22 @@ def read_observations(
     """
     known = None if stations is None else read_stations(stations)
     everything = find_files(paths, leave_out=stations)
-    texts, parts = _by_form(everything)
+    texts = [name for name in everything if not name.endswith(".parquet")]
+    parts = counted_parts([name for name in everything if name.endswith(".parquet")])
     found = [*texts, *parts]
+    done = 0
+
+    def tick(files: int) -> None:
+        nonlocal done
+        done += files
+        if progress is not None:
+            progress(done, len(found))
+
     reader = _RowReader()
     batches: list[_Rows] = []
     damaged: dict[str, DamagedFile] = {}
-    read = _shifted(progress, 0, len(found)), _shifted(progress, len(texts), len(found))
     for item in chain(
-        read_records(read_in_order(texts, workers=workers, progress=read[0])),
-        read_parts(parts, progress=read[1]),
+        read_records(read_in_order(texts, workers=workers, tick=tick)), read_parts(parts, tick=tick)
     ):
         if not isinstance(item, DamagedFile):
             batches.append(reader.rows_of(item))
@@ -155,18 +162,6 @@ def read_observations(
         damaged=tuple(damaged[name] for name in found if name in damaged),
         files=files,
     )
-
-
-def _by_form(found: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return text files, and the Parquet files that count."""
-    parquet = [name for name in found if name.endswith(".parquet")]
-    return [name for name in found if not name.endswith(".parquet")], counted_parts(parquet)
-
-
-def _shifted(
-    progress: Callable[[int, int], None] | None, before: int, total: int
-) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _require_rows(
@@ -249,8 +244,10 @@ class _RowReader:
         if "unit" not in records.columns:
             return np.ones(records.size)
         unit = records.columns["unit"]
-        for word, count in unit.count_words().items():
-            self.counts[f"unit_{word or 'missing'}"] += count
+        occurs = np.bincount(unit.codes, minlength=len(unit.words))
+        for word, count in zip(unit.words, occurs, strict=True):
+            if count:
+                self.counts[f"unit_{word or 'missing'}"] += int(count)
         return np.array([_factor(word) for word in unit.words])[unit.codes]
 
     def _places(self, records: Records, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:

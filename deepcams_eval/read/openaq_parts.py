@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -74,6 +75,7 @@ rows in the part."""
 
 _TEXT = {"location_id": "location_id", "sensor_id": "sensors_id", "name": "location"}
 _TEXT |= {"parameter": "parameter", "unit": "units"}
+_READ: dict[str, Any] = {"columns": list(PART_COLUMNS), "hive_partitioning": False}
 _NEVER = -(2**62)
 
 
@@ -134,34 +136,31 @@ def _highest_generations(folder: Path, part: str) -> dict[str, int]:
 
 
 def read_parts(
-    paths: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+    paths: Sequence[str], *, tick: Callable[[int], None]
 ) -> Iterator[Records | DamagedFile]:
     """Read parts into records, in the order in which their objects would be read one by one.
 
     Parts of the same stations are read together, so that memory holds some stations' rows of all
-    months at a time.
+    months at a time; `tick` is called with the number of parts done with.
     """
     parts = []
     for path in paths:
         described = _describe(path)
         if isinstance(described, DamagedFile):
             yield described
+            tick(1)
         else:
             parts.append(described)
-    done = len(paths) - len(parts)
     for cluster in _clusters(parts):
         frames = []
         for part in cluster:
-            frame = _read(part.path)
-            if isinstance(frame, DamagedFile):
-                yield frame
-            else:
-                frames.append((part, frame))
+            try:
+                frames.append((part, pl.read_parquet(part.path, **_READ)))
+            except (OSError, pl.exceptions.PolarsError) as error:
+                yield _damaged(part.path, error)
         if frames:
             yield _records(frames)
-        done += len(cluster)
-        if progress is not None:
-            progress(done, len(paths))
+        tick(len(cluster))
 
 
 def _describe(path: str) -> _Part | DamagedFile:
@@ -169,7 +168,7 @@ def _describe(path: str) -> _Part | DamagedFile:
         schema = pyarrow.parquet.read_schema(path)
         said = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except (OSError, ValueError, pa.ArrowException) as error:
-        return DamagedFile(path, f"damaged Parquet ({_first_line(error)})")
+        return _damaged(path, error)
     if said.get("form") != FORM or not set(PART_COLUMNS) <= set(schema.names):
         return DamagedFile(
             path, "Parquet, but no compacted OpenAQ observations; pass stations with --stations"
@@ -177,15 +176,9 @@ def _describe(path: str) -> _Part | DamagedFile:
     return _Part(path, said["first"], said["last"], said["other_parameter"], said["malformed"])
 
 
-def _read(path: str) -> pl.DataFrame | DamagedFile:
-    try:
-        return pl.read_parquet(path, columns=list(PART_COLUMNS), hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        return DamagedFile(path, f"damaged Parquet ({_first_line(error)})")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _damaged(path: str, error: Exception) -> DamagedFile:
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    return DamagedFile(path, f"damaged Parquet ({said})")
 
 
 def _clusters(parts: Sequence[_Part]) -> Iterator[list[_Part]]:

@@ -34,35 +34,19 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Located:
-    """Stations, and what each place of the rows is called.
+    """Stations, and what each place of the rows is called."""
 
-    Attributes
-    ----------
-    stations : pandas.DataFrame
-        Ready for `deepcams_eval.core.field.make_stations`, in order of first appearance.
-    places : pandas.DataFrame
-        One row a place, in order: ``station_id``, ``sensor_id``, ``is_reference``,
-        ``longitude_wrapped`` (bool; whether the longitude of the place, or the one that the
-        station file gives its station, was beyond 180).
-    counts : dict of str to int
-    impossible : str
-        The first latitude or longitude that is none, as it is given; "" where all are possible.
-    """
-
-    stations: pd.DataFrame
-    places: pd.DataFrame
+    stations: pd.DataFrame  # for `make_stations`, in order of first appearance
+    places: pd.DataFrame  # a row a place: station_id, sensor_id, is_reference, longitude_wrapped
     counts: dict[str, int]
-    impossible: str
+    impossible: str  # the first latitude or longitude that is none, as given; "" without one
 
 
 def locate(places: Sequence[Place], known: pd.DataFrame | None = None) -> Located:
     """Tell which places are one station, and gather what is known of each.
 
-    Parameters
-    ----------
-    places : sequence of Place
-    known : pandas.DataFrame, optional
-        A table of `deepcams_eval.read.stations.read_stations`.
+    `known` is a table of `deepcams_eval.read.stations.read_stations`. ``longitude_wrapped`` of a
+    place is whether its longitude, or that which `known` gives its station, was beyond 180.
     """
     table = pd.DataFrame(places, columns=list(Place._fields), dtype="str")
     impossible, table["longitude_wrapped"] = _read_coordinates(table)
@@ -113,13 +97,7 @@ def _first_impossible(places: Sequence[Place], impossible: pd.Series[bool]) -> s
 
 
 def _read_coordinates(table: pd.DataFrame) -> tuple[pd.Series[bool], pd.Series[bool]]:
-    """Make coordinates numbers, NaN unless both are possible.
-
-    Returns
-    -------
-    impossible, wrapped : pandas.Series of bool
-        Where one of them is out of range, and where a longitude between 180 and 360 was wrapped.
-    """
+    """Make coordinates numbers, NaN unless both can be; return where not, and which wrapped."""
     for field in ("latitude", "longitude"):
         table[field] = pd.to_numeric(table[field], errors="coerce").astype(float)
     table["longitude"], wrapped = wrapped_longitudes(table["longitude"])

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -96,20 +96,18 @@ class Column(NamedTuple):
     @classmethod
     def of(cls, values: pl.Series) -> Column:
         """Return the column of plain values; missing is a word of its own."""
-        encoded = values.to_arrow().dictionary_encode(null_encoding="encode")
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-        return cls(codes, pl.Series(encoded.dictionary))
+        return cls.encoded(values.to_arrow().dictionary_encode(null_encoding="encode"))
+
+    @classmethod
+    def encoded(cls, values: Any) -> Column:
+        """Return the column of an Arrow array of dictionary type; text is stripped."""
+        codes = values.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+        words = pl.Series(values.dictionary)
+        return cls(codes, words.str.strip_chars() if words.dtype == pl.String else words)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Column:
         """Return the column of some rows."""
         return Column(self.codes[rows], self.words)
-
-    def count_words(self) -> dict[str, int]:
-        """Return how many rows have each word that occurs."""
-        counts = np.bincount(self.codes, minlength=len(self.words))
-        return {
-            word: int(count) for word, count in zip(self.words, counts, strict=True) if count > 0
-        }
 
     def numbers(self) -> npt.NDArray[np.float64]:
         """Parse text as float64; NaN where it is no number."""
@@ -117,14 +115,9 @@ class Column(NamedTuple):
         return parsed.to_numpy()[self.codes]
 
     def utc_times(self) -> tuple[npt.NDArray[np.datetime64], BoolArray]:
-        """Parse stamps into UTC.
+        """Return stamps as UTC, NaT where one is no date with a time of day, and which were naive.
 
-        Returns
-        -------
-        times : numpy.ndarray of datetime64[us], shape (n,)
-            NaT where a stamp is no date with a time of day.
-        naive : numpy.ndarray of bool, shape (n,)
-            Where no offset was given and UTC is assumed.
+        Of naive ones, which give no offset, UTC is assumed.
         """
         parsed = _parse_stamps(self.words)
         times = parsed["time"].to_numpy().astype(TIME_DTYPE)
@@ -153,65 +146,47 @@ def _parse_stamps(words: pl.Series) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A decoded file: UTF-8 without byte order mark, lines ending in a line feed.
-
-    Attributes
-    ----------
-    path : str
-    form : {"csv", "ndjson"}
-    header : bytes
-        First line of a CSV file; empty for ndjson.
-    body : bytes
-        The rest; it ends in a line feed unless it is empty.
-    """
+    """A decoded file: UTF-8 without byte order mark, lines ending in a line feed."""
 
     path: str
     form: Form
-    header: bytes
-    body: bytes
+    header: bytes  # the first line of a CSV file; empty for ndjson
+    body: bytes  # the rest; it ends in a line feed unless it is empty
 
 
 @dataclass(frozen=True)
 class Records:
-    """PM2.5 records in report order.
-
-    Attributes
-    ----------
-    form : {"csv", "ndjson"}
-    columns : dict of str to Column
-        Only the columns that the files have; missing text is "".
-    size : int
-        Number of records.
-    other_parameter, malformed : int
-        Rows of other pollutants, and lines that are no record at all.
-    """
+    """PM2.5 records in report order; missing text is ""."""
 
     form: Form
-    columns: dict[str, Column]
+    columns: dict[str, Column]  # only those that the files have
     size: int
-    other_parameter: int
-    malformed: int
+    other_parameter: int  # rows of other pollutants
+    malformed: int  # lines that are no record at all
+
+    @property
+    def lines(self) -> int:
+        """All lines that gave these records."""
+        return self.size + self.other_parameter + self.malformed
 
 
 def read_in_order(
-    paths: Sequence[str], *, workers: int, progress: Callable[[int, int], None] | None = None
+    paths: Sequence[str], *, workers: int, tick: Callable[[int], None]
 ) -> Iterator[TextFile | DamagedFile]:
     """Decode files in a thread pool and yield them in the order of `paths`.
 
-    A few chunks of files are in flight at a time, so memory does not grow with their number.
+    A few chunks of files are in flight at a time, so memory does not grow with their number;
+    `tick` is called with the number of files in each.
     """
     chunks = _chunks(paths)
     pending: deque[Future[list[TextFile | DamagedFile]]] = deque()
-    done = 0
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         pending.extend(pool.submit(_decode_all, chunk) for chunk in islice(chunks, workers + 1))
         while pending:
             decoded = pending.popleft().result()
             pending.extend(pool.submit(_decode_all, chunk) for chunk in islice(chunks, 1))
-            done += len(decoded)
             yield from decoded
-            if progress is not None:
-                progress(done, len(paths))
+            tick(len(decoded))
 
 
 def _chunks(paths: Sequence[str]) -> Iterator[list[str]]:
@@ -236,24 +211,17 @@ def _size(path: str) -> int:
 
 
 def _decode_all(paths: list[str]) -> list[TextFile | DamagedFile]:
-    return [_decode(path) for path in paths]
-
-
-def _decode(path: str) -> TextFile | DamagedFile:
-    try:
-        return _recognise(path, read_text(path))
-    except InputError as error:
-        return DamagedFile(path, reason_of(error))
+    decoded: list[TextFile | DamagedFile] = []
+    for path in paths:
+        try:
+            decoded.append(_recognise(path, read_text(path)))
+        except InputError as error:
+            decoded.append(DamagedFile(path, reason_of(error)))
+    return decoded
 
 
 def decode(data: bytes, name: str) -> TextFile:
-    """Decode the content of an OpenAQ text file, plain or gzipped.
-
-    Parameters
-    ----------
-    data : bytes
-    name : str
-        Its path or key.
+    """Decode the content of an OpenAQ text file, plain or gzipped; `name` is its path or key.
 
     Raises
     ------
@@ -332,60 +300,48 @@ def read_records(texts: Iterable[TextFile | DamagedFile]) -> Iterator[Records | 
 def _csv_batch(batch: list[TextFile]) -> Iterator[Records | DamagedFile]:
     """Parse CSV files together, or one by one where one could spoil its neighbours."""
     body = b"".join(text.body for text in batch)
-    together = len(batch) == 1 or b'"' not in body
     try:
-        records = _csv_records(batch[0].header, body)
+        records = read_csv(batch[0].header, body)
     except InputError as error:
         if len(batch) == 1:
             yield DamagedFile(batch[0].path, reason_of(error))
             return
     else:
         # A field that goes on into the next line may have gone on into the next file.
-        if together or _lines(records) == sum(map(bool, body.split(b"\n"))):
+        alone = len(batch) == 1 or b'"' not in body
+        if alone or records.lines == sum(map(bool, body.split(b"\n"))):
             yield records
             return
     for text in batch:
         yield from _csv_batch([text])
 
 
-def _lines(records: Records) -> int:
-    return records.size + records.other_parameter + records.malformed
-
-
 def read_numbered(texts: Sequence[TextFile]) -> Records | None:
     """Parse CSV files with the same header as one, and number the file of each record.
 
-    Returns
-    -------
-    Records or None
-        With one column more, ``file``: the position of the file in `texts`. None where some line
-        is no record, or may have gone on into the next one, so that files must be read by
-        themselves.
+    The column ``file`` is the position of the file in `texts`. None where some line is no record,
+    or may have gone on into the next one, so that files must be read by themselves.
     """
     # A column more costs nothing; telling the rows of files apart afterwards would.
     body = b"".join(
         text.body.replace(b"\n", b",%d\n" % number) for number, text in enumerate(texts)
     )
     try:
-        records = _csv_records(texts[0].header, body, added=("file",))
+        records = read_csv(texts[0].header, body, added=("file",))
     except InputError:
         return None
     lines = sum(text.body.count(b"\n") for text in texts)
-    return records if records.malformed == 0 and _lines(records) == lines else None
+    return records if records.malformed == 0 and records.lines == lines else None
 
 
-def read_one(text: TextFile) -> Records:
-    """Parse one CSV file.
+def read_csv(header: bytes, body: bytes, added: tuple[str, ...] = ()) -> Records:
+    """Parse the rows of a CSV file; `added` are columns beyond those of its header.
 
     Raises
     ------
     InputError
         If it cannot be parsed.
     """
-    return _csv_records(text.header, text.body)
-
-
-def _csv_records(header: bytes, body: bytes, added: tuple[str, ...] = ()) -> Records:
     width, indices = column_indices(header)
     indices = indices | {name: width + place for place, name in enumerate(added)}
     width += len(added)
@@ -422,13 +378,7 @@ def _csv_records(header: bytes, body: bytes, added: tuple[str, ...] = ()) -> Rec
 def _column(values: pa.ChunkedArray) -> Column:
     if values.num_chunks == 0:
         return Column(np.zeros(0, dtype=np.int32), pl.Series(dtype=pl.String))
-    array = values.chunk(0)
-    codes = array.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    return _stripped(Column(codes, pl.Series(array.dictionary)))
-
-
-def _stripped(column: Column) -> Column:
-    return Column(column.codes, column.words.str.strip_chars())
+    return Column.encoded(values.chunk(0))
 
 
 def _only_pm25(records: Records) -> Records:
@@ -454,22 +404,18 @@ def _ndjson_records(text: TextFile) -> Records | DamagedFile:
     except pl.exceptions.PolarsError:
         good, malformed = _well_formed(text.body)
         lines = pl.read_ndjson(good, schema=_NDJSON_SCHEMA)
-    table = lines.select(_path_expression(*item) for item in _NDJSON_PATHS.items())
-    table = table.with_columns(pl.all().fill_null(""))
+    inner = {
+        field: reduce(lambda part, name: part.struct.field(name), rest, pl.col(first))
+        for field, (first, *rest) in _NDJSON_PATHS.items()
+    }
+    table = lines.select(**inner).with_columns(pl.all().fill_null(""))
     if (table["parameter"] == "").all():
         return DamagedFile(text.path, "no line is an OpenAQ record")
     # Encoding is the dear part, and most lines are of other pollutants.
     spelled = pl.col("parameter").str.strip_chars().str.to_lowercase()
     kept = table.filter(spelled.is_in(["", *_PM25_SPELLINGS]))
-    columns = {name: _stripped(Column.of(kept[name])) for name in kept.columns}
+    columns = {name: Column.of(kept[name]) for name in kept.columns}
     return _only_pm25(Records("ndjson", columns, len(kept), len(table) - len(kept), malformed))
-
-
-def _path_expression(field: str, path: tuple[str, ...]) -> pl.Expr:
-    expression = pl.col(path[0])
-    for name in path[1:]:
-        expression = expression.struct.field(name)
-    return expression.alias(field)
 
 
 def _well_formed(body: bytes) -> tuple[bytes, int]:

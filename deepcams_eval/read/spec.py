@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import cast, get_args
+from typing import TypeVar, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from deepcams_eval.read.coordinates import REGISTRATIONS
 DERIVED = ("linear", "linear+bicubic")
 """Methods of derived products, ``NAME=METHOD:PARENT``."""
 
+T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RESERVED = frozenset({*PAIR_COLUMNS, *PAIR_LABELS})
 _DERIVED = re.compile(rf"({'|'.join(map(re.escape, DERIVED))}):(.*)", re.DOTALL)
@@ -140,47 +142,51 @@ class ProductSpec:
     @cached_property
     def first_time(self) -> np.datetime64 | None:
         """`start` as a time, UTC."""
-        if self.start is None:
-            return None
-        try:
-            moment = pd.Timestamp(self.start)
-        except ValueError as error:
-            raise self._unreadable("start", "2019-12-31T15:00") from error
-        if pd.isna(moment):
-            raise self._unreadable("start", "2019-12-31T15:00")
-        if moment.tzinfo is not None:
-            moment = moment.tz_convert("UTC").tz_localize(None)
-        start: np.datetime64 = moment.to_datetime64().astype("datetime64[us]")
-        return start
+        return self._parsed("start", _as_time, "2019-12-31T15:00")
 
     @cached_property
     def step(self) -> np.timedelta64 | None:
         """`freq` as a length of time, at least a minute."""
-        if self.freq is None:
-            return None
-        try:
-            step = pd.Timedelta(self.freq if self.freq[:1].isdigit() else f"1{self.freq}")
-        except ValueError as error:
-            raise self._unreadable("freq", "3h") from error
-        if pd.isna(step) or step < pd.Timedelta(minutes=1):
-            raise self._unreadable("freq", "3h")
-        freq: np.timedelta64 = step.to_timedelta64().astype("timedelta64[us]")
-        return freq
+        return self._parsed("freq", _as_length, "3h")
 
     @cached_property
     def row_count(self) -> int | None:
         """`rows` as a number."""
-        if self.rows is None:
-            return None
-        if not re.fullmatch(r"[1-9]\d*", self.rows):
-            raise self._unreadable("rows", "720")
-        return int(self.rows)
+        return self._parsed("rows", _as_count, "720")
 
-    def _unreadable(self, key: str, example: str) -> InputError:
-        return InputError(
-            f"product {self.name!r}: {key}={getattr(self, key)} cannot be read",
-            hint=f"write e.g. {key}={example}",
-        )
+    def _parsed(self, key: str, parse: Callable[[str], T], example: str) -> T | None:
+        text = getattr(self, key)
+        try:
+            return None if text is None else parse(text)
+        except ValueError as error:
+            raise InputError(
+                f"product {self.name!r}: {key}={text} cannot be read",
+                hint=f"write e.g. {key}={example}",
+            ) from error
+
+
+def _as_time(text: str) -> np.datetime64:
+    moment = pd.Timestamp(text)
+    if pd.isna(moment):
+        raise ValueError(text)
+    if moment.tzinfo is not None:
+        moment = moment.tz_convert("UTC").tz_localize(None)
+    time: np.datetime64 = moment.to_datetime64().astype("datetime64[us]")
+    return time
+
+
+def _as_length(text: str) -> np.timedelta64:
+    length = pd.Timedelta(text if text[:1].isdigit() else f"1{text}")
+    if pd.isna(length) or length < pd.Timedelta(minutes=1):
+        raise ValueError(text)
+    step: np.timedelta64 = length.to_timedelta64().astype("timedelta64[us]")
+    return step
+
+
+def _as_count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d*", text):
+        raise ValueError(text)
+    return int(text)
 
 
 OPTION_KEYS = tuple(one.name for one in fields(ProductSpec) if one.name not in ("name", "path"))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from deepcams_eval.core.arrays import Array, IntArray, divide
 
-_CHUNK = 65_536
+_CHUNK = 65_536  # pairs summed at a time: it bounds the memory of the temporaries
 
 
 class PairValues:
@@ -127,8 +127,6 @@ class Moments:
         estimate: npt.ArrayLike,
         group: npt.ArrayLike | None = None,
         size: int = 1,
-        *,
-        chunk: int = _CHUNK,
     ) -> Moments:
         """Sum pairs by group.
 
@@ -140,8 +138,6 @@ class Moments:
             Group of each pair, 0 … size−1; all in group 0 when absent.
         size : int
             Number of groups.
-        chunk : int
-            Pairs summed at a time; it bounds the memory of the temporaries.
 
         Raises
         ------
@@ -157,16 +153,12 @@ class Moments:
                 f"{len(codes)} groups"
             )
         total = cls.empty(size)
-        for first in range(0, len(observed), chunk):
-            part = slice(first, first + chunk)
+        for first in range(0, len(observed), _CHUNK):
+            part = slice(first, first + _CHUNK)
             # Pairs come sorted by station, so a chunk touches a short range of groups.
             low, high = int(codes[part].min()), int(codes[part].max()) + 1
-            summed = _sum_chunk(
-                observed[part].astype(np.float64),
-                estimate[part].astype(np.float64),
-                codes[part] - low,
-                high - low,
-            )
+            pair = PairValues(observed[part].astype(np.float64), estimate[part].astype(np.float64))
+            summed = _sum_chunk(pair, codes[part] - low, high - low)
             total._put(slice(low, high), total.map(itemgetter(slice(low, high))) + summed)
         return total
 
@@ -200,10 +192,8 @@ class Moments:
         step = max(1, _CHUNK // max(1, columns))
         for first in range(0, rows, step):
             part = slice(first, first + step)
-            total._put(
-                part,
-                _sum_rows(observed[part].astype(np.float64), estimate[part].astype(np.float64)),
-            )
+            maps = (values[part].astype(np.float64) for values in (observed, estimate))
+            total._put(part, _sum_rows(*maps))
         return total
 
     def scaled(self, weights: npt.ArrayLike) -> Moments:
@@ -344,8 +334,6 @@ def cross_deviation(
     estimate: npt.ArrayLike,
     group: npt.ArrayLike,
     centre: npt.ArrayLike,
-    *,
-    chunk: int = _CHUNK,
 ) -> Array:
     """Return Σ|M−c||O−c| by group, the part of Willmott's index that moments do not hold.
 
@@ -360,8 +348,6 @@ def cross_deviation(
         Group of each pair, 0 … len(centre)−1.
     centre : array_like, shape (groups,)
         c of each group, µg m⁻³.
-    chunk : int
-        Pairs summed at a time.
 
     Returns
     -------
@@ -371,18 +357,15 @@ def cross_deviation(
     observed, estimate, group = np.asarray(observed), np.asarray(estimate), np.asarray(group)
     centre = np.asarray(centre, dtype=np.float64)
     total = np.zeros(len(centre))
-    for first in range(0, len(observed), chunk):
-        code = group[first : first + chunk]
-        middle = centre[code]
-        product = (estimate[first : first + chunk] - middle) * (
-            observed[first : first + chunk] - middle
-        )
+    for first in range(0, len(observed), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        code = group[part]
+        product = (estimate[part] - centre[code]) * (observed[part] - centre[code])
         total += np.bincount(code, np.abs(product), len(centre))
     return total
 
 
-def _sum_chunk(o: Array, m: Array, code: IntArray, size: int) -> Moments:
-    pair = PairValues(o, m)
+def _sum_chunk(pair: PairValues, code: IntArray, size: int) -> Moments:
     if not np.isfinite(pair.error).all():
         raise ValueError("pairs with NaN or infinity must be left out before summing")
 
@@ -399,10 +382,10 @@ def _sum_chunk(o: Array, m: Array, code: IntArray, size: int) -> Moments:
         return np.bincount(code, values, size).astype(np.float64, copy=False)
 
     n = np.bincount(code, minlength=size).astype(np.float64)
-    mean_o = divide(summed(o), n, otherwise=0.0)
-    mean_m = divide(summed(m), n, otherwise=0.0)
-    away_o = o - mean_o[code]
-    away_m = m - mean_m[code]
+    mean_o = divide(summed(pair.o), n, otherwise=0.0)
+    mean_m = divide(summed(pair.m), n, otherwise=0.0)
+    away_o = pair.o - mean_o[code]
+    away_m = pair.m - mean_m[code]
     return Moments.only(
         n=n,
         mean_o=mean_o,
@@ -419,10 +402,9 @@ def _sum_rows(o: Array, m: Array) -> Moments:
     with np.errstate(invalid="ignore"):
         error = m - o
     valid = np.isfinite(error)
-    n = np.full(len(o), float(o.shape[1]))
+    n = np.count_nonzero(valid, axis=1).astype(np.float64)
     whole = bool(valid.all())
     if not whole:
-        n = valid.sum(axis=1).astype(np.float64)
         for values in (o, m, error):
             values[~valid] = 0.0
     mean_o = divide(o.sum(axis=1), n, otherwise=0.0)
@@ -430,8 +412,7 @@ def _sum_rows(o: Array, m: Array) -> Moments:
     o -= mean_o[:, None]
     m -= mean_m[:, None]
     if not whole:
-        o[~valid] = 0.0
-        m[~valid] = 0.0
+        o[~valid] = m[~valid] = 0.0
 
     def products(a: Array, b: Array) -> Array:
         return np.asarray(np.einsum("ij,ij->i", a, b))

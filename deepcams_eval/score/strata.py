@@ -7,8 +7,9 @@ strata.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +22,7 @@ from deepcams_eval.score.moments import Moments, cross_deviation
 
 Stratum = Literal["all", "year", "month", "season", "hour", "hour_local", "country", "station_kind"]
 
-STRATA: tuple[Stratum, ...] = (
-    "all",
-    "year",
-    "month",
-    "season",
-    "hour",
-    "hour_local",
-    "country",
-    "station_kind",
-)
+STRATA: tuple[Stratum, ...] = get_args(Stratum)
 HOURS: tuple[Stratum, ...] = ("hour", "hour_local")
 """Strata of the hour of the day."""
 
@@ -123,47 +115,39 @@ class Grouping:
 
     def labels(self, stratum: Stratum) -> tuple[str, ...]:
         """Return the values of a stratum, in the order of its codes."""
-        months = self.first_month + np.arange(self.n_months)
-        if stratum == "all":
-            return ("all",)
-        if stratum == "year":
-            years = months.astype("datetime64[Y]")
-            return tuple(str(year) for year in np.unique(years))
-        if stratum == "month":
-            return tuple(str(month) for month in months)
-        if stratum == "season":
-            return SEASONS
-        if stratum == "country":
-            return self.countries
-        if stratum == "station_kind":
-            return KINDS
-        return tuple(f"{hour:02d}" for hour in range(24))
+        return tuple(str(label) for label in self._coded(stratum)[0])
 
     def of_unit(self, stratum: Stratum) -> IntArray:
         """Return the stratum code of each (unit, column) of the table that holds it.
 
         The columns are months, or hours for ``hour`` and ``hour_local``; shape (units, columns).
         """
-        station = self.unit_station
+        columns = 24 if stratum in HOURS else self.n_months
+        return np.broadcast_to(self._coded(stratum)[1], (len(self.unit_station), columns))
+
+    def _coded(self, stratum: Stratum) -> tuple[Iterable[object], npt.ArrayLike]:
+        """Return the values of a stratum, and codes that broadcast to (units, columns)."""
+        station = self.unit_station[:, np.newaxis]
         months = self.first_month + np.arange(self.n_months)
-        if stratum in HOURS:
-            shift = self.local_shift[station] if stratum == "hour_local" else 0 * station
-            return (np.arange(24)[None, :] + shift[:, None]) % 24
-        if stratum == "year":
-            years = months.astype("datetime64[Y]").astype(int)
-            column = years - years.min()
-        elif stratum == "month":
-            column = np.arange(self.n_months)
-        elif stratum == "season":
-            column = (months.astype(int) % 12 + 1) % 12 // 3
-        else:
-            column = np.zeros(self.n_months, dtype=int)
-        shape = (len(station), self.n_months)
-        if stratum == "country":
-            return np.broadcast_to(self.country[station][:, None], shape)
-        if stratum == "station_kind":
-            return np.broadcast_to(self.unit_kind[:, None], shape)
-        return np.broadcast_to(column[None, :], shape)
+        hours = np.arange(24)
+        names = [f"{hour:02d}" for hour in hours]
+        match stratum:
+            case "year":
+                return np.unique(months.astype("datetime64[Y]"), return_inverse=True)
+            case "month":
+                return months, np.arange(self.n_months)
+            case "season":
+                return SEASONS, (months.astype(int) % 12 + 1) % 12 // 3
+            case "hour":
+                return names, hours
+            case "hour_local":
+                return names, (hours + self.local_shift[station]) % 24
+            case "country":
+                return self.countries, self.country[station]
+            case "station_kind":
+                return KINDS, self.unit_kind[:, np.newaxis]
+            case _:
+                return ("all",), 0
 
     def of_pair(self, stratum: Stratum, rows: BoolArray) -> IntArray:
         """Return the stratum code of each pair in `rows`."""
@@ -213,20 +197,14 @@ class Sums:
         observed = pairs.table["observed"].to_numpy()[rows]
         estimate = pairs.table[product].to_numpy()[rows]
         unit = grouping.unit[rows].astype(np.intp)
-        n_units = len(grouping.unit_station)
-        months = grouping.n_months
-        return cls(
-            grouping=grouping,
-            rows=rows,
-            observed=observed,
-            estimate=estimate,
-            monthly=Moments.of(
-                observed, estimate, unit * months + grouping.month[rows], n_units * months
-            ).reshape(n_units, months),
-            hourly=Moments.of(
-                observed, estimate, unit * 24 + grouping.hour[rows], n_units * 24
-            ).reshape(n_units, 24),
-        )
+        units = len(grouping.unit_station)
+
+        def summed(column: IntArray, columns: int) -> Moments:
+            code = unit * columns + column[rows]
+            return Moments.of(observed, estimate, code, units * columns).reshape(units, columns)
+
+        monthly = summed(grouping.month, grouping.n_months)
+        return cls(grouping, rows, observed, estimate, monthly, summed(grouping.hour, 24))
 
     def by_station(self, stratum: Stratum) -> Moments:
         """Return the sums by station and value of `stratum`, shape (stations, values)."""

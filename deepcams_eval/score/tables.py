@@ -6,7 +6,7 @@ and the years for which each product exists in its metadata.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,10 +98,7 @@ def score_pairs(
     for sample in SAMPLES:
         for name in pairs.products:
             sums = Sums.of(pairs, name, rows[sample][name], grouping)
-            score_parts += [_score_stratum(sums, stratum, draws) for stratum in strata]
-            for part in score_parts[-len(strata) :]:
-                part.insert(0, "product", name)
-                part.insert(3, "sample", sample)
+            score_parts += [_score_stratum(name, sample, sums, one, draws) for one in strata]
             if sample == station_sample:
                 station_tables[name] = _station_scores(sums)
     return ScoreTables(
@@ -132,13 +129,17 @@ def station_table(
     return joined.reset_index(drop=True)
 
 
-def _score_stratum(sums: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
+def _score_stratum(
+    product: str, sample: Sample, sums: Sums, stratum: Stratum, draws: Array
+) -> pd.DataFrame:
     by_station = sums.by_station(stratum)
     total = by_station.merged()
     behind = (by_station.n > 0).sum(axis=0)
     columns: dict[str, Any] = {
+        "product": product,
         "stratum": stratum,
         "value": sums.grouping.labels(stratum),
+        "sample": sample,
         "n": total.n.astype(np.int64),
         "stations": behind,
     }
@@ -181,35 +182,22 @@ def _differences(
     draws: Array,
     strata: Sequence[Stratum],
 ) -> pd.DataFrame:
+    shown = ["product", "baseline", "stratum", "value", "n", "stations"]
+    shown += [f"d_{name}{end}" for name in HEADLINE for end in ("", "_lo", "_hi")]
     parts: list[pd.DataFrame] = []
     for name in pairs.products:
         both = own[name] & own[baseline]
         if name == baseline or not both.any():
             continue
-        ours = Sums.of(pairs, name, both, grouping)
-        theirs = Sums.of(pairs, baseline, both, grouping)
+        ours, theirs = (Sums.of(pairs, one, both, grouping) for one in (name, baseline))
         for stratum in strata:
-            part = _difference_of(ours, theirs, stratum, draws)
-            part.insert(0, "product", name)
-            part.insert(1, "baseline", baseline)
-            parts.append(part)
-    if not parts:
-        return pd.DataFrame(columns=list(_difference_columns()))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _difference_of(ours: Sums, theirs: Sums, stratum: Stratum, draws: Array) -> pd.DataFrame:
-    sums = ours.by_station(stratum), theirs.by_station(stratum)
-    columns: dict[str, Any] = {"stratum": stratum, "value": ours.grouping.labels(stratum)}
-    columns |= intervals.differences(*sums, draws, HEADLINE_METRICS)
-    table = pd.DataFrame(columns)
-    return table[table["n"] > 0][list(_difference_columns())[2:]]
-
-
-def _difference_columns() -> Iterable[str]:
-    yield from ("product", "baseline", "stratum", "value", "n", "stations")
-    for name in HEADLINE:
-        yield from (f"d_{name}", f"d_{name}_lo", f"d_{name}_hi")
+            sums = ours.by_station(stratum), theirs.by_station(stratum)
+            columns: dict[str, Any] = {"product": name, "baseline": baseline, "stratum": stratum}
+            columns["value"] = grouping.labels(stratum)
+            columns |= intervals.differences(*sums, draws, HEADLINE_METRICS)
+            table = pd.DataFrame(columns)
+            parts.append(table.loc[table["n"] > 0, shown])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=shown)
 
 
 def baseline_of(products: Sequence[str], asked: str | None) -> str:
