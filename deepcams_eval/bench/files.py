@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from deepcams_eval.bench import figures, page, sections
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
@@ -35,8 +37,9 @@ def write_files(
     progress : callable, optional
         Called with the figures done and the figures in all.
     """
-    named = {name: getattr(run, name) for name in ("summary", "skill", "spectra", "counts")}
-    files.write_frames(folder, {**run.months, **named}, synthetic=run.synthetic)
+    frames: dict[str, pd.DataFrame] = {str(task): table for task, table in run.months.items()}
+    frames |= {name: getattr(run, name) for name in ("summary", "skill", "spectra", "counts")}
+    files.write_frames(folder, frames, synthetic=run.synthetic)
     rest = [name for name in run.samples if name not in SAMPLE_COLUMNS]
     run.samples[[*SAMPLE_COLUMNS, *rest]].to_parquet(folder / "samples.parquet", index=False)
     said = describe(run)
