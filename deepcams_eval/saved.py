@@ -308,12 +308,13 @@ def _coverage(saved: SavedPairs) -> pd.DataFrame:
     """Return the pairs and stations of each product and year."""
     table = saved.pairs.table
     year = table["time_start"].dt.year.rename("year")
-    found = {}
+    found: dict[str, pd.DataFrame] = {}
     for name in saved.pairs.products:
         has = table[name].notna()
         stations = table.loc[has, "station_id"].astype(str).groupby(year[has])
         found[name] = stations.agg(paired="size", stations="nunique")
-    return pd.concat(found, names=["product"]).reset_index().astype({"year": np.int64})
+    counts: pd.DataFrame = pd.concat(found, names=["product"]).reset_index()
+    return counts.astype({"year": np.int64})
 
 
 def _notes(saved: SavedPairs, station_files: int, without_provider: int) -> list[str]:
