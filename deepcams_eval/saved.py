@@ -312,8 +312,8 @@ def _coverage(saved: SavedPairs) -> pd.DataFrame:
     for name in saved.pairs.products:
         has = table[name].notna()
         stations = table.loc[has, "station_id"].astype(str).groupby(year[has])
-        found[name] = stations.agg(paired="size", stations="nunique")
-    counts: pd.DataFrame = pd.concat(found, names=["product"]).reset_index()
+        found[name] = pd.DataFrame({"paired": stations.size(), "stations": stations.nunique()})
+    counts = pd.concat(found, names=["product"]).reset_index()
     return counts.astype({"year": np.int64})
 
 
