@@ -396,7 +396,7 @@ def _choose(options: SimulationOptions, predictions: Sequence[Product]) -> Chose
         Prediction(spec.product.name, spec.task, product.field)
         for spec, product in zip(options.predictions, predictions, strict=True)
     )
-    chosen = choose(options.tasks, options.methods, files, trained)
+    chosen = choose(options.task, options.methods, files, trained)
     named = [part for name in options.methods or () for part in name.split("+")]
     return chosen.suited(options.degrade, [*named, *(one.name for one in options.checkpoints)])
 

@@ -116,16 +116,9 @@ def _draw_clusters(axes: Axes, clusters: pd.DataFrame, norm: Normalize) -> None:
         )
     largest = int(clusters["stations"].max())
     if largest > 1:
+        look: dict[str, Any] = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.6}
         for size in (size for size in (1, 10, 100, 1000) if size <= max(10, largest)):
-            axes.scatter(
-                [],
-                [],
-                s=_area(size),
-                facecolors="none",
-                edgecolors=style.INK,
-                linewidths=0.6,
-                label=plural(size, "station"),
-            )
+            axes.scatter([], [], s=_area(size), label=plural(size, "station"), **look)
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
@@ -179,7 +172,8 @@ def _map_note(content: Content, clusters: pd.DataFrame, without_place: int) -> s
 
 
 def _draw_months(content: Content) -> style.Drawing:
-    months = _all_months(content.values("month"))
+    found = content.values("month")
+    months = pd.period_range(found[0], found[-1], freq="M").astype(str).tolist()
     figure, grid = _score_curves(content, {"month": "Month (UTC)"}, months)
     for axes in grid[:, 0]:
         for place in (place for place, month in enumerate(months) if month.endswith("-01")):
@@ -270,13 +264,6 @@ def _curve_note(content: Content, stratum: str) -> str:
     if len(table) == 0 or without.all():
         return "No intervals: too few stations to resample."
     return f"{bands} Where one is missing there are too few stations." if without.any() else bands
-
-
-def _all_months(values: Sequence[str]) -> list[str]:
-    months = np.array(values, dtype="datetime64[M]")
-    if len(months) == 0:
-        return []
-    return [str(month) for month in np.arange(months.min(), months.max() + 1)]
 
 
 def _month_label(month: str, place: int) -> str:

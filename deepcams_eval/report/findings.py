@@ -37,14 +37,9 @@ def headlines(content: Content) -> list[Card]:
         row = content.score(product, "all", "all")
         if row is None:
             continue
+        split = {key: wording.with_interval(row, key).split(" ", 1) for key in HEADLINE_METRICS}
         scores = tuple(
-            (
-                one.label,
-                wording.typographic(wording.number(row[key], one.digits)) + one.unit_after,
-                wording.typographic(
-                    wording.interval(row[f"{key}_lo"], row[f"{key}_hi"], one.digits)
-                ),
-            )
+            (one.label, split[key][0] + one.unit_after, split[key][1])
             for key, one in HEADLINE_METRICS.items()
         )
         found.append(Card(product, scores, _pairs(row)))
@@ -59,11 +54,11 @@ def sentences(content: Content) -> list[str]:
         if row is None:
             lines.append(f"{product} has no pairs on the {content.sample} sample.")
             continue
-        parts = [
+        parts = ", ".join(
             f"{one.label} {wording.with_interval(row, key)}{one.unit_after}"
             for key, one in HEADLINE_METRICS.items()
-        ]
-        lines.append(f"{product}, {_pairs(row)}: {', '.join(parts)}.{_missing(row)}")
+        )
+        lines.append(f"{product}, {_pairs(row)}: {parts}.{_missing(row)}")
     return lines + _differences(content)
 
 
