@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from deepcams_eval.bench import figures, page, sections
+from deepcams_eval.bench import figures, page
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
 from deepcams_eval.report import files
@@ -59,17 +59,18 @@ def write_report(
 
     `said` is the content of ``run.json``. Tasks that were not scored are left out.
     """
+    planned = figures.planned_figures(run)
     tables: list[files.TableFiles] = [
         # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
-        (task, sections.month_tables(run, task), run.months[task])
+        (task, page.month_tables(run, task), run.months[task])
         for task in run.tasks
     ]
-    tables += [(one.name, [one], None) for one in sections.long_tables(run)]
+    tables += [(one.name, [one], None) for one in page.long_tables(run)]
     return files.write_report(
         folder,
         tables,
-        figures.draw_figures(run),
-        figures.count_figures(run),
+        (draw() for draw in planned),
+        len(planned),
         lambda pictures: page.render_page(run, pictures, folder, said),
         progress,
     )

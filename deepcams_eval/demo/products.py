@@ -89,15 +89,14 @@ class CoarseModel:
 def write_products(folder: Path, settings: DemoSettings, block: Block, maps: HourlyMaps) -> None:
     """Write every gridded file of a block under `folder`."""
     model = CoarseModel(settings, block)
-    write_cams(folder / "cams" / f"eac4_{block.name}.nc", settings, block, maps, model)
+    coarse = coarse_maps(maps, model)
+    write_cams(folder / "cams" / f"eac4_{block.name}.nc", settings, block, coarse)
     if block.year >= GEOSCF_FIRST_YEAR:
         write_geoscf(folder / "geoscf", settings, block, maps.mean)
     if block.year <= DEEPCAMS_LAST_YEAR:
         detail = CoarseModel.DETAIL_KEPT
         hourly = np.stack([model.at(one, hour, detail) for hour, one in enumerate(maps.instant)])
-        without = without_added_value(
-            interpolated(settings, block, coarse_maps(maps, model)), hourly
-        )
+        without = without_added_value(interpolated(settings, block, coarse), hourly)
         for name, values, title in (
             ("deepcams", hourly, "DeepCAMS-like PM2.5"),
             (WITHOUT_FOLDER, without, "DeepCAMS-like PM2.5 without added value"),
@@ -144,15 +143,13 @@ def without_added_value(plain: Maps, hourly: Maps) -> Maps:
     return np.asarray(np.maximum(plain + size * added, 0.0), dtype=np.float32)
 
 
-def write_cams(
-    path: Path, settings: DemoSettings, block: Block, maps: HourlyMaps, model: CoarseModel
-) -> None:
+def write_cams(path: Path, settings: DemoSettings, block: Block, coarse: Maps) -> None:
     """Write 3-hourly maps at every third node as the Atmosphere Data Store delivers EAC4.
 
     Until 2019 as the old store did (NETCDF3, packed int16, ``time``), then as the new one
     (NETCDF4, float32, ``valid_time``). The next day's 00 UTC is the last map.
     """
-    kilograms = coarse_maps(maps, model)[:, ::-1].astype(np.float64) * _KG_PER_UG
+    kilograms = coarse[:, ::-1].astype(np.float64) * _KG_PER_UG
     nodes = settings.latitude[::-COARSE_STRIDE], settings.longitude[::COARSE_STRIDE]
     write = _write_new_store if block.year >= NEW_STORE_FIRST_YEAR else _write_old_store
     write(path, block.frame_times[::3], *nodes, kilograms)

@@ -241,16 +241,7 @@ def report(
     stations: tuple[Station, ...],
     mean: npt.NDArray[np.float32],
 ) -> Reports:
-    """Return what sound instruments report in a block.
-
-    Parameters
-    ----------
-    settings : DemoSettings
-    block : Block
-    stations : tuple of Station
-    mean : ndarray, shape (hours, ny, nx)
-        True hourly means, µg m⁻³.
-    """
+    """Return what sound instruments report in a block of true hourly means (hours, ny, nx)."""
     rng = settings.rng("reports", block.year, block.month)
     shape = block.hours, len(stations)
     position = np.array([(station.latitude, station.longitude) for station in stations])
