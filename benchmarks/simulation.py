@@ -32,7 +32,7 @@ FILE_NAME = "GEOS-CF.v01.rpl.chm_tavg_1hr_g1440x721_v1.202003{day:02}_0030z.nc4"
 
 READ = """
 import sys
-from deepcams_eval.sources.product import ProductSpec, open_product
+from deepcams_eval.read.product import ProductSpec, open_product
 field = open_product(ProductSpec("truth", sys.argv[1], kind="geoscf")).field
 print(sum(float(field.isel(time=i).values.sum()) for i in range(field.sizes["time"])))
 """

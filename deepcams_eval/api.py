@@ -185,9 +185,10 @@ def run_simulation(
     options: SimulationOptions, command: str, store: MonthStore, *, resume: bool = False
 ) -> SimulationRun:
     """Run the simulation that the options name, and keep its months in `store` on the way."""
+    data = usual_folder() if options.data is None and options.truth is None else options.data
     if options.truth is None:
-        options = replace(options, truth=_truth_of(options))
-    elif options.train_years is None:
+        options = replace(options, data=data, truth=_truth_of(data, options.progress))
+    elif options.train_years is None and not _holds(data, options.truth):
         options = replace(options, train_years=())
     synthetic = options.truth is not None and lies_in_demo(Path(options.truth.path))
     return simulate(options, store, resume=resume, synthetic=synthetic, command=command)
@@ -219,15 +220,19 @@ def _located(options: InsituOptions) -> InsituOptions:
     return replace(options, data=None, observations=paths, products=specs, stations=stations)
 
 
-def _truth_of(options: SimulationOptions) -> ProductSpec:
-    data = options.data if options.data is not None else usual_folder()
+def _truth_of(data: FilePath | None, progress: Progress | None = None) -> ProductSpec:
     if data is None:
         raise InputError(_NO_TRUTH, hint=_GIVE_TRUTH)
-    root = data_folder(data, options.progress)
-    for spec in find_data(root).products:
-        if spec.name == TRUTH:
-            return spec
-    raise InputError(f"has no folder {TRUTH}", path=root, hint=_GIVE_TRUTH)
+    root = data_folder(data, progress)
+    found = [spec for spec in find_data(root).products if spec.name == TRUTH]
+    if not found:
+        raise InputError(f"has no folder {TRUTH}", path=root, hint=_GIVE_TRUTH)
+    return found[0]
+
+
+def _holds(data: FilePath | None, truth: ProductSpec) -> bool:
+    """Return whether a truth is that of a data folder, as in the options of an earlier run."""
+    return data is not None and Path(truth.path) == data_folder(data) / TRUTH
 
 
 def data_folder(data: FilePath, progress: Progress | None = None) -> Path:

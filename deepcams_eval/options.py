@@ -46,23 +46,21 @@ Named = Mapping[str, FilePath] | Sequence[Any]
 Hours = Mapping[str, float] | Sequence[str]
 Thresholds = Mapping[str, Any] | Sequence[str]
 Box = tuple[float, float, float, float]
-_IN_WORDS = {
-    "FilePath": "path",
-    "Paths": "path or sequence of path",
-    "Numbers": "int, str or iterable of int",
-    "Names": "str or iterable of str",
-    "Named": "mapping of str to path",
-    "Hours": "mapping of str to float",
-    "Thresholds": "mapping of str to object",
-    "Box": "tuple of float",
+_SPELLED = {
+    name: re.sub(r"(\w+\.)+", "", str(globals()[name]))
+    for name in (
+        *("FilePath", "Paths", "Numbers", "Names", "Named", "Hours", "Thresholds", "Box"),
+        *("Compute", "Progress"),
+    )
 }
-
+"""What stands behind a name for a reader of ``help``."""
 _MOST_HOURS, _MONTHS_A_YEAR, _FIRST_YEAR, _LAST_YEAR = 24, 12, 1900, 2200
 _LISTS, _OF_RULES = ("sentinels", "disabled"), ("years", "months", "reference_only")
 _TASK_KEY = "task="
 _REQUIRED: Any = object()
 
 
+@dataclass(eq=False)
 class Option(Generic[Given, Kept]):
     """One option: a field of a record that checks what it is given.
 
@@ -90,25 +88,22 @@ class Option(Generic[Given, Kept]):
         What the documentation of the function says.
     """
 
-    def __init__(
-        self,
-        check: Callable[..., Kept],
-        help: str,
-        default: Any = _REQUIRED,
-        *,
-        flag: str | None = None,
-        of: type = str,
-        many: bool = False,
-        least: int | None = None,
-        most: int | None = None,
-        shown: str | None = None,
-        beside: str | None = None,
-        script: str = "",
-    ) -> None:
-        self.check, self.help, self.default = check, help, default
-        self.flag, self.of, self.many = flag or "", bool if isinstance(default, bool) else of, many
-        self.least, self.most, self.shown = least, most, shown
-        self.beside, self.script = beside, script or help
+    check: Callable[..., Kept]
+    help: str
+    default: Any = _REQUIRED
+    _: KW_ONLY
+    flag: str = ""
+    of: type = str
+    many: bool = False
+    least: int | None = None
+    most: int | None = None
+    shown: str | None = None
+    beside: str | None = None
+    script: str = ""
+
+    def __post_init__(self) -> None:
+        self.script = self.script or self.help
+        self.of = bool if isinstance(self.default, bool) else self.of
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -120,11 +115,11 @@ class Option(Generic[Given, Kept]):
         return self.default is _REQUIRED
 
     def __get__(self, record: object | None, owner: type) -> Kept:
-        if record is None:
-            if self.required:
-                raise AttributeError(self.name)
-            return cast("Kept", self.default)
-        return cast("Kept", record.__dict__[self.name])
+        # A dataclass asks its class for the default.
+        kept = {self.name: self.default} if record is None else record.__dict__
+        if kept.get(self.name, _REQUIRED) is _REQUIRED:
+            raise AttributeError(self.name)
+        return cast("Kept", kept[self.name])
 
     def __set__(self, record: object, value: Given) -> None:
         more = () if self.beside is None else (getattr(record, self.beside),)
@@ -145,17 +140,18 @@ def parameters_of(record: type) -> str:
     """Return the options of a record as a list of parameters, in NumPy style."""
     lines: list[str] = []
     for name, option in options_of(record).items():
-        kinds = annotation_of(record, name).removesuffix(" | None").split(" | ")
-        kind = " or ".join(_IN_WORDS.get(one, one) for one in kinds)
+        kind = annotation_of(record, name).removesuffix(" | None")
         end = "" if option.required else ", optional"
         lines += [f"    {name} : {kind}{end}", f"        {option.script}"]
     return "\n".join(lines).strip()
 
 
 def annotation_of(record: type, name: str) -> str:
-    """Return what a field of a record may be given, as it stands in the source."""
+    """Return what a field of a record may be given, without names of this module."""
     said = str(record.__annotations__[name])
-    return said.removeprefix("Option[").split(", ")[0] if said.startswith("Option[") else said
+    if said.startswith("Option["):
+        said = said.removeprefix("Option[").split(", ")[0]
+    return re.sub(r"\w+", lambda word: _SPELLED.get(word[0], word[0]), said)
 
 
 def numbers(low: int, high: int) -> Callable[[Numbers], tuple[int, ...]]:
@@ -274,12 +270,7 @@ def _thresholds(given: Thresholds | None) -> dict[str, Any]:
 
 
 def _average(given: str) -> Average:
-    asked = "hour" if given == "1h" else given
-    return cast("Average", one_of(lambda: AVERAGES)(asked))
-
-
-def _samples() -> Iterable[str]:
-    return "common", "own"
+    return cast("Average", one_of(lambda: AVERAGES)("hour" if given == "1h" else given))
 
 
 def _degradations() -> Iterable[str]:
@@ -306,7 +297,7 @@ def _truth(given: FilePath | ProductSpec) -> ProductSpec:
 
 
 def _training(given: Numbers, year: int) -> tuple[int, ...]:
-    years = numbers(_FIRST_YEAR, _LAST_YEAR)(given)
+    years = _YEARS(given)
     if year in years:
         raise OptionError(f"has {year}, the year that is scored", hint="leave it out")
     return years
@@ -329,28 +320,31 @@ class CheckpointSpec:
 
 
 def _predictions(given: Named | None, tasks: Sequence[Task]) -> tuple[PredictionSpec, ...]:
-    return tuple(
-        _prediction(one, tasks) if isinstance(one, str) else one for one in _pairs_as_text(given)
-    )
+    return tuple(_prediction(one, tasks) for one in _pairs_as_text(given))
 
 
-def _prediction(text: str, tasks: Sequence[Task]) -> PredictionSpec:
+def _prediction(given: str | PredictionSpec, tasks: Sequence[Task]) -> PredictionSpec:
     """Return a prediction and the task that its path names, else the only one, else ``joint``."""
     from deepcams_eval.downscale import TASKS
     from deepcams_eval.read.product import ProductSpec
 
-    parts = text.split(",")
-    said = [part.removeprefix(_TASK_KEY) for part in parts if part.startswith(_TASK_KEY)]
-    wanted = said[-1] if said else (tasks[0] if len(tasks) == 1 else "joint")
-    if wanted not in TASKS:
-        raise OptionError(f"has the task {wanted!r}", hint=f"use one of {', '.join(TASKS)}")
-    if wanted not in tasks:
+    spec, shown = given, given
+    if isinstance(spec, str):
+        parts = spec.split(",")
+        said = [part.removeprefix(_TASK_KEY) for part in parts if part.startswith(_TASK_KEY)]
+        wanted = cast("Task", said[-1] if said else tasks[0] if len(tasks) == 1 else "joint")
+        rest = ",".join(part for part in parts if not part.startswith(_TASK_KEY))
+        spec = PredictionSpec(ProductSpec.parse(rest), wanted)
+    else:
+        shown = spec.product.name
+    if spec.task not in TASKS:
+        raise OptionError(f"has the task {spec.task!r}", hint=f"use one of {', '.join(TASKS)}")
+    if spec.task not in tasks:
         raise OptionError(
-            f"has {text!r} of the task {wanted}, and only {', '.join(tasks)} is run",
+            f"has {shown!r} of the task {spec.task}, and only {', '.join(tasks)} is run",
             hint=f"add {_TASK_KEY}{tasks[0]} or choose another task",
         )
-    rest = ",".join(part for part in parts if not part.startswith(_TASK_KEY))
-    return PredictionSpec(ProductSpec.parse(rest), wanted)
+    return spec
 
 
 def _checkpoints(given: Named | None) -> tuple[CheckpointSpec, ...]:
@@ -366,17 +360,15 @@ def _checkpoint(text: str) -> CheckpointSpec:
     return CheckpointSpec(name, Path(path))
 
 
+_YEARS = numbers(_FIRST_YEAR, _LAST_YEAR)
+_SEED: Option[int, int] = Option(index, "Seed of the bootstrap.", 0, of=int, least=0)
+_RESAMPLES: Option[int, int] = Option(index, "Bootstrap resamples.", 1000, of=int, least=100)
+_STRICT: Option[bool, bool] = Option(bool, "Stop at the first damaged file.", False)
+
+
 @dataclass(frozen=True)
 class InsituOptions:
-    """How products are validated against stations; the names are those of the options.
-
-    Attributes
-    ----------
-    compute : callable, optional
-        Runs the dask tasks that read products, such as
-        ``lambda tasks: client.gather(client.compute(list(tasks)))``; in this process if absent.
-    progress : callable, optional
-        Called with the name of the step, the units done and the units in all.
+    """How products are validated against stations; `deepcams_eval.insitu` explains each option.
 
     Raises
     ------
@@ -385,7 +377,7 @@ class InsituOptions:
     """
 
     years: Option[Numbers, tuple[int, ...]] = Option(
-        numbers(_FIRST_YEAR, _LAST_YEAR), "Years, such as 2017-2019 or 2017,2019."
+        _YEARS, "Years, such as 2017-2019 or 2017,2019."
     )
     _: KW_ONLY
     data: Option[FilePath | None, FilePath | None] = Option(
@@ -444,7 +436,7 @@ class InsituOptions:
         script="Product that differences are taken from; ``cams``, else the first.",
     )
     sample: Option[str, Sample] = Option(
-        one_of(_samples), "Sample of tables and figures: common or own.", "common"
+        one_of(lambda: ("common", "own")), "Sample of tables and figures: common or own.", "common"
     )
     reference_only: Option[bool, bool] = Option(
         bool, "Use reference-grade instruments only.", False
@@ -470,9 +462,9 @@ class InsituOptions:
     sensitivity: Option[bool, bool] = Option(
         bool, "Score all again under other choices; reads the products twice more.", True
     )
-    seed: Option[int, int] = Option(index, "Seed of the bootstrap.", 0, of=int, least=0)
-    resamples: Option[int, int] = Option(index, "Bootstrap resamples.", 1000, of=int, least=100)
-    strict: Option[bool, bool] = Option(bool, "Stop at the first damaged file.", False)
+    seed: Option[int, int] = _SEED
+    resamples: Option[int, int] = _RESAMPLES
+    strict: Option[bool, bool] = _STRICT
     compute: Compute | None = field(default=None, repr=False, compare=False)
     progress: Progress | None = field(default=None, repr=False, compare=False)
 
@@ -502,16 +494,7 @@ class InsituOptions:
 
 @dataclass(frozen=True)
 class SimulationOptions:
-    """How methods of downscaling are benchmarked; the names are those of the options.
-
-    Attributes
-    ----------
-    compute : callable, optional
-        Runs dask tasks, each a month; in this process if absent.
-    progress : callable, optional
-        Called with the name of the step, the units done and the units in all.
-    workers : int, optional
-        Months scored at a time by `compute`; `MONTHS_AT_A_TIME` if absent.
+    """How methods are benchmarked; `deepcams_eval.simulation` explains each option.
 
     Raises
     ------
@@ -575,9 +558,9 @@ class SimulationOptions:
         "Weights of cells in tables and figures: none or area.",
         "none",
     )
-    seed: Option[int, int] = Option(index, "Seed of the bootstrap.", 0, of=int, least=0)
-    resamples: Option[int, int] = Option(index, "Bootstrap resamples.", 1000, of=int, least=100)
-    strict: Option[bool, bool] = Option(bool, "Stop at the first damaged file.", False)
+    seed: Option[int, int] = _SEED
+    resamples: Option[int, int] = _RESAMPLES
+    strict: Option[bool, bool] = _STRICT
     compute: Compute | None = field(default=None, repr=False, compare=False)
     progress: Progress | None = field(default=None, repr=False, compare=False)
     workers: int = field(default=0, repr=False)
@@ -586,11 +569,6 @@ class SimulationOptions:
         if not self.workers:
             alone = self.compute is None
             object.__setattr__(self, "workers", 1 if alone else MONTHS_AT_A_TIME)
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """Which tables are made."""
-        return self.task
 
     def settings(self) -> dict[str, Any]:
         """Return what ``run.json`` says of the options."""
@@ -620,9 +598,7 @@ class PaperOptions:
         lambda given: given, "Folder with openaq/, cams/, deepcams/ and geoscf/, or 'demo'.", None
     )
     years: Option[Numbers, tuple[int, ...]] = Option(
-        numbers(_FIRST_YEAR, _LAST_YEAR),
-        "Years against stations, such as 2017-2019.",
-        "2017-2019",
+        _YEARS, "Years against stations, such as 2017-2019.", "2017-2019"
     )
     year: Option[int, int] = Option(
         index, "Year of the simulation.", 2020, of=int, least=_FIRST_YEAR, most=_LAST_YEAR
@@ -633,6 +609,6 @@ class PaperOptions:
         None,
     )
     seed: Option[int, int] = Option(index, "Seed of the bootstraps.", 0, of=int, least=0)
-    resamples: Option[int, int] = Option(index, "Bootstrap resamples.", 1000, of=int, least=100)
-    strict: Option[bool, bool] = Option(bool, "Stop at the first damaged file.", False)
+    resamples: Option[int, int] = _RESAMPLES
+    strict: Option[bool, bool] = _STRICT
     workers: int = field(default=1, repr=False)

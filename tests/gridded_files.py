@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,40 +251,17 @@ def write_cf(
     return path
 
 
-def write_bare_zarr(path: Path, values: np.ndarray) -> Path:
-    """A Zarr store (version 3) of frames without any coordinate."""
-    frames = xr.Dataset({"data": (("time", "row", "column"), values)})
-    frames.to_zarr(path, zarr_format=3, consolidated=False)
-    return path
-
-
 @dataclass(frozen=True)
 class Form:
-    """One form of file.
-
-    Attributes
-    ----------
-    name : str
-    kind : str
-        The reader that must take it.
-    stamp : str
-    hours : int
-        Step between frames.
-    write : callable
-        Takes a folder and the truth and returns what stands after ``NAME=``.
-    tolerance : float
-        µg m⁻³, from packing.
-    rows : tuple of int
-        First and end of the truth's rows that the form holds.
-    """
+    """One form of file."""
 
     name: str
-    kind: str
+    kind: str  # the reader that must take it
     stamp: str
-    hours: int
-    write: Callable[[Path, xr.DataArray], str]
-    tolerance: float = 2e-6
-    rows: tuple[int | None, int | None] = (None, None)
+    hours: int  # step between frames
+    write: Callable[[Path, xr.DataArray], str]  # what stands after NAME= of the truth in a folder
+    tolerance: float = 2e-6  # µg m⁻³, from packing
+    rows: tuple[int | None, int | None] = (None, None)  # of the truth that the form holds
 
 
 def _halves(truth: xr.DataArray) -> list[xr.DataArray]:
@@ -297,10 +275,6 @@ def _eac4_old(folder: Path, truth: xr.DataArray) -> str:
     return f"{folder}/part*.nc"
 
 
-def _eac4_new(folder: Path, truth: xr.DataArray) -> str:
-    return str(write_eac4_new(folder / "new.nc", truth))
-
-
 def _eac4_zip(folder: Path, truth: xr.DataArray) -> str:
     with zipfile.ZipFile(folder / "download.zip", "w") as archive:
         for index, part in enumerate(_halves(truth)):
@@ -310,17 +284,12 @@ def _eac4_zip(folder: Path, truth: xr.DataArray) -> str:
     return str(folder / "download.zip")
 
 
-def _forecast(folder: Path, truth: xr.DataArray) -> str:
-    return str(write_forecast(folder / "forecast.nc", truth, lead_times=3))
+def _maps(options: str, scale: float = 1.0) -> Callable[[Path, xr.DataArray], str]:
+    def write(folder: Path, truth: xr.DataArray) -> str:
+        maps = write_maps(folder / "maps", _north_first(truth) * scale)
+        return f"{maps},start={np.datetime_as_string(truth.time.values[0], 'm')},{options}"
 
-
-def _first(truth: xr.DataArray) -> str:
-    return str(np.datetime_as_string(truth.time.values[0], "m"))
-
-
-def _cams_maps(folder: Path, truth: xr.DataArray) -> str:
-    maps = write_maps(folder / "maps", _north_first(truth) * 1e-9)
-    return f"{maps},kind=cams,start={_first(truth)},freq=3h"
+    return write
 
 
 def _geoscf_native(folder: Path, truth: xr.DataArray) -> str:
@@ -333,15 +302,6 @@ def _geoscf_native(folder: Path, truth: xr.DataArray) -> str:
     return str(folder)
 
 
-def _geoscf_opendap(folder: Path, truth: xr.DataArray) -> str:
-    return str(write_geoscf_opendap(folder / "subset.nc", truth))
-
-
-def _geoscf_maps(folder: Path, truth: xr.DataArray) -> str:
-    maps = write_maps(folder / "maps", _north_first(truth))
-    return f"{maps},kind=geoscf,start={_first(truth)},freq=1h"
-
-
 def _deepcams_maps(folder: Path, truth: xr.DataArray) -> str:
     maps = folder / "maps"
     maps.mkdir()
@@ -351,51 +311,48 @@ def _deepcams_maps(folder: Path, truth: xr.DataArray) -> str:
     return f"{maps},kind=deepcams"
 
 
-def _deepcams_cropped(registration: str) -> Callable[[Path, xr.DataArray], str]:
-    def write(folder: Path, truth: xr.DataArray) -> str:
-        maps = write_maps(folder / "maps", _north_first(truth))
-        chosen = f",registration={registration}" if registration else ""
-        return f"{maps},kind=deepcams,start={_first(truth)},freq=1h,rows=6{chosen}"
-
-    return write
-
-
 def _deepcams_labelled(folder: Path, truth: xr.DataArray) -> str:
-    attributes = {"units": "ug m-3"}
-    path = folder / "year.nc"
-    return str(write_cf(path, truth, name="pm25", attributes=attributes, title="DeepCAMS hourly"))
+    said = {"attributes": {"units": "ug m-3"}, "title": "DeepCAMS hourly"}
+    return str(write_cf(folder / "year.nc", truth, name="pm25", **said))
 
 
 def _deepcams_zarr(folder: Path, truth: xr.DataArray) -> str:
-    store = write_bare_zarr(folder / "maps.zarr", _north_first(truth))
-    return f"{store},kind=deepcams,start={_first(truth)},freq=1h"
+    store = folder / "maps.zarr"
+    frames = xr.Dataset({"data": (("time", "row", "column"), _north_first(truth))})
+    frames.to_zarr(store, zarr_format=3, consolidated=False)
+    return f"{store},kind=deepcams,start={np.datetime_as_string(truth.time.values[0], 'm')},freq=1h"
 
 
-def _generic(suffix: str) -> Callable[[Path, xr.DataArray], str]:
-    def write(folder: Path, truth: xr.DataArray) -> str:
-        return str(write_cf(folder / f"field{suffix}", _from_greenwich(truth)))
-
-    return write
+def _one(name: str, write: Callable[[Path, xr.DataArray], Path]) -> Any:
+    """Return what writes a form of one file."""
+    return lambda folder, truth: str(write(folder / name, truth))
 
 
+def _generic(path: Path, truth: xr.DataArray) -> Path:
+    return write_cf(path, _from_greenwich(truth))
+
+
+_CROPPED = "kind=deepcams,freq=1h,rows=6"
 FORMS = (
     Form("cams-old-store", "cams", "point", 3, _eac4_old, tolerance=2e-3),
-    Form("cams-new-store", "cams", "point", 3, _eac4_new),
+    Form("cams-new-store", "cams", "point", 3, _one("new.nc", write_eac4_new)),
     Form("cams-zip", "cams", "point", 3, _eac4_zip),
-    Form("cams-forecast", "cams", "point", 1, _forecast),
-    Form("cams-maps", "cams", "point", 3, _cams_maps),
+    Form("cams-forecast", "cams", "point", 1, _one("a.nc", partial(write_forecast, lead_times=3))),
+    Form("cams-maps", "cams", "point", 3, _maps("kind=cams,freq=3h", scale=1e-9)),
     Form("geoscf-native", "geoscf", "mean", 1, _geoscf_native),
-    Form("geoscf-opendap", "geoscf", "mean", 1, _geoscf_opendap),
-    Form("geoscf-maps", "geoscf", "mean", 1, _geoscf_maps),
+    Form("geoscf-opendap", "geoscf", "mean", 1, _one("subset.nc", write_geoscf_opendap)),
+    Form("geoscf-maps", "geoscf", "mean", 1, _maps("kind=geoscf,freq=1h")),
     Form("deepcams-maps", "deepcams", "point", 1, _deepcams_maps),
-    Form("deepcams-cropped", "deepcams", "point", 1, _deepcams_cropped(""), rows=(1, None)),
+    Form("deepcams-cropped", "deepcams", "point", 1, _maps(_CROPPED), rows=(1, None)),
     Form(
-        "deepcams-south", "deepcams", "point", 1, _deepcams_cropped("node-south"), rows=(None, -1)
+        *("deepcams-south", "deepcams", "point", 1),
+        _maps(f"{_CROPPED},registration=node-south"),
+        rows=(None, -1),
     ),
     Form("deepcams-labelled", "deepcams", "point", 1, _deepcams_labelled),
     Form("deepcams-zarr", "deepcams", "point", 1, _deepcams_zarr),
-    Form("generic-netcdf", "generic", "mean", 3, _generic(".nc")),
-    Form("generic-zarr", "generic", "mean", 1, _generic(".zarr")),
-    Form("generic-point", "generic", "point", 1, _generic(".nc")),
+    Form("generic-netcdf", "generic", "mean", 3, _one("field.nc", _generic)),
+    Form("generic-zarr", "generic", "mean", 1, _one("field.zarr", _generic)),
+    Form("generic-point", "generic", "point", 1, _one("field.nc", _generic)),
 )
 """Every reader in every form that it knows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import json
 import subprocess
 import sys
@@ -17,13 +18,13 @@ import xarray as xr
 
 import deepcams_eval as dc
 from deepcams_eval import api
+from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import InsituOptions, SimulationOptions
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import notebook
-from deepcams_eval.report.notebook import InsituPlots
 from tests.test_cli_openaq import write_cams, write_stations
 
 LIKE_MODULES = """
@@ -203,14 +204,14 @@ class TestPlots:
     ) -> None:
         rows = result.plot.content.scores
         means = rows[~rows["stratum"].isin(["month", "hour"])]
-        plot = InsituPlots(replace(result.plot.content, scores=means))
+        plot = replace(result.plot, content=replace(result, scores=means))
         assert plot.scatter("cams", 2019).axes
         for draw in (plot.months, plot.hours, lambda: plot.scatter("cams", 2019, months=True)):
             with pytest.raises(NoDataError, match="no figure of the kind"):
                 draw()
 
     def test_no_lags_to_draw_is_said(self, result: InsituRun) -> None:
-        plot = InsituPlots(replace(result.plot.content, lags=None))
+        plot = replace(result.plot, content=replace(result, answers=()))
         with pytest.raises(InputError, match="no correlation"):
             plot.lags()
 
@@ -285,7 +286,36 @@ class TestInputs:
             dc.simulation(2020)
         monkeypatch.setenv("DEEPCAMS_DATA", str(archive))
         assert api._located(InsituOptions(2019)).observations == (archive / "openaq",)
-        assert api._truth_of(SimulationOptions(2020)).path == str(archive / "geoscf")
+        assert api._truth_of(api.usual_folder()).path == str(archive / "geoscf")
+
+    @pytest.mark.parametrize("from_variable", [True, False])
+    def test_options_of_an_earlier_run_learn_from_the_same_years(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch, from_variable: bool
+    ) -> None:
+        asked: list[SimulationOptions] = []
+        monkeypatch.setattr(api, "simulate", lambda options, *_, **__: asked.append(options))
+        monkeypatch.setenv("DEEPCAMS_DATA", str(archive))
+        first = SimulationOptions(2020, data=None if from_variable else archive)
+        api.run_simulation(first, "", MonthStore(archive / "none"))
+        api.run_simulation(asked[0], "", MonthStore(archive / "none"))
+        assert asked[0].train_years is asked[1].train_years is None
+        alone = SimulationOptions(2020, truth=str(archive / "geoscf"))
+        api.run_simulation(alone, "", MonthStore(archive / "none"))
+        assert asked[2].train_years == ()
+
+    def test_a_ready_prediction_is_checked_against_the_tasks(self) -> None:
+        options = SimulationOptions(2020, predictions={"a": "b.nc,task=spatial"})
+        with pytest.raises(InputError, match="'a' of the task spatial, and only temporal is run"):
+            replace(options, task="temporal")
+
+    def test_an_option_that_is_not_set_yet_is_no_attribute(self) -> None:
+        assert not hasattr(object.__new__(InsituOptions), "years")
+
+    def test_help_shows_types_that_a_reader_knows(self) -> None:
+        said = inspect.signature(dc.insitu).parameters
+        assert said["years"].annotation == "int | str | Iterable[int]"
+        assert said["stations"].annotation == "Path | str | None"
+        assert "    products : Mapping[str, Path | str]" in str(dc.insitu.__doc__)
 
     def test_what_is_missing_is_named(self, archive: Path, tmp_path: Path) -> None:
         (tmp_path / "cams").mkdir()

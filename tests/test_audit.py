@@ -21,24 +21,18 @@ from typer.testing import CliRunner
 
 from deepcams_eval.cli.bench import app, main
 from deepcams_eval.errors import InputError
-from deepcams_eval.paper.audit import (
+from deepcams_eval.paper.audit import Printed, audit, places, sample_counts, unequal_samples
+from deepcams_eval.paper.audit_months import averages, baseline_wins, equal_cells
+from deepcams_eval.paper.audit_page import Finding, documents
+from deepcams_eval.paper.linear import (
     CORRECT,
     REVERSED,
-    Printed,
-    audit,
-    averages,
-    baseline_wins,
-    equal_cells,
     frame_values,
     linear_psnr,
     linear_ratio,
     linear_scores,
-    places,
     read_frames,
-    sample_counts,
-    unequal_samples,
 )
-from deepcams_eval.paper.audit_page import Finding, as_json, render_html, render_markdown
 from deepcams_eval.report import published
 from tests.commands import call
 
@@ -373,10 +367,9 @@ class Rows(HTMLParser):
 
 def test_page_and_markdown_show_every_row_of_evidence(printed: Printed) -> None:
     findings = audit(printed, linear_scores(moving_blob()))
-    page = render_html(findings, [], command="deepcams-bench audit")
+    text, page, plain = documents(findings, [], command="deepcams-bench audit").values()
     parsed = Rows()
     parsed.feed(page)
-    text = render_markdown(findings, [], command="deepcams-bench audit")
     for finding in findings:
         assert finding.question in page
         for table in finding.tables:
@@ -384,12 +377,12 @@ def test_page_and_markdown_show_every_row_of_evidence(printed: Printed) -> None:
             assert table.title in page
             assert finding.question in text
     assert all(link.startswith(("#", "data:")) for link in parsed.links)
-    assert json.loads(json.dumps(as_json(findings), allow_nan=False))[0]["key"] == "averages"
+    assert json.loads(plain)[0]["key"] == "averages"
 
 
 def test_altered_tables_reach_the_page(printed: Printed) -> None:
     altered = replace(printed, table3=changed(printed.table3, "2020-05", "r_deepcams", 0.9731))
-    page = render_html(audit(altered), [], command="x")
+    page = documents(audit(altered), [], command="x")["audit.html"]
     assert "In 0 of 78 comparisons the baseline is better" in page
     assert "R: 1 of 24 cells are equal" in page
 
@@ -443,12 +436,6 @@ def test_command_with_frames_in_a_folder_in_order_of_names(tmp_path: Path) -> No
     ]
 
 
-def test_command_with_real_frames(real_data: Path, tmp_path: Path) -> None:
-    done = run("--frames", real_data / "geoscf" / "*.mat", "--out", "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "36.4922 dB. Correct: 41.5632 dB" in done.stdout
-
-
 def test_real_files_with_two_names_exchanged(real_data: Path, tmp_path: Path) -> None:
     for source, target in (("01", "02"), ("02", "01"), ("03", "03"), ("04", "04")):
         shutil.copy(real_data / "geoscf" / f"{source}.mat", tmp_path / f"{target}.mat")
@@ -472,17 +459,19 @@ def test_other_wrong_paths_are_stated(frames: str) -> None:
         read_frames(frames)
 
 
-def test_three_frames_are_refused(tmp_path: Path) -> None:
-    write_maps(tmp_path / "maps", np.tile(moving_blob(rows=721)[:3], (1, 1, 60)))
-    with pytest.raises(InputError, match=r"holds 3 frames .* name 4 consecutive"):
-        read_frames(str(tmp_path / "maps"))
-
-
-def test_frames_that_are_not_hourly_are_refused(tmp_path: Path) -> None:
-    write_maps(tmp_path / "maps", np.tile(moving_blob(rows=721), (1, 1, 60)))
-    options = "kind=geoscf,stamp=point,start=2020-01-01T00:00,freq=3h"
-    with pytest.raises(InputError, match="hourly"):
-        read_frames(f"{tmp_path / 'maps'},{options}")
+@pytest.mark.parametrize(
+    ("number", "options", "message"),
+    [
+        (3, "", r"holds 3 frames .* name 4 consecutive"),
+        (4, ",kind=geoscf,stamp=point,start=2020-01-01T00:00,freq=3h", "hourly"),
+    ],
+)
+def test_other_than_four_hourly_frames_are_refused(
+    tmp_path: Path, number: int, options: str, message: str
+) -> None:
+    write_maps(tmp_path / "maps", np.tile(moving_blob(rows=721)[:number], (1, 1, 60)))
+    with pytest.raises(InputError, match=message):
+        read_frames(f"{tmp_path / 'maps'}{options}")
 
 
 def test_a_folder_of_something_else_is_kept(tmp_path: Path) -> None:

@@ -11,12 +11,17 @@ from scipy.interpolate import RegularGridInterpolator
 
 from deepcams_eval.core.field import Product, spans_globe
 from deepcams_eval.core.grid import find_cells, find_corners
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.pair.colocate import colocate
 from tests.fields import observations, product
 
 EAC4_LATITUDE = np.linspace(-90, 90, 241)
 EAC4_LONGITUDE = -180 + 0.75 * np.arange(480)
+
+
+def at_one_station(ends: list[str], values: list[float]) -> Observations:
+    return observations(ends, values, ["a"] * len(ends), {"a": (51.1, 4.4)})
 
 
 def great_circle_nearest(lat, lon, grid_lat, grid_lon):
@@ -158,7 +163,7 @@ def test_each_pair_tells_its_observation() -> None:
 def test_point_values_pair_with_the_hour_that_ends_at_them() -> None:
     gridded = product(steps=3)
     ends = ["2018-01-01T03:00", "2018-01-01T04:00", "2018-01-01T06:00", "2018-01-01T06:30"]
-    seen = observations(ends, [5, 6, 7, 8], ["a"] * 4, {"a": (51.1, 4.4)})
+    seen = at_one_station(ends, [5, 6, 7, 8])
     found = colocate(seen, [gridded])
     table = found.pairs.table
     np.testing.assert_array_equal(table["observed"], [5, 7])
@@ -169,16 +174,14 @@ def test_point_values_pair_with_the_hour_that_ends_at_them() -> None:
 def test_means_pair_with_the_very_same_hour() -> None:
     gridded = product("geoscf", steps=4, hours=1, stamp="mean")
     ends = ["2018-01-01T01:00", "2018-01-01T02:30", "2018-01-01T03:00"]
-    seen = observations(ends, [5, 6, 7], ["a"] * 3, {"a": (51.1, 4.4)})
+    seen = at_one_station(ends, [5, 6, 7])
     table = colocate(seen, [gridded]).pairs.table
     np.testing.assert_array_equal(table["geoscf"], gridded.field.values[[0, 2], 1, 1])
 
 
 def test_a_daily_mean_does_not_pair_with_an_hourly_mean() -> None:
     gridded = product("geoscf", steps=4, hours=1, stamp="mean")
-    seen = observations(
-        ["2018-01-01T01:00", "2018-01-01T02:00"], [5, 6], ["a"] * 2, {"a": (51.1, 4.4)}
-    )
+    seen = at_one_station(["2018-01-01T01:00", "2018-01-01T02:00"], [5, 6])
     seen.table.loc[1, "time_start"] = np.datetime64("2017-12-31T02:00")
     assert len(colocate(seen, [gridded]).pairs) == 1
 
@@ -187,7 +190,7 @@ def test_a_daily_mean_does_not_pair_with_an_hourly_mean() -> None:
 def test_a_mean_over_another_interval_does_not_pair_with_an_instant(length) -> None:
     gridded = product(steps=8)
     ends = ["2018-01-01T03:00", "2018-01-01T06:00", "2018-01-01T09:00"]
-    seen = observations(ends, [5, 6, 7], ["a"] * 3, {"a": (51.1, 4.4)})
+    seen = at_one_station(ends, [5, 6, 7])
     seen.table.loc[1, "time_start"] = seen.table.loc[1, "time_end"] - length
     found = colocate(seen, [gridded])
     assert found.pairs.table["observed"].tolist() == [5, 7]
@@ -198,7 +201,7 @@ def test_a_mean_over_another_interval_does_not_pair_with_an_instant(length) -> N
 
 
 def test_daily_means_alone_and_an_instant_are_refused_with_the_way_out() -> None:
-    seen = observations(["2018-01-01T03:00"], [5], ["a"], {"a": (51.1, 4.4)})
+    seen = at_one_station(["2018-01-01T03:00"], [5])
     seen.table["time_start"] = seen.table["time_end"] - np.timedelta64(1, "D")
     with pytest.raises(NoDataError, match=r"'cams' has no value.*averaging_hours.*--average day"):
         colocate(seen, [product()])
@@ -229,7 +232,7 @@ def test_every_observation_is_accounted_for() -> None:
 
 
 def test_a_product_that_overlaps_nothing_is_an_error() -> None:
-    seen = observations(["2018-01-01T03:00"], [5], ["a"], {"a": (51.1, 4.4)})
+    seen = at_one_station(["2018-01-01T03:00"], [5])
     with pytest.raises(NoDataError, match=r"'far' has no value .*\(0 of 1 stations"):
         colocate(seen, [product(), product("far", latitude=(10, 11), longitude=(10, 11))])
     with pytest.raises(NoDataError, match="'void' has no value"):

@@ -32,6 +32,10 @@ SMALL = DemoSettings.small()
 ONE_BLOCK = DemoSettings.small(years=(2019,), months=(3,), days_per_month=1, spin_up_hours=2)
 
 
+def domain_of(settings: DemoSettings, number: int = 0) -> Domain:
+    return Domain(settings, settings.blocks[number], settings.latitude, settings.longitude)
+
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory) -> Path:
     return demo_archive(SMALL, cache=tmp_path_factory.mktemp("demo"), workers=1)
@@ -194,9 +198,10 @@ STILL = dict.fromkeys(
 
 
 class TestNature:
-    def run(self, **changes):
+    @staticmethod
+    def run(climate=EUROPE, **changes):
         settings = dataclasses.replace(ONE_BLOCK, faults=False, **changes)
-        return NatureRun(settings, settings.blocks[0])
+        return NatureRun(settings, settings.blocks[0], climate)
 
     def test_without_any_term_nothing_changes(self):
         maps = self.run(wind=False, **STILL).run()
@@ -226,14 +231,10 @@ class TestNature:
             assert maps[-1].sum() < maps[0].sum()
 
     def test_weather_systems_make_the_wind_turn(self):
-        settings = DemoSettings()
-        block = settings.blocks[0]
-        calm = dataclasses.replace(settings, weather_systems=False)
-        spread = []
-        for chosen in (settings, calm):
-            rng = chosen.rng("nature", 1)
-            wind = Wind(Domain(chosen, block, chosen.latitude, chosen.longitude), rng)
-            spread.append(np.std(wind.at(12.0)[1]))
+        spread = [
+            np.std(Wind(domain_of(chosen), chosen.rng("nature", 1)).at(12.0)[1])
+            for chosen in (DemoSettings(), DemoSettings(weather_systems=False))
+        ]
         assert spread[0] > 1.3 * spread[1]
 
     def test_static_pattern_and_noise_are_what_they_say(self):
@@ -250,20 +251,18 @@ class TestNature:
 
     def test_daily_cycle_switch(self):
         still = {**STILL, "wind": False, "emissions": True}
-        growth = np.diff(self.run(**still).run().instant[:, 10:-10, 10:-10].sum(axis=(1, 2)))
-        flat = np.diff(
-            self.run(**still, daily_cycle=False).run().instant[:, 10:-10, 10:-10].sum(axis=(1, 2))
+        inner = np.s_[:, 10:-10, 10:-10]
+        growth, flat = (
+            np.diff(self.run(**still, daily_cycle=cycle).run().instant[inner].sum(axis=(1, 2)))
+            for cycle in (True, False)
         )
         assert growth.max() > 2 * growth.min()
         assert flat.max() < 1.01 * flat.min()
 
     def test_seasonal_cycle_switch(self):
         def growth(month, **changes):
-            settings = dataclasses.replace(
-                ONE_BLOCK, months=(month,), **{**STILL, "emissions": True}, **changes
-            )
-            still = dataclasses.replace(settings, wind=False)
-            maps = NatureRun(still, still.blocks[0]).run().instant
+            terms = {**STILL, "emissions": True, "wind": False, **changes}
+            maps = self.run(months=(month,), **terms).run().instant
             return float((maps[-1] - maps[0])[10:-10, 10:-10].sum())
 
         assert growth(1) > 1.8 * growth(7)
@@ -271,12 +270,8 @@ class TestNature:
             growth(7, seasonal_cycle=False), rel=0.01
         )
 
-    @staticmethod
-    def in_climate(climate, **changes):
-        settings = dataclasses.replace(
-            ONE_BLOCK, faults=False, **{**STILL, "wind": False, **changes}
-        )
-        return NatureRun(settings, settings.blocks[0], climate).run().instant
+    def in_climate(self, climate, **changes):
+        return self.run(climate, **{**STILL, "wind": False, **changes}).run().instant
 
     def test_a_climate_multiplies_the_terms_of_the_nature_run(self):
         plain = self.in_climate(EUROPE)
@@ -400,9 +395,7 @@ class TestNature:
     def test_mass_of_pure_advection_in_a_turning_wind(self):
         settings = DemoSettings()
         latitude, longitude = settings.latitude, settings.longitude
-        wind = Wind(
-            Domain(settings, settings.blocks[0], latitude, longitude), settings.rng("nature", 3)
-        )
+        wind = Wind(domain_of(settings), settings.rng("nature", 3))
         blob = np.exp(-((latitude[:, None] - 48) ** 2) / 8 - ((longitude - 12) * 0.67) ** 2 / 8)
         weights = np.cos(np.radians(latitude))[:, None]
         moved = blob
@@ -423,9 +416,7 @@ class TestNature:
 
     def test_emissions_are_strong_in_cities(self):
         settings = DemoSettings()
-        surface = emission_map(
-            Domain(settings, settings.blocks[0], settings.latitude, settings.longitude)
-        )
+        surface = emission_map(domain_of(settings))
         row = np.argmin(np.abs(settings.latitude - 45.46))
         column = np.argmin(np.abs(settings.longitude - 9.19))
         assert surface[row, column] > 10 * np.median(surface)
@@ -729,6 +720,6 @@ class TestStationFiles:
 
     def test_no_file_is_cut_unless_asked(self, tmp_path):
         _, block, reports, records = self.recorded()
-        written = write_block(tmp_path, block, reports, records, cut=False)
-        assert written.cut_short == ()
-        assert not written.cut_rows.any()
+        notes, cut_rows = write_block(tmp_path, block, reports, records, cut=False)
+        assert notes["cut_short"] == []
+        assert not cut_rows.any()

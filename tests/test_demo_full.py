@@ -39,6 +39,13 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def real(nature_run, real_data):
+    result = nature_run.Resemblance()
+    result.add_case(nature_run.real_frames(real_data / "geoscf")[:, :720], wrap=True)
+    return result
+
+
+@pytest.fixture(scope="module")
 def figures(nature_run, root):
     return nature_run.measure_demo(root, every=24)
 
@@ -56,9 +63,7 @@ def test_ratios_lie_in_their_bands(nature_run, figures, name):
     assert low <= figures[name] <= high
 
 
-def test_skewness_is_of_the_order_of_the_real_frames(nature_run, figures, real_data):
-    real = nature_run.Resemblance()
-    real.add_case(nature_run.real_frames(real_data / "geoscf")[:, :720], wrap=True)
+def test_skewness_is_of_the_order_of_the_real_frames(figures, real):
     expected = real.table()
     for name in ("median", "99th percentile", "maximum"):
         print(f"{name}: demo {figures[name]:.3g}, real {expected[name]:.3g} ug m-3")
@@ -66,9 +71,7 @@ def test_skewness_is_of_the_order_of_the_real_frames(nature_run, figures, real_d
         assert 0.1 < figures[name] / expected[name] < 10
 
 
-def test_methods_give_the_known_figures_on_real_frames(nature_run, real_data):
-    real = nature_run.Resemblance()
-    real.add_case(nature_run.real_frames(real_data / "geoscf")[:, :720], wrap=True)
+def test_methods_give_the_known_figures_on_real_frames(real):
     mean = {name: np.mean(values) for name, values in real.sums.items()}
     assert mean["linear"] == pytest.approx(0.339, abs=0.002)
     assert mean["reversed"] == pytest.approx(0.649, abs=0.002)

@@ -86,26 +86,14 @@ def grid_of(box: tuple[float, float, float, float] | None) -> Nodes:
     return Nodes.of(box, SPACING_DEG, widen=True)
 
 
-def settings_of(
-    folder: Path,
-    years: tuple[int, ...] = (2017,),
-    months: tuple[int, ...] = (12,),
-    workers: int = 4,
-) -> CamsSettings:
-    asked = {"folder": folder, "years": years, "months": months, "workers": workers}
-    return CamsSettings(**asked, bbox=BOX, poll_s=(0.01, 0.05))
-
-
 def fetch(
-    folder: Path,
-    *,
-    years: tuple[int, ...] = (2017,),
-    months: tuple[int, ...] = (12,),
-    at_once: int = 4,
+    folder: Path, *, transfer: Transfer | None = None, **changes: object
 ) -> tuple[Outcome, list[str]]:
-    asked = settings_of(folder, years, months, workers=at_once)
+    """Fetch December 2017, or what `changes` of the settings say; return what was said as well."""
+    asked = {"years": (2017,), "months": (12,), "bbox": BOX, "poll_s": (0.01, 0.05), **changes}
     said: list[str] = []
-    return fetch_cams(asked, Transfer(QUICK, say=said.append)), said
+    transfer = transfer or Transfer(QUICK, say=said.append)
+    return fetch_cams(CamsSettings(folder=folder, **asked), transfer), said
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -179,7 +167,7 @@ def test_the_queue_is_told_and_never_longer_than_asked(
     store: AtmosphereStore, tmp_path: Path
 ) -> None:
     store.looks = 3
-    outcome, said = fetch(tmp_path / "cams", months=(4, 5, 6, 7), at_once=2)
+    outcome, said = fetch(tmp_path / "cams", months=(4, 5, 6, 7), workers=2)
     assert outcome.fetched == 5
     assert [line for line in said if line.startswith("2017-04")] == [
         "2017-04: accepted",
@@ -296,7 +284,7 @@ def test_a_request_whose_answer_was_never_read_is_found_again(
     stopping = Transfer(QUICK)
     threading.Timer(1.0, stopping.stop).start()
     with pytest.raises(StoppedError):
-        fetch_cams(settings_of(folder), stopping)
+        fetch(folder, transfer=stopping)
     for note in folder.glob(".*.request.json"):
         text = json.loads(note.read_text())
         note.write_text(json.dumps({**text, "request_id": None}))

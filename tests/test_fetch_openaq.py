@@ -8,12 +8,10 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +62,6 @@ from tests.openaq_service import (
 )
 
 QUICK = RetryPolicy(attempts=6, timeout_s=2, first_wait_s=0.01, longest_wait_s=0.05)
-COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()", "fetch"]
 
 
 def stations_of(numbers: list[int]) -> Catalogue:
@@ -75,15 +72,20 @@ def stations_of(numbers: list[int]) -> Catalogue:
 
 
 def fetch(
-    address: str, data: Path, numbers: list[int], years: tuple[int, ...] = (2018,), **options: Any
+    address: str,
+    data: Path,
+    stations: list[int] | Catalogue,
+    years: tuple[int, ...] = (2018,),
+    **options: Any,
 ) -> Outcome | None:
+    found = stations if isinstance(stations, Catalogue) else stations_of(stations)
     archive = Archive(address, check=check_table, policy=options.pop("policy", QUICK))
     seen = options.pop("estimates", [])
     try:
         return fetch_openaq(
             Wanted(years, **options.pop("wanted", {})),
             data,
-            lambda _: stations_of(numbers),
+            lambda _: found,
             archive,
             confirm=lambda estimate, _: seen.append(estimate) is None,
             report=lambda *_: None,
@@ -588,16 +590,7 @@ def test_the_station_file_is_read_as_it_was_found(
 ) -> None:
     api = OpenaqApi([location(7), location(70, country=None, provider=None, isMobile=None)])
     found, _ = ask(api, certificates, monkeypatch)
-    archive = Archive(small.as_uri(), check=check_table)
-    fetch_openaq(
-        Wanted((2018,)),
-        tmp_path,
-        lambda _: found,
-        archive,
-        confirm=lambda *_: True,
-        report=lambda *_: None,
-    )
-    archive.close()
+    fetch(small.as_uri(), tmp_path, found)
     layout = find_data(tmp_path)
     assert layout.stations == tmp_path / "openaq" / "stations.parquet"
     read = read_stations(layout.stations)
@@ -751,34 +744,11 @@ def moto_archive(demo: Path) -> Iterator[str]:
         aws_secret_access_key="x",
     )
     client.create_bucket(Bucket="archive")
-    objects = Bucket.of(demo / "openaq").files
-    with ThreadPoolExecutor(4) as pool:
-        list(
-            pool.map(
-                lambda item: client.put_object(
-                    Bucket="archive", Key=item[0], Body=item[1], ACL="public-read"
-                ),
-                objects.items(),
-            )
-        )
+    for key, body in Bucket.of(demo / "openaq").files.items():
+        client.put_object(Bucket="archive", Key=key, Body=body, ACL="public-read")
     client.close()
     yield f"http://{host}:{port}/archive"
     server.stop()
-
-
-def command(
-    *arguments: str | Path, cwd: Path, environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "openaq", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 def cams_of(demo: Path, inputs: dict[str, object], folder: Path) -> bytes:
@@ -815,24 +785,23 @@ def test_from_nothing_to_the_scores_of_the_files_read_directly(
             "CDSAPI_URL": f"{store.service.url}/api",
             "CDSAPI_KEY": store.key,
         }
-        arguments = ("--years", "2019", "--data", data)
-        planned = CliRunner().invoke(
-            app, ["fetch", "openaq", *map(str, arguments), "--dry-run"], env=environment
-        )
+
+        def call(source: str, *more: str) -> Any:
+            arguments = ["fetch", source, "--years", "2019", "--data", str(data), *more]
+            return CliRunner().invoke(app, arguments, env=environment)
+
+        planned = call("openaq", "--dry-run")
         assert planned.exit_code == 0, planned.output
         assert "to fetch: " in planned.output
         assert not data.exists()
-        result = command(*arguments, cwd=tmp_path, environment=environment)
-        box = "--bbox=-3,45,9,54"
-        month = CliRunner().invoke(
-            app, ["fetch", "cams", *map(str, arguments), "--months", "3", box], env=environment
-        )
+        result = call("openaq")
+        month = call("cams", "--months", "3", "--bbox=-3,45,9,54")
         assert month.exit_code == 0, month.output
     # The demo archive holds files that are cut on purpose: they are missing, and named.
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert "truncated gzip" in result.stderr
     assert "Traceback" not in result.stderr
-    assert KEY not in result.stdout + result.stderr
+    assert KEY not in result.output
     assert all(KEY.encode() not in one for one in content(data).values())
 
     def scores(observations: Iterable[Path], stations: Path, cams: Path) -> str:

@@ -107,15 +107,16 @@ def test_a_cut_body_goes_on_where_it_ended(service: Service, tmp_path: Path) -> 
     assert starts == pytest.approx([1e6, 2e6], abs=7e4)
 
 
-def test_failures_are_counted_from_zero_where_bytes_came(service: Service, tmp_path: Path) -> None:
-    service.faults["/f"].extend([Fault(cut_at=300_000)] * 8)
-    get(service, tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == DATA
-
-
-def test_a_server_without_ranges_sends_all_again(service: Service, tmp_path: Path) -> None:
-    service.ranges = False
-    service.faults["/f"].append(Fault(cut_at=1_000_000))
+@pytest.mark.parametrize(
+    ("cuts", "ranges"),
+    [([300_000] * 8, True), ([1_000_000], False)],
+    ids=["failures are counted from zero where bytes came", "a server without ranges"],
+)
+def test_a_cut_body_comes_whole(
+    service: Service, tmp_path: Path, cuts: list[int], ranges: bool
+) -> None:
+    service.ranges = ranges
+    service.faults["/f"].extend(Fault(cut_at=cut) for cut in cuts)
     get(service, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == DATA
 

@@ -17,9 +17,8 @@ from deepcams_eval.core.field import make_field
 from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.paper import plan, sequences, series
-from deepcams_eval.paper.annual import MeanReader, annual_maps, interpolated, mean_reader
-from deepcams_eval.paper.blocks import read_once
-from deepcams_eval.paper.content import Grid
+from deepcams_eval.paper.annual import AnnualMaps, Grid, MeanMap, interpolated, mean_reader
+from deepcams_eval.paper.blocks import MeanReader, read_once
 from deepcams_eval.paper.figures import with_gaps
 from deepcams_eval.report import published
 
@@ -204,14 +203,13 @@ class TestAnnual:
         readers = [mean_reader(one, days) for one in (coarse, fine)]
         for one, reader in zip((coarse, fine), readers, strict=True):
             read_once(one, [reader])
-        maps = annual_maps(
-            2017, days, coarse=("c", coarse, readers[0]), fine=("f", fine, readers[1])
-        )
-        assert (maps.days, maps.coarse_steps, maps.fine_steps) == (2, 16, 25)
+        made = MeanMap.of("c", coarse, readers[0]), MeanMap.of("f", fine, readers[1])
+        maps = AnnualMaps(2017, len(days), *made)
+        assert (maps.days, maps.coarse.steps, maps.fine.steps) == (2, 16, 25)
         expected = coarse.sel(time=slice("2017-03-02", "2017-03-03")).mean("time").to_numpy()
-        np.testing.assert_allclose(maps.coarse_mean, expected, rtol=1e-5)
-        at = maps.difference[3, 6] + maps.coarse_mean[1, 2]
-        assert at == pytest.approx(maps.fine_mean[3, 6], rel=1e-6)
+        np.testing.assert_allclose(maps.coarse.values, expected, rtol=1e-5)
+        at = maps.difference[3, 6] + maps.coarse.values[1, 2]
+        assert at == pytest.approx(maps.fine.values[3, 6], rel=1e-6)
 
     def test_a_plane_is_interpolated_exactly_and_not_beyond_its_edge(self) -> None:
         coarse = Grid(np.arange(30.0, 40.0, 0.75), np.arange(5.0, 20.0, 0.75))
@@ -262,7 +260,7 @@ class TestReading:
         )
         for place, found in zip(places, made, strict=True):
             at = {"latitude": place.latitude, "longitude": place.longitude}
-            for one, values in ((coarse, found.coarse_values), (fine, found.fine_values)):
+            for one, values in ((coarse, found.coarse.values), (fine, found.fine.values)):
                 expected = one.sel(at, method="nearest").to_numpy()
                 np.testing.assert_array_equal(values, expected)
 

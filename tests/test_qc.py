@@ -230,61 +230,67 @@ class TestDuplicate:
         assert flagged_by("duplicate", observations.with_table(table)) == []
 
 
-class TestStuck:
-    @staticmethod
-    def run(hours: range, value: float = 42.5) -> list[Row]:
-        return [row(h, value) for h in hours]
+def run(hours: range, value: float = 42.5, **columns: Any) -> list[Row]:
+    return [row(h, value, **columns) for h in hours]
 
-    @pytest.mark.parametrize("length, expected", [(23, 0), (24, 24), (25, 25)])
-    def test_boundary(self, length: int, expected: int) -> None:
-        rows = [row(-1, 41), *self.run(range(length)), row(length, 43)]
-        assert flagged_by("stuck", make(rows)) == list(range(1, expected + 1))
 
-    def test_order_of_report_does_not_matter(self) -> None:
-        rows = [row(24, 43), *reversed(self.run(range(24))), row(-1, 41)]
-        assert flagged_by("stuck", make(rows)) == list(range(1, 25))
+BRIDGED = run(range(10)) + run(range(13, 24))
+BROKEN = run(range(20)) + run(range(24, 44))
+QUARTERS = [row(h / 4, 42.5, hours=0.25) for h in range(96)]
+BESIDE = run(range(24))
+BESIDE.insert(7, row(6.5, 11, sensor_id="b", station_id="a"))
+BESIDE.insert(3, row(-18, 42.5, hours=24))
 
-    def test_a_gap_of_three_hours_is_bridged_a_longer_one_is_not(self) -> None:
-        bridged = self.run(range(10)) + self.run(range(13, 24))
-        assert flagged_by("stuck", make(bridged)) == list(range(21))
-        broken = self.run(range(20)) + self.run(range(24, 44))
-        assert flagged_by("stuck", make(broken)) == []
-        assert flagged_by("stuck", make(broken), stuck_gap_hours=4) == list(range(40))
 
-    def test_another_value_breaks_a_run(self) -> None:
-        rows = [*self.run(range(12)), row(12, 42.6), *self.run(range(13, 25))]
-        assert flagged_by("stuck", make(rows)) == []
-
-    def test_another_sensor_or_period_does_not(self) -> None:
-        rows = self.run(range(24))
-        rows.insert(7, row(6.5, 11, sensor_id="b", station_id="a"))
-        rows.insert(3, row(-18, 42.5, hours=24))
-        assert flagged_by("stuck", make(rows)) == [i for i in range(26) if i not in (3, 8)]
-
-    def test_a_run_does_not_pass_from_sensor_to_sensor(self) -> None:
-        rows = self.run(range(12)) + [r | {"sensor_id": "b"} for r in self.run(range(12, 24))]
-        assert flagged_by("stuck", make(rows, [station("a"), station("b")])) == []
-
-    def test_repeated_intervals_do_not_break_a_run(self) -> None:
+@pytest.mark.parametrize(
+    ("rows", "options", "expected"),
+    [
+        ([row(-1, 41), *run(range(23)), row(23, 43)], {}, []),
+        ([row(-1, 41), *run(range(24)), row(24, 43)], {}, range(1, 25)),
+        ([row(-1, 41), *run(range(25)), row(25, 43)], {}, range(1, 26)),
+        # The order of report does not matter.
+        ([row(24, 43), *reversed(run(range(24))), row(-1, 41)], {}, range(1, 25)),
+        # A gap of three hours is bridged, a longer one is not.
+        (BRIDGED, {}, range(21)),
+        (BROKEN, {}, []),
+        (BROKEN, {"stuck_gap_hours": 4}, range(40)),
+        # Another value breaks a run, another sensor or period does not.
+        ([*run(range(12)), row(12, 42.6), *run(range(13, 25))], {}, []),
+        (BESIDE, {}, [i for i in range(26) if i not in (3, 8)]),
+        # A run does not pass from sensor to sensor.
+        (run(range(12)) + run(range(12, 24), sensor_id="b"), {}, []),
         # The superseded 90 is not of the run; the superseded 42.5 shares its value and its fate.
-        rows = [row(5, 90), row(9, 42.5), *self.run(range(24))]
-        assert flagged_by("stuck", make(rows)) == list(range(1, 26))
-
-    def test_the_last_report_decides(self) -> None:
-        rows = [*self.run(range(24)), row(12, 90)]
-        assert flagged_by("stuck", make(rows)) == []
-
-    def test_records_of_a_quarter_of_an_hour(self) -> None:
-        rows = [row(h / 4, 42.5, hours=0.25) for h in range(96)]
-        assert flagged_by("stuck", make(rows)) == list(range(96))
-        assert flagged_by("stuck", make(rows[1:])) == []
-
-    def test_missing_values_are_not_equal(self) -> None:
-        assert flagged_by("stuck", make(self.run(range(30), math.nan))) == []
+        ([row(5, 90), row(9, 42.5), *run(range(24))], {}, range(1, 26)),
+        # The last report decides.
+        ([*run(range(24)), row(12, 90)], {}, []),
+        (QUARTERS, {}, range(96)),
+        (QUARTERS[1:], {}, []),
+        # Missing values are not equal.
+        (run(range(30), math.nan), {}, []),
+    ],
+)
+def test_stuck(rows: list[Row], options: Row, expected: Any) -> None:
+    observations = make(rows, [station("a"), station("b")])
+    assert flagged_by("stuck", observations, **options) == list(expected)
 
 
 def degrees_for(metres: float) -> float:
     return math.degrees(metres / EARTH_RADIUS_M)
+
+
+def same(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def four_differ(values: np.ndarray) -> np.ndarray:
+    return values + 5 * np.isin(np.arange(60), [10, 20, 30, 40])
+
+
+def mostly_down(values: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(60) < 50, -999.0, values)
+
+
+NOWHERE = [{"latitude": place, "longitude": place} for place in (math.nan, 0.0)]
 
 
 class TestDuplicateMonitor:
@@ -313,13 +319,38 @@ class TestDuplicateMonitor:
         assert len(rows) == sensors.isin(found).sum()
         return found
 
-    def test_shorter_record_is_flagged_whole(self, values: np.ndarray) -> None:
-        assert self.two(values, values[:40]) == ["b"]
-        assert self.two(values[:40], values) == ["a"]
-
-    def test_in_a_tie_the_later_station(self, values: np.ndarray) -> None:
-        assert self.two(values, values) == ["b"]
-        assert self.two(values, values, a={"provider": "Z"}) == ["b"]
+    @pytest.mark.parametrize(
+        ("first", "second", "options", "expected"),
+        [
+            # The shorter record is flagged, whole; in a tie that of the later station.
+            (same, lambda v: v[:40], {}, ["b"]),
+            (lambda v: v[:40], same, {}, ["a"]),
+            (same, same, {}, ["b"]),
+            (same, same, {"a": {"provider": "Z"}}, ["b"]),
+            # Providers must differ.
+            (same, same, {"b": {"provider": "EEA"}}, []),
+            (same, same, {"a": {"provider": ""}, "b": {"provider": ""}}, []),
+            (same, same, {"b": {"provider": ""}}, ["b"]),
+            # Values must be near.
+            (same, lambda v: v.round(1), {}, ["b"]),
+            (same, lambda v: v + 0.06, {}, []),
+            (same, lambda v: v + 0.06, {"duplicate_tolerance_ug_m3": 0.1}, ["b"]),
+            # 57 equal values of 60 are the least that will do.
+            (same, lambda v: v + 5 * np.isin(np.arange(60), [10, 20, 30]), {}, ["b"]),
+            (same, four_differ, {}, []),
+            (same, four_differ, {"duplicate_equal_share": 0.9}, ["b"]),
+            # An hour apart is not equal; constants and outages prove nothing.
+            (lambda v: v[1:], lambda v: v[:-1], {}, []),
+            (np.zeros_like, np.zeros_like, {}, []),
+            (mostly_down, lambda v: mostly_down(v[::-1]), {}, []),
+            # Stations without a place are not near each other.
+            *((same, same, {"a": nowhere, "b": nowhere}, []) for nowhere in NOWHERE),
+        ],
+    )
+    def test_two_records(
+        self, values: np.ndarray, first: Any, second: Any, options: Row, expected: list[str]
+    ) -> None:
+        assert self.two(first(values), second(values), **options) == expected
 
     def test_a_tie_is_not_decided_by_the_order_of_the_table(self, values: np.ndarray) -> None:
         stations = [station("b"), station("a", provider="AirNow")]
@@ -337,11 +368,6 @@ class TestDuplicateMonitor:
         rows = self.series("a", values) + self.series("b", values[:50])
         rows += self.series("b", values[:50]) + self.series("b", [-999.0] * 30, first=50)
         assert flagged_by("duplicate_monitor", make(rows, stations)) == list(range(60, 190))
-
-    def test_providers_must_differ(self, values: np.ndarray) -> None:
-        assert self.two(values, values, b={"provider": "EEA"}) == []
-        assert self.two(values, values, a={"provider": ""}, b={"provider": ""}) == []
-        assert self.two(values, values, b={"provider": ""}) == ["b"]
 
     @pytest.mark.parametrize(
         "metres, near", [(0, True), (199.9, True), (200, True), (200.1, False)]
@@ -375,33 +401,6 @@ class TestDuplicateMonitor:
             b = self.series("b", np.append(values[40 - common : 40], 77.7), first=40 - common)
             found = flagged_by("duplicate_monitor", make(a + b, stations))
             assert found == [40 + i for i in range(common + 1) if expected]
-
-    def test_tolerance(self, values: np.ndarray) -> None:
-        assert self.two(values, values.round(1)) == ["b"]
-        assert self.two(values, values + 0.06) == []
-        assert self.two(values, values + 0.06, duplicate_tolerance_ug_m3=0.1) == ["b"]
-
-    def test_equal_share(self, values: np.ndarray) -> None:
-        other = values.copy()
-        other[[10, 20, 30]] += 5
-        assert self.two(values, other) == ["b"]  # 57 of 60 are the least that will do
-        other[40] += 5
-        assert self.two(values, other) == []
-        assert self.two(values, other, duplicate_equal_share=0.9) == ["b"]
-
-    def test_an_hour_apart_is_not_equal(self, values: np.ndarray) -> None:
-        assert self.two(values[1:], values[:-1]) == []
-
-    def test_constants_and_outages_prove_nothing(self, values: np.ndarray) -> None:
-        assert self.two(np.zeros(60), np.zeros(60)) == []
-        down = np.where(np.arange(60) < 50, -999.0, values)
-        other = np.where(np.arange(60) < 50, -999.0, values[::-1])
-        assert self.two(down, other) == []
-
-    def test_stations_without_place_are_not_near_each_other(self, values: np.ndarray) -> None:
-        for place in (math.nan, 0.0):
-            nowhere = {"latitude": place, "longitude": place}
-            assert self.two(values, values, a=nowhere, b=nowhere) == []
 
     def test_groups_are_transitive(self, values: np.ndarray) -> None:
         # a and c share no hour, and a and d no provider; b and d have common hours with all.
@@ -501,13 +500,6 @@ class TestCounts:
 
 
 class TestSettings:
-    def test_defaults_are_those_of_the_documentation(self) -> None:
-        chosen = QcSettings()
-        assert (chosen.negative_below, chosen.limit_ug_m3, chosen.averaging_hours) == (-5, 1000, 1)
-        assert (chosen.duplicate_distance_m, chosen.stuck_hours) == (200, 24)
-        assert not chosen.reference_only
-        assert chosen.disabled == frozenset()
-
     @pytest.mark.parametrize(
         "wrong, message",
         [

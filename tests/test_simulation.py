@@ -15,10 +15,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from deepcams_eval.bench import calling
-from deepcams_eval.bench.calling import call
 from deepcams_eval.bench.checkpoints import MonthStore
-from deepcams_eval.bench.choice import Chosen
+from deepcams_eval.bench.choice import Chosen, call, fit, said_by
 from deepcams_eval.bench.files import describe
 from deepcams_eval.bench.frame_scores import Box, box_cells, largest_box
 from deepcams_eval.bench.month import MonthResult, Work, score_month
@@ -707,9 +705,9 @@ class TestNothingOfAnother:
         truth = moving(4)
         training = Training((2019,), degradation("mean"), lambda: iter([truth]))
         with pytest.raises(InputError, match=r"'learner': it failed to learn .*no memory"):
-            calling.fit(Learner(), training)
+            fit(Learner(), training)
         with pytest.raises(InputError, match=r"'learner': its notes failed .*no list of sentences"):
-            calling.notes(Learner(), truth)
+            said_by(Learner(), truth)
 
 
 class TestOperators:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from deepcams_eval.bench import figures, sections
+from deepcams_eval.bench import figures
 from deepcams_eval.bench import page as pages
 from deepcams_eval.bench.files import write_report
 from deepcams_eval.bench.month import Case
@@ -23,19 +23,13 @@ from deepcams_eval.core.field import Product, make_field
 from deepcams_eval.downscale.plugins import Listed
 from deepcams_eval.options import SimulationOptions
 from deepcams_eval.read.product import ProductSpec
-from deepcams_eval.report import published, tables
+from deepcams_eval.report import published, style, tables
 from tests import pages as shared
 from tests.pages import texts
 
 METHODS = {
     "temporal": (
-        "nearest",
-        "linear",
-        "linear-eq9",
-        "linear-sqrt",
-        "pchip",
-        "dis",
-        "xvfi_a%",
+        *("nearest", "linear", "linear-eq9", "linear-sqrt", "pchip", "dis", "xvfi_a%"),
         "file:mine",
     ),
     "spatial": ("nearest", "bilinear", "bicubic", "lanczos", "bicubic-ibp", "pattern"),
@@ -47,23 +41,11 @@ BASELINES = {
     "joint": ("linear+bicubic",),
 }
 ERROR = {
-    "nearest": 3.478,
-    "linear": 2.129,
-    "linear-eq9": 3.817,
-    "linear-sqrt": 2.125,
-    "pchip": 2.05,
-    "dis": 1.787,
-    "xvfi_a%": 1.801,
-    "file:mine": 2.6,
-    "bilinear": 3.1,
-    "bicubic": 2.896,
-    "lanczos": 2.756,
-    "bicubic-ibp": 2.585,
-    "pattern": 2.44,
-    "linear+bicubic": 3.3,
-    "dis+bicubic-ibp": 2.9,
-    "bicubic-ibp+dis": 2.95,
-}
+    "nearest": 3.478, "linear": 2.129, "linear-eq9": 3.817, "linear-sqrt": 2.125, "pchip": 2.05,
+    "dis": 1.787, "xvfi_a%": 1.801, "file:mine": 2.6, "bilinear": 3.1, "bicubic": 2.896,
+    "lanczos": 2.756, "bicubic-ibp": 2.585, "pattern": 2.44, "linear+bicubic": 3.3,
+    "dis+bicubic-ibp": 2.9, "bicubic-ibp+dis": 2.95,
+}  # fmt: skip
 BOXES = {"regional": (-112.0, 34.0, -104.0, 40.0), "global": (170.0, 20.0, -160.0, 40.0)}
 
 
@@ -242,6 +224,10 @@ def synthetic_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def drawings(content: SimulationRun) -> Iterator[style.Drawing]:
+    return (draw() for draw in figures.planned_figures(content))
+
+
 def page_of(content: SimulationRun) -> str:
     return pages.render_page(content, [], Path(), SAID)
 
@@ -264,7 +250,7 @@ def test_every_file_is_there(report: Path) -> None:
 def test_csv_holds_every_digit_and_the_published_columns(
     content: SimulationRun, tmp_path: Path, task: str
 ) -> None:
-    blocks = sections.month_tables(content, task)
+    blocks = pages.month_tables(content, task)
     path = tables.write_table(tmp_path, task, blocks, content.months[task])[0]
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, content.months[task], rtol=1e-14)
@@ -325,7 +311,7 @@ def test_equal_as_printed_is_no_difference(content: SimulationRun, values: list[
     content = replace(
         content, months={"temporal": pd.DataFrame([row])}, methods={"temporal": names}
     )
-    bold = sections.month_tables(content, "temporal")[1].bold
+    bold = pages.month_tables(content, "temporal")[1].bold
     printed = {name: f"{x:.3f}" for name, x in zip(names, values, strict=True) if x == x}
     if len(set(printed.values())) < 2:
         assert not bold
@@ -376,9 +362,9 @@ def test_a_skill_whose_interval_includes_zero_does_not_differ(content: Simulatio
 
 
 def test_the_other_weighting_is_not_shown_as_skill(content: SimulationRun) -> None:
-    table = sections.skill_table(content, "temporal")
+    table = pages.skill_table(content, "temporal")
     assert set(table.frame["weights"]) == {"none"}
-    area = sections.skill_table(
+    area = pages.skill_table(
         replace(content, options=replace(content.options, weights="area")), "temporal"
     )
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
@@ -400,7 +386,7 @@ def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
         assert "Published (real data; not comparable with synthetic)" in text
     text = (synthetic_report / "report.html").read_text(encoding="utf-8")
     assert "GEOS-CF" not in text
-    drawn = list(figures.draw_figures(make_content("global", ("spatial",), synthetic=True)))
+    drawn = list(drawings(make_content("global", ("spatial",), synthetic=True)))
     assert len(drawn) == 5
     for drawing in drawn:
         assert "SYNTHETIC data" in texts(drawing.figure), drawing.name
@@ -411,7 +397,7 @@ def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationRun) ->
     for path in (*(report / "tables").iterdir(), report / "report.html"):
         assert "synthetic" not in path.read_text(encoding="utf-8").lower()
     few = replace(content, months={"temporal": content.months["temporal"]})
-    for drawing in figures.draw_figures(few):
+    for drawing in drawings(few):
         found = texts(drawing.figure)
         assert "synthetic" not in found.lower()
         assert "NASA GMAO GEOS-CF" in found
@@ -467,16 +453,16 @@ def test_one_day_has_no_intervals_and_says_so() -> None:
     text = page_of(content)
     assert "[—]" in text
     assert "No intervals: a single day was scored" in text
-    drawn = {drawing.kind: drawing for drawing in figures.draw_figures(content)}
+    drawn = {drawing.kind: drawing for drawing in drawings(content)}
     assert "No intervals: a single day was" in drawn["skill"].caption
     assert "n = 1 day, 16 samples" in drawn["skill"].caption
-    assert not sections.skill_table(content, "temporal").bold
+    assert not pages.skill_table(content, "temporal").bold
 
 
 def test_a_method_looks_the_same_in_every_figure() -> None:
     content = make_content(tasks=("joint",))
     colours: dict[str, dict[str, str]] = {}
-    for drawing in figures.draw_figures(content):
+    for drawing in drawings(content):
         lines = [line for axes in drawing.figure.axes for line in axes.get_lines()]
         if drawing.kind in ("months", "spectra"):
             colours[drawing.kind] = {str(x.get_label()): str(x.get_color()) for x in lines}
@@ -498,7 +484,7 @@ def images_of(figure: Figure) -> list[AxesImage]:
 @pytest.mark.parametrize("grid", ["regional", "global"])
 def test_a_case_shows_the_box_and_its_error(grid: str) -> None:
     content = make_content(grid, ("temporal",))
-    drawing = next(iter(figures.draw_figures(content)))
+    drawing = next(iter(drawings(content)))
     assert drawing.name == "case_temporal"
     case = content.cases[0]
     x = np.asarray(content.longitude)
@@ -529,9 +515,7 @@ def test_a_degree_of_longitude_is_shorter_away_from_the_equator() -> None:
     shapes = {}
     for grid in BOXES:
         *_, drawing = (
-            d
-            for d in figures.draw_figures(make_content(grid, ("spatial",)))
-            if d.kind == "error_maps"
+            d for d in drawings(make_content(grid, ("spatial",))) if d.kind == "error_maps"
         )
         shapes[grid] = drawing.figure.axes[0].get_aspect()
     assert shapes["global"] == 1.0
@@ -541,7 +525,7 @@ def test_a_degree_of_longitude_is_shorter_away_from_the_equator() -> None:
 def test_shading_ends_at_twice_the_coarse_spacing() -> None:
     notes = {
         drawing.name: drawing.caption
-        for drawing in figures.draw_figures(make_content(tasks=("temporal", "spatial")))
+        for drawing in drawings(make_content(tasks=("temporal", "spatial")))
     }
     assert "below 1.5°, twice the coarse spacing" in notes["spectra_spatial"]
     assert "coarse spacing" not in notes["spectra_temporal"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import dask
@@ -14,28 +15,24 @@ from deepcams_eval.downscale import bicubic_nodes, hourly_linear
 from deepcams_eval.errors import InputError
 from deepcams_eval.pair.derived import open_products
 from deepcams_eval.read.product import ProductSpec
+from tests.fields import hourly_field
 from tests.gridded_files import global_nodes, make_truth, write_eac4_new, write_geoscf_opendap
 
 HOUR = np.timedelta64(1, "h")
 
 
 def field_of(
-    values: np.ndarray,
-    *,
-    hours: list[int] | None = None,
-    latitude: np.ndarray | None = None,
-    longitude: np.ndarray | None = None,
-    chunk: int = 2,
+    values: np.ndarray, *, hours: Sequence[int] | None = None, chunk: int = 2, **grid: np.ndarray
 ) -> xr.DataArray:
-    values = np.asarray(values, dtype=np.float32)
-    frames, rows, columns = values.shape
-    offsets = np.arange(frames) * 3 if hours is None else np.asarray(hours)
-    return make_field(
-        dask.array.from_array(values, chunks=(chunk, -1, -1)),
-        time=np.datetime64("2018-01-31T00:00", "us") + offsets * HOUR,
-        latitude=40 + 0.75 * np.arange(rows) if latitude is None else latitude,
-        longitude=5 + 0.75 * np.arange(columns) if longitude is None else longitude,
+    frames, rows, columns = np.shape(values)
+    places = {"latitude": 40 + 0.75 * np.arange(rows), "longitude": 5 + 0.75 * np.arange(columns)}
+    return hourly_field(
+        values,
+        start="2018-01-31T00:00",
+        hours=3 * np.arange(frames) if hours is None else hours,
         stamp="point",
+        chunk=chunk,
+        **(places | grid),
     )
 
 
@@ -102,16 +99,7 @@ class TestHourlyLinear:
         assert min(fine.chunks[0][:-1]) > 10
 
     def test_means_are_refused(self) -> None:
-        truth = make_truth(np.random.default_rng(0), hours=1, stamp="mean")
-        bounds = np.stack([truth.time_start.values, truth.time_end.values], axis=1)
-        field = make_field(
-            truth.values,
-            time=truth.time.values,
-            latitude=truth.latitude.values,
-            longitude=truth.longitude.values,
-            stamp="mean",
-            bounds=bounds,
-        )
+        field = make_truth(np.random.default_rng(0), hours=1, stamp="mean")
         with pytest.raises(InputError, match="means over intervals"):
             hourly_linear(field)
 

@@ -413,43 +413,41 @@ class TestCams:
         assert not any("by the name of its variable alone" in note for note in notes)
 
     def test_the_name_alone_is_noted_and_not_refused(self, tmp_path: Path) -> None:
-        path = self.named(tmp_path)
-        product = open_text(path)
+        product = open_text(self.named(tmp_path))
         assert product.kind == "cams"
         assert product.field.attrs["cell_methods"] == "time: point"
         assert len(product.notes) == 1
         assert "instantaneous; stamp= decides" in product.notes[0]
 
-    def test_who_says_what_it_is_hears_nothing(self, tmp_path: Path) -> None:
-        path = self.named(tmp_path)
-        assert open_text(f"{path},stamp=point").notes == ()
-        assert open_text(f"{path},kind=cams").notes == ()
-        assert open_text(self.named(tmp_path, cell_methods="time: point")).notes == ()
-
     @pytest.mark.parametrize(
-        "attribute, text",
+        ("of_array", "of_file", "options", "notes"),
         [
-            ("history", "2022-11-02 17:45:05 GMT by grib_to_netcdf-2.25.1: -S param"),
-            ("institution", "European Centre for Medium-Range Weather Forecasts"),
-            ("GRIB_centre", "ecmf"),
+            # Who says what it is hears nothing.
+            ({}, {}, ",stamp=point", 0),
+            ({}, {}, ",kind=cams", 0),
+            ({"cell_methods": "time: point"}, {}, "", 0),
+            # Units and attributes show it.
+            ({"units": "ug m**-3"}, {}, "", 0),
+            ({"GRIB_centre": "ecmf"}, {}, "", 0),
+            ({}, {"history": "2022-11-02 17:45:05 GMT by grib_to_netcdf-2.25.1: -S"}, "", 0),
+            ({}, {"institution": "European Centre for Medium-Range Weather Forecasts"}, "", 0),
+            ({}, {"GRIB_centre": "ecmf"}, "", 0),
+            # Its weather makes no model CAMS.
+            ({}, {"source": "driven by the weather of ECMWF", "institution": "else"}, "", 1),
         ],
     )
-    def test_attributes_show_it(self, attribute: str, text: str, tmp_path: Path) -> None:
-        path = self.named(tmp_path)
+    def test_what_shows_it(
+        self,
+        tmp_path: Path,
+        of_array: dict[str, str],
+        of_file: dict[str, str],
+        options: str,
+        notes: int,
+    ) -> None:
+        path = self.named(tmp_path, **of_array)
         with netCDF4.Dataset(path, "a") as dataset:
-            dataset.setncattr(attribute, text)
-        assert open_text(path).notes == ()
-
-    def test_units_and_array_show_it(self, tmp_path: Path) -> None:
-        assert open_text(self.named(tmp_path, units="ug m**-3")).notes == ()
-        assert open_text(self.named(tmp_path, GRIB_centre="ecmf")).notes == ()
-
-    def test_weather_of_ecmwf_makes_no_model_cams(self, tmp_path: Path) -> None:
-        path = self.named(tmp_path)
-        with netCDF4.Dataset(path, "a") as dataset:
-            dataset.source = "another model, driven by the weather of ECMWF"
-            dataset.institution = "elsewhere"
-        assert len(open_text(path).notes) == 1
+            dataset.setncatts(of_file)
+        assert len(open_text(f"{path}{options}").notes) == notes
 
 
 class TestUnits:

@@ -84,15 +84,8 @@ def test_archive_row_is_read_with_every_field(tmp_path: Path) -> None:
     assert got["value"] == 12.25
     assert observations.table["is_reference"].isna().all()
     assert got["flags"] == 0
-    assert observations.table.dtypes.astype(str).tolist() == [
-        "category",
-        "category",
-        "datetime64[us]",
-        "datetime64[us]",
-        "float64",
-        "boolean",
-        "uint32",
-    ]
+    types = "category category datetime64[us] datetime64[us] float64 boolean uint32"
+    assert observations.table.dtypes.astype(str).tolist() == types.split()
     station = observations.stations.iloc[0]
     assert (station["name"], station["latitude"], station["longitude"]) == (
         "Somewhere-7",
@@ -111,6 +104,9 @@ def test_offsets_may_change_within_a_file(tmp_path: Path) -> None:
         "2018-03-25T02:00:00+01:00": "2018-03-25T01:00",
         "2018-03-25T04:00:00+02:00": "2018-03-25T02:00",
         "2018-03-25T05:00:00+02:00": "2018-03-25T03:00",
+        # The hour that occurs twice in autumn is two hours.
+        "2018-10-28T03:00:00+02:00": "2018-10-28T01:00",
+        "2018-10-28T03:00:00+01:00": "2018-10-28T02:00",
         # Half and three-quarter hours, and the far ends of the map.
         "2018-03-25T05:00:00+05:45": "2018-03-24T23:15",
         "2018-03-25T05:00:00-03:30": "2018-03-25T08:30",
@@ -120,16 +116,6 @@ def test_offsets_may_change_within_a_file(tmp_path: Path) -> None:
     table = read_observations([write_archive(tmp_path, rows, day="2018-03-25")]).table
     assert table["time_end"].tolist() == [pd.Timestamp(text) for text in stamps.values()]
     assert ((table["time_end"] - table["time_start"]) == pd.Timedelta("1h")).all()
-
-
-def test_the_hour_that_occurs_twice_in_autumn_is_two_hours(tmp_path: Path) -> None:
-    stamps = ["2018-10-28T03:00:00+02:00", "2018-10-28T03:00:00+01:00"]
-    rows = [archive_row(stamp, 1.5) for stamp in stamps]
-    table = read_observations([write_archive(tmp_path, rows, day="2018-10-28")]).table
-    assert table["time_end"].tolist() == [
-        pd.Timestamp("2018-10-28 01:00"),
-        pd.Timestamp("2018-10-28 02:00"),
-    ]
 
 
 @pytest.mark.parametrize("suffix", [".csv.gz", ".csv"])
@@ -316,15 +302,9 @@ def test_realtime_record_is_read_with_every_field(tmp_path: Path) -> None:
         ({"value": "8", "unit": "hours"}, 8, 0),
         ({"value": 15, "unit": "minutes"}, 0.25, 0),
         ({"value": 1, "unit": "days"}, 24, 0),
-        (..., 1, 1),
-        (None, 1, 1),
-        ({}, 1, 1),
-        ({"value": None, "unit": "hours"}, 1, 1),
+        *((none, 1, 1) for none in (..., None, {}, {"value": 24}, "1 hour")),
+        *(({"value": number, "unit": "hours"}, 1, 1) for number in (None, 0, -1)),
         ({"value": 24, "unit": "fortnights"}, 1, 1),
-        ({"value": 24}, 1, 1),
-        ({"value": 0, "unit": "hours"}, 1, 1),
-        ({"value": -1, "unit": "hours"}, 1, 1),
-        ("1 hour", 1, 1),
     ],
 )
 def test_averaging_periods(tmp_path: Path, period: Any, hours: float, assumed: int) -> None:
@@ -709,40 +689,25 @@ def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
-def flip_checksum(content: bytes) -> bytes:
-    return content[:-8] + bytes([content[-8] ^ 0xFF]) + content[-7:]
-
-
-def as_web_page(_: bytes) -> bytes:
-    return gzip.compress(b"<!DOCTYPE html>\n<html><body>503</body></html>")
-
-
-def as_plain_web_page(_: bytes) -> bytes:
-    return b"\n<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"
-
-
-def other_header(_: bytes) -> bytes:
-    return gzip.compress(b"time,pm25\n2018-01-01T00:00Z,3\n")
-
-
-def not_utf8(content: bytes) -> bytes:
-    return gzip.compress(gzip.decompress(content).replace("µ".encode(), b"\xb5"))
-
-
-def open_quote(content: bytes) -> bytes:
-    return gzip.compress(gzip.decompress(content).replace(b"Site", b'"Site', 1))
+def edited(old: str, new: bytes) -> Any:
+    """Return what replaces the first `old` in a packed text."""
+    return lambda content: gzip.compress(gzip.decompress(content).replace(old.encode(), new, 1))
 
 
 DAMAGES = [
     (cut, "truncated gzip"),
     (lambda content: content[:-1], "truncated gzip"),
-    (flip_checksum, "damaged gzip"),
+    # The checksum, and what follows the stream.
+    (lambda content: content[:-8] + bytes([content[-8] ^ 0xFF]) + content[-7:], "damaged gzip"),
     (lambda content: content + b"rest", "damaged gzip"),
-    (as_web_page, "web page"),
-    (as_plain_web_page, "web page"),
-    (other_header, "no column for time, parameter, value, location"),
-    (not_utf8, "not UTF-8"),
-    (open_quote, "quotation mark"),
+    (lambda _: gzip.compress(b"<!DOCTYPE html>\n<html><body>503</body></html>"), "web page"),
+    (lambda _: b"\n<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>", "web page"),
+    (
+        lambda _: gzip.compress(b"time,pm25\n2018-01-01T00:00Z,3\n"),
+        "no column for time, parameter, value, location",
+    ),
+    (edited("µ", b"\xb5"), "not UTF-8"),
+    (edited("Site", b'"Site'), "quotation mark"),
     (lambda _: b"", "empty file"),
     (lambda _: gzip.compress(b"  \n"), "empty file"),
     (lambda _: b"PAR1\x00\x00PAR1", "not a text file"),
@@ -814,14 +779,14 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
 
 
 def test_absent_and_empty_paths_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere: no such file or folder"):
-        read_observations([tmp_path / "nowhere"])
-    with pytest.raises(NoDataError, match=r"holds no files"):
-        read_observations([tmp_path])
-    with pytest.raises(NoDataError, match=r"holds no files"):
-        read_observations([tmp_path / "*.csv"])
-    with pytest.raises(InputError, match=r"no observations named"):
-        read_observations([])
+    for paths, error, message in (
+        ([tmp_path / "nowhere"], InputError, r"nowhere: no such file or folder"),
+        ([tmp_path], NoDataError, r"holds no files"),
+        ([tmp_path / "*.csv"], NoDataError, r"holds no files"),
+        ([], InputError, r"no observations named"),
+    ):
+        with pytest.raises(error, match=message):
+            read_observations(paths)
 
 
 def test_without_pm25_there_is_no_data(tmp_path: Path) -> None:
@@ -1147,7 +1112,7 @@ def test_real_folder_of_mixed_forms(real_data: Path) -> None:
     assert len(observations) == 7785 + 1825
 
 
-def write_part(root: Path, month: str, name: str, rows: list[dict[str, Any]]) -> Path:
+def write_part(root: Path, month: str, name: str, rows: Sequence[dict[str, Any]]) -> Path:
     """A part as the layout describes it, and its manifest entry."""
     blank = {"offset_minutes": 60, "lat": 51.2, "lon": 4.4, "parameter": "pm25", "units": "µg/m³"}
     table = pa.Table.from_pylist(
@@ -1171,53 +1136,36 @@ def write_part(root: Path, month: str, name: str, rows: list[dict[str, Any]]) ->
     return part
 
 
-def object_of(location: int, day: str) -> str:
-    return f"records/csv.gz/locationid={location}/year=2018/month=03/location-{location}-{day}"
-
-
 def test_compacted_parts_are_read_in_the_order_of_their_objects(tmp_path: Path) -> None:
     at = datetime(2018, 3, 1, 2, tzinfo=UTC)
     later = datetime(2018, 3, 31, 22, tzinfo=UTC)
     march, april = "year=2018/month=03", "year=2018/month=04"
-    seven = {"location_id": "7", "sensors_id": "70"}
-    seventy = {"location_id": "70", "sensors_id": "700"}
-    write_part(
-        tmp_path,
-        april,
-        "part-0000000000000001.000.parquet",
-        [{"object": object_of(7, "20180401"), "datetime": later, "value": -999.0, **seven}],
-    )
-    write_part(
-        tmp_path,
-        march,
-        "part-0000000000000002.000.parquet",
-        [
-            {"object": object_of(7, "20180301"), "datetime": at, "value": 2.5, **seven},
-            {"object": object_of(7, "20180301"), "datetime": None, "value": 3.0, **seven},
-            {"object": object_of(7, "20180301"), "datetime": at, "value": None, **seven},
-            {"object": object_of(70, "20180301"), "datetime": at, "value": 7.0, **seventy}
-            | {"offset_minutes": None, "units": "mg/m3", "lat": None},
-        ],
+
+    def reading(location: int, day: str, value: float | None, **fields: Any) -> dict[str, Any]:
+        key = f"locationid={location}/year=2018/month=03/location-{location}-{day}"
+        ids = {"location_id": str(location), "sensors_id": f"{location}0", "datetime": at}
+        return {"object": f"records/csv.gz/{key}", **ids, "value": value, **fields}
+
+    def part(number: int, month: str, *rows: dict[str, Any], generation: int = 0) -> Path:
+        return write_part(tmp_path, month, f"part-{number:016d}.{generation:03d}.parquet", rows)
+
+    part(1, april, reading(7, "20180401", -999.0, datetime=later))
+    part(
+        *(2, march),
+        reading(7, "20180301", 2.5),
+        reading(7, "20180301", 3.0, datetime=None),
+        reading(7, "20180301", None),
+        reading(70, "20180301", 7.0, offset_minutes=None, units="mg/m3", lat=None),
     )
     # Written anew as generation 2; a later one without an entry does not count.
-    old = write_part(
-        tmp_path,
-        march,
-        "part-0000000000000003.000.parquet",
-        [{"object": object_of(8, "20180301"), "datetime": at, "value": 8.0, **seven}],
-    )
+    old = part(3, march, reading(8, "20180301", 8.0))
     for generation in (2, 3):
-        write_part(
-            tmp_path,
-            march,
-            f"part-0000000000000003.00{generation}.parquet",
-            [{"object": object_of(8, "20180301"), "datetime": at, "value": 8.5, **seven}],
-        )
+        part(3, march, reading(8, "20180301", 8.5), generation=generation)
     (tmp_path / "_manifest" / march / "part-0000000000000003.003.parquet").unlink()
     found = read_observations([tmp_path])
     assert old not in found.files
     assert values(found) == [2.5, -999.0, 7000.0, 8.5]
-    assert found.table["station_id"].tolist() == ["7", "7", "70", "7"]
+    assert found.table["station_id"].tolist() == ["7", "7", "70", "8"]
     assert found.table["time_end"].iloc[1] == pd.Timestamp("2018-03-31T22:00")
     assert found.counts["refused_time"] == 1
     assert found.counts["refused_value"] == 1

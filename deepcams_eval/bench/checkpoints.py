@@ -7,8 +7,9 @@ import shutil
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,12 @@ def states(inputs: Inputs) -> list[list[list[object]]]:
 
     A file that changes before an interrupted run is resumed shows here without being read.
     """
-    return [
-        [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in _files(paths)]
-        for paths in inputs
-    ]
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
-        else:
-            yield path
+    found: list[list[list[object]]] = []
+    for paths in inputs:
+        inner = ([path] if path.is_file() else sorted(path.rglob("*")) for path in paths)
+        stats = [(path, path.stat()) for path in chain(*inner) if path.is_file()]
+        found.append([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats])
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which methods a run consists of, and what they learn from."""
+"""Which methods a run consists of, what they learn from, and how the code of others is called."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from deepcams_eval.bench import calling
-from deepcams_eval.downscale import TASKS, Downscaler, Task, Training, registry
+from deepcams_eval.core.field import TIME_DTYPE, validate_field
+from deepcams_eval.downscale import TASKS, Coarse, Downscaler, Target, Task, Training, registry
 from deepcams_eval.downscale.degrade import Degradation, hours_of
 from deepcams_eval.downscale.joint import Composed
-from deepcams_eval.downscale.plugins import AVAILABLE, Listed
+from deepcams_eval.downscale.plugins import AVAILABLE, Listed, foreign
 from deepcams_eval.downscale.registry import Loaded, Method
-from deepcams_eval.errors import InputError, NoDataError
+from deepcams_eval.errors import DeepcamsError, InputError, NoDataError
 
 BASELINES: Mapping[Task, tuple[str, ...]] = {
     "temporal": ("linear", "dis"),
@@ -30,6 +31,10 @@ CHALLENGERS: Mapping[Task, tuple[str, ...]] = {
     "joint": ("xvfi+abpn", "dis+bicubic-ibp"),
 }
 """Whose errors are drawn beside those of the simple method: the first that is there."""
+
+
+_RETURN = "return target.field(values) with values of shape (time, latitude, longitude)"
+_DEBUG = "see where with --debug, or leave the method out with --methods"
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Chosen:
 
     def said(self, truth: xr.DataArray) -> list[str]:
         """Return what the methods, and the steps of joint ones, say of themselves (``notes``)."""
-        return [note for step in self.having("notes") for note in calling.notes(step, truth)]
+        return [note for step in self.having("notes") for note in said_by(step, truth)]
 
     def only(self, tasks: Sequence[Task], reason: str) -> Chosen:
         """Return the choice for some of its tasks."""
@@ -319,7 +324,7 @@ def train(
 
     training = Training(found, degradation, blocks)
     for learner in learners:
-        calling.fit(learner, training)
+        fit(learner, training)
     names = ", ".join(sorted({one.name for one in learners}))
     note = f"{names}: learned on {_listing(found)}, never on {year}"
     note += f"; {absent}." if absent else "."
@@ -328,3 +333,60 @@ def train(
 
 def _listing(years: Sequence[int]) -> str:
     return ", ".join(map(str, years))
+
+
+def halo_of(method: Downscaler) -> int:
+    """Return how many frames a method asks for beyond the two about an interval."""
+    return int(getattr(method, "halo", 0))
+
+
+def call(method: Downscaler, coarse: Coarse, target: Target) -> npt.NDArray[np.float32]:
+    """Run a method and return its values, shape (time, latitude, longitude).
+
+    Raises
+    ------
+    InputError
+        If it raises anything, or returns another grid, other times, or no Field; the message
+        names method, task and hour.
+    """
+    with foreign(_place(method, target), "it failed", _DEBUG):
+        result = method(coarse, target)
+    name = f"the method {method.name!r}"
+    if not isinstance(result, xr.DataArray):
+        raise InputError(f"{name} returned a {type(result).__name__}", hint=_RETURN)
+    try:
+        validate_field(result)
+    except DeepcamsError as error:
+        raise InputError(f"{name} returned no Field: {error}", hint=_RETURN) from error
+    for dim, wanted in (
+        ("time", target.time),
+        ("latitude", target.latitude),
+        ("longitude", target.longitude),
+    ):
+        found = result[dim].values
+        found = found.astype(TIME_DTYPE) if dim == "time" else found
+        if len(found) != len(wanted) or not (found == wanted).all():
+            raise InputError(f"{name} returned another {dim} than it was asked for", hint=_RETURN)
+    values: npt.NDArray[np.float32] = result.values
+    return values
+
+
+def fit(method: Any, training: Training) -> None:
+    """Let a method learn; whatever it raises becomes an `InputError` that names it."""
+    with foreign(f"the {method.task} method {method.name!r}", "it failed to learn", _DEBUG):
+        method.fit(training)
+
+
+def said_by(method: Any, truth: xr.DataArray) -> list[str]:
+    """Return what a method says of itself on a truth, a list of sentences."""
+    with foreign(f"the {method.task} method {method.name!r}", "its notes failed", _DEBUG):
+        said = method.notes(truth)
+        if isinstance(said, str) or not all(isinstance(one, str) for one in said):
+            raise TypeError(f"{said!r} is no list of sentences")
+        return list(said)
+
+
+def _place(method: Downscaler, target: Target) -> str:
+    first, last = (np.datetime_as_string(target.time[place], unit="m") for place in (0, -1))
+    hours = first if first == last else f"{first} to {last}"
+    return f"the {method.task} method {method.name!r} at {hours}"

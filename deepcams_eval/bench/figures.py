@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,10 +15,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from deepcams_eval.bench.month import Case
-from deepcams_eval.bench.sections import (
+from deepcams_eval.bench.page import (
     SHOWN,
+    interval_note,
     published_name,
-    resampled_in_words,
     weights_in_words,
 )
 from deepcams_eval.bench.tables import AVERAGE, TABLE_SCORES, TASK_NAMES, all_hours
@@ -40,32 +41,20 @@ _COARSE_FACTOR = 3
 """Coarse over fine spacing of every degradation."""
 
 
-def draw_figures(content: SimulationRun) -> Iterator[style.Drawing]:
-    """Yield every figure of the report, one at a time so that only one is held in memory."""
+def planned_figures(content: SimulationRun) -> list[Callable[[], style.Drawing]]:
+    """Return what draws each figure of the report, to be called one at a time."""
+    planned: list[Callable[[], style.Drawing]] = []
     for task in content.tasks:
-        for case in content.cases:
-            if case.task == task:
-                yield _draw_case(content, case)
-        yield _draw_months(content, task)
+        planned += [partial(_draw_case, content, one) for one in content.cases if one.task == task]
+        planned.append(partial(_draw_months, content, task))
         if len(content.skill_of(task)):
-            yield _draw_skill(content, task)
-        pair = _mapped(content, task)
-        if pair is not None:
-            yield _draw_error_maps(content, task, pair)
+            planned.append(partial(_draw_skill, content, task))
+        pair = content.compared(task)
+        if pair and all((task, method) in content.error_maps for method in pair):
+            planned.append(partial(_draw_error_maps, content, task, pair))
         if (content.spectra["task"] == task).any():
-            yield _draw_spectra(content, task)
-
-
-def count_figures(content: SimulationRun) -> int:
-    """Return how many figures `draw_figures` yields."""
-    return sum(
-        1
-        + sum(case.task == task for case in content.cases)
-        + bool(len(content.skill_of(task)))
-        + (_mapped(content, task) is not None)
-        + bool((content.spectra["task"] == task).any())
-        for task in content.tasks
-    )
+            planned.append(partial(_draw_spectra, content, task))
+    return planned
 
 
 def _draw_case(content: SimulationRun, case: Case) -> style.Drawing:
@@ -215,7 +204,7 @@ def _draw_months(content: SimulationRun, task: Task) -> style.Drawing:
         drawn |= not content.synthetic and _published_marks(axes, table, metric)
         for method, look in style.looks(methods).items():
             style.draw_line(axes, x, table[f"{metric}_{method}"], look, method)
-        style.dress(axes, y=_label(metric))
+        style.dress(axes, y=SHOWN[metric].header)
     for axes in rows[1:]:
         axes.set_ylim(bottom=0)
     rows[-1].set_xticks(x, [str(month)[-2:] for month in table["month"]])
@@ -255,14 +244,6 @@ def _published_marks(axes: Axes, table: pd.DataFrame, metric: str) -> bool:
             label=escape_figure(f"published: {published_name(str(key).removeprefix(start))}"),
         )
     return bool(keys)
-
-
-def _mapped(content: SimulationRun, task: Task) -> tuple[str, str] | None:
-    """Return the two methods whose maps are drawn, if both have one."""
-    pair = content.compared(task)
-    if pair is None or any((task, method) not in content.error_maps for method in pair):
-        return None
-    return pair
 
 
 def _draw_error_maps(content: SimulationRun, task: Task, pair: tuple[str, str]) -> style.Drawing:
@@ -383,20 +364,6 @@ def _draw_skill(content: SimulationRun, task: Task) -> style.Drawing:
     )
 
 
-def interval_note(table: pd.DataFrame) -> str:
-    """Return what the intervals of rows of skill are, or why there are none."""
-    absent = table["skill_lo"].isna() & table["skill"].notna()
-    if not absent.all():
-        text = f"Bars: 95 % intervals from resampling {resampled_in_words(table)}; filled where"
-        text += " they exclude zero."
-        return f"{text} Some are undefined." if absent.any() else text
-    days = int(table["days"].max())
-    return (
-        f"No intervals: {'a single day was' if days == 1 else f'{days} days were'} scored, and "
-        "whole days are what is resampled."
-    )
-
-
 def _draw_forest(
     axes: Axes, rows: pd.DataFrame, methods: Sequence[str], looks: Mapping[str, style.Look]
 ) -> None:
@@ -418,10 +385,6 @@ def _draw_forest(
     style.dress(axes)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
-
-
-def _label(metric: str) -> str:
-    return SHOWN[metric].header
 
 
 def _samples(content: SimulationRun, task: Task) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from deepcams_eval.bench.calling import call, halo_of
+from deepcams_eval.bench.choice import call, halo_of
 from deepcams_eval.bench.frame_scores import FrameScorer, TileSums, box_cells, largest_box
 from deepcams_eval.bench.plan import Day, Interval, Plan
 from deepcams_eval.bench.spectra import SpectralSums, ZonalSpectrum

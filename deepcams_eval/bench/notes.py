@@ -23,20 +23,7 @@ def notes_of(
 ) -> Iterator[str]:
     """Yield what a reader must know: gaps, ends, hours and cells left out, negative values.
 
-    Parameters
-    ----------
-    product : Product
-        The truth.
-    predictions : sequence of Product
-        Methods that exist as files.
-    chosen : Chosen
-        The methods.
-    merged : MonthResult
-        All months.
-    counts : pandas.DataFrame
-        Of `Plan.counts`.
-    between : int
-        Frames of the truth whose hour begins between two full ones.
+    ``between`` frames of the truth begin between two full hours; `counts` is that of `Plan.counts`.
     """
     yield from chosen.notes
     for name, files in (("truth", product), *((one.name, one) for one in predictions)):

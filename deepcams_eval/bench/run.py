@@ -283,7 +283,8 @@ def simulate(
         asked=options.train_years,
         progress=options.progress,
     )
-    work = Work(operator, chosen.methods, shown_of(chosen.methods), by_tile=_few_days(plan))
+    few_days = sum(1 for month in plan.months for _ in plan.days(month)) < MIN_CLUSTERS
+    work = Work(operator, chosen.methods, shown_of(chosen.methods), by_tile=few_days)
     _score_all(plan, truth, work, store, options)
     merged = MonthResult.merged(store.read(month) for month in plan.months)
     names = {task: tuple(one.name for one in methods) for task, methods in chosen.methods.items()}
@@ -342,10 +343,6 @@ def simulate(
     )
 
 
-def _few_days(plan: Plan) -> bool:
-    return sum(1 for month in plan.months for _ in plan.days(month)) < MIN_CLUSTERS
-
-
 def _score_all(
     plan: Plan,
     truth: xr.DataArray,
@@ -356,13 +353,9 @@ def _score_all(
     compute, workers = options.compute, options.workers
     tell = options.progress or (lambda _step, _done, _total: None)
     days = {month: sum(1 for _ in plan.days(month)) for month in plan.months}
-    total, done = sum(days.values()), 0
-    todo = []
-    for month in plan.months:
-        if store.has(month):
-            done += days[month]
-        else:
-            todo.append(month)
+    todo = [month for month in plan.months if not store.has(month)]
+    total = sum(days.values())
+    done = total - sum(days[month] for month in todo)
     tell("days", done, total)
     if compute is None:
         for month in todo:
@@ -374,8 +367,9 @@ def _score_all(
 
             store.write(month, score_month(truth, plan, month, work, tick))
         return
-    for first in range(0, len(todo), max(1, workers)):
-        batch = todo[first : first + max(1, workers)]
+    at_once = max(1, workers)
+    for first in range(0, len(todo), at_once):
+        batch = todo[first : first + at_once]
         compute([_task(truth, plan, month, work, store) for month in batch])
         done += sum(days[month] for month in batch)
         tell("days", done, total)
@@ -396,7 +390,7 @@ def _choose(options: SimulationOptions, predictions: Sequence[Product]) -> Chose
         Prediction(spec.product.name, spec.task, product.field)
         for spec, product in zip(options.predictions, predictions, strict=True)
     )
-    chosen = choose(options.tasks, options.methods, files, trained)
+    chosen = choose(options.task, options.methods, files, trained)
     named = [part for name in options.methods or () for part in name.split("+")]
     return chosen.suited(options.degrade, [*named, *(one.name for one in options.checkpoints)])
 

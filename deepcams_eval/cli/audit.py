@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -15,14 +14,10 @@ import typer
 from deepcams_eval.cli.running import command, command_line, tell
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import check_target, whole_folder, write_run
-from deepcams_eval.paper.audit import Printed, frame_values, linear_scores, read_frames
+from deepcams_eval.paper.audit import Printed
 from deepcams_eval.paper.audit import audit as examine
-from deepcams_eval.paper.audit_page import (
-    as_json,
-    render_html,
-    render_markdown,
-    text_lines,
-)
+from deepcams_eval.paper.audit_page import documents, text_lines
+from deepcams_eval.paper.linear import frame_values, linear_scores, read_frames
 from deepcams_eval.report import published
 
 
@@ -53,12 +48,8 @@ def audit(
         "notes": list(notes),
     }
     with whole_folder(out) as folder:
-        text = render_markdown(findings, inputs, command=line, notes=notes)
-        (folder / "audit.md").write_text(text, encoding="utf-8")
-        page = render_html(findings, inputs, command=line, notes=notes)
-        (folder / "audit.html").write_text(page, encoding="utf-8")
-        listed = json.dumps(as_json(findings), indent=2, ensure_ascii=False)
-        (folder / "findings.json").write_text(listed + "\n", encoding="utf-8")
+        for name, text in documents(findings, inputs, command=line, notes=notes).items():
+            (folder / name).write_text(text, encoding="utf-8")
         write_run(folder, run | provenance.cost(clock))
     tell(text_lines(findings), out / "audit.html")
 

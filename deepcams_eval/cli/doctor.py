@@ -30,7 +30,11 @@ _EXTRAS = {
     "fetch": ("openaq", "cdsapi", "obstore", "requests"),
     "models": ("torch", "safetensors"),
 }
-_FIGURE_6, _TABLES = (2017, 2018, 2019), (2018, 2019, 2020)
+_STEPS_A_DAY = {"openaq": 0, "cams": 8, "deepcams": 24, "geoscf": 24}
+_NEEDED = (
+    ("Fig. 6 and the abstract (2017-2019)", range(2017, 2020), ("openaq", "cams", "deepcams")),
+    ("Tables 2 and 3 (2018-2020)", range(2018, 2021), ("geoscf",)),
+)
 _MONTHLY = re.compile(r"year=(\d{4})/month=(\d{1,2})/")
 _MONTHS = range(1, 13)
 
@@ -83,26 +87,21 @@ def _keys() -> Iterator[str]:
 def _data(root: Path) -> Iterator[str]:
     from deepcams_eval.fetch.local import held_hours
 
-    if not root.is_dir():
-        yield f"data folder {root}: there is none"
-    else:
-        yield f"data folder {root}:"
+    yield f"data folder {root}:" + ("" if root.is_dir() else " there is none")
     openaq, unit, unread = _openaq(root / "openaq")
     cams, broken = _steps(root / "cams", "cams")
     deepcams, broken_too = _steps(root / "deepcams", "deepcams")
     geoscf = Counter((stamp.year, stamp.month) for stamp, _ in held_hours(root / "geoscf"))
-    yield from _held("openaq", openaq, unit)
-    yield from _held("cams", cams, "steps", per_day=8)
-    yield from _held("deepcams", deepcams, "steps", per_day=24)
-    yield from _held("geoscf", geoscf, "hours", per_day=24)
+    held = {"openaq": openaq, "cams": cams, "deepcams": deepcams, "geoscf": geoscf}
+    units = {"openaq": unit, "geoscf": "hours"}
+    for source, counts in held.items():
+        yield from _held(source, counts, units.get(source, "steps"))
     yield from (f"  not counted: {line}" for line in (*unread, *broken, *broken_too))
     yield ""
-    yield "for Fig. 6 and the abstract (2017-2019):"
-    yield from _wanting("openaq", openaq, _FIGURE_6, root)
-    yield from _wanting("cams", cams, _FIGURE_6, root, per_day=8)
-    yield from _wanting("deepcams", deepcams, _FIGURE_6, root, per_day=24)
-    yield "for Tables 2 and 3 (2018-2020):"
-    yield from _wanting("geoscf", geoscf, _TABLES, root, per_day=24)
+    for what, years, sources in _NEEDED:
+        yield f"for {what}:"
+        for source in sources:
+            yield from _wanting(source, held[source], years, root)
 
 
 def _openaq(folder: Path) -> tuple[Counter[Month], str, list[str]]:
@@ -171,7 +170,7 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))
 
 
-def _held(source: str, counts: Counter[Month], what: str, *, per_day: int = 0) -> Iterator[str]:
+def _held(source: str, counts: Counter[Month], what: str) -> Iterator[str]:
     if not counts:
         yield f"  {source}: nothing"
         return
@@ -179,47 +178,40 @@ def _held(source: str, counts: Counter[Month], what: str, *, per_day: int = 0) -
     yield f"  {source}: {counts.total():,} {what} in {months}"
     for year, held in groupby(sorted(counts), key=lambda month: month[0]):
         parts = [
-            f"{month:02d}: {counts[year, month]:,}{_of(year, month, counts, per_day)}"
+            f"{month:02d}: {counts[year, month]:,}{_of(source, counts, year, month)}"
             for _, month in held
         ]
         yield f"    {year}  " + "  ".join(parts)
 
 
-def _of(year: int, month: int, counts: Counter[Month], per_day: int) -> str:
-    full = per_day * monthrange(year, month)[1]
+def _of(source: str, counts: Counter[Month], year: int, month: int) -> str:
+    full = _STEPS_A_DAY[source] * monthrange(year, month)[1]
     return f" of {full}" if counts[year, month] < full else ""
 
 
 def _wanting(
-    source: str, counts: Counter[Month], years: Sequence[int], root: Path, *, per_day: int = 0
+    source: str, counts: Counter[Month], years: Iterable[int], root: Path
 ) -> Iterator[str]:
     """Say which months of a source are missing, and the command that gets them."""
     missing = [
         (year, month)
         for year in years
         for month in _MONTHS
-        if counts[year, month] < max(1, per_day * monthrange(year, month)[1])
+        if counts[year, month] < max(1, _STEPS_A_DAY[source] * monthrange(year, month)[1])
     ]
     if not missing:
         yield f"  {source}: complete"
         return
-    months = ", ".join(f"{year}: {_ranges(found)}" for year, found in _by_year(missing))
+    by_year = groupby(missing, key=lambda month: month[0])
+    months = ", ".join(f"{year}: {_ranges([one for _, one in found])}" for year, found in by_year)
     asked = _ranges(sorted({year for year, _ in missing}))
     yield f"  {source}: missing or incomplete, {months}"
     yield f"    deepcams-eval fetch {source} --years {asked} --data {shlex.quote(str(root))}"
 
 
-def _by_year(months: Iterable[Month]) -> Iterator[tuple[int, list[int]]]:
-    for year, found in groupby(months, key=lambda month: month[0]):
-        yield year, [month for _, month in found]
-
-
 def _ranges(numbers: Sequence[int]) -> str:
     """Return sorted numbers as ``1-3,5``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    # What rises with its place belongs together.
+    apart = groupby(enumerate(numbers), key=lambda one: one[1] - one[0])
+    runs = [[number for _, number in found] for _, found in apart]
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -37,11 +37,15 @@ API_VARIABLE, ARCHIVE_VARIABLE = "DEEPCAMS_OPENAQ_API", "DEEPCAMS_OPENAQ_ARCHIVE
 
 _Asked = TypeVar("_Asked", bound=Asked)
 _SHOWN = 20
+_RESUMES = "stopped: the same command resumes from here"
 _ASK_ABOVE_OBJECTS, _ASK_ABOVE_BYTES = 100_000, 10_000_000_000
 
 Years = Annotated[str, typer.Option(help="Years, such as 2017-2019 or 2017,2019.")]
 Months = Annotated[str | None, typer.Option(help="Months of each year, such as 6-8.")]
 Bbox = Annotated[str | None, typer.Option(help="The box W,S,E,N in degrees only.")]
+KeyFile = Annotated[
+    Path | None, typer.Option(help="File that holds the key; $OPENAQ_API_KEY if absent.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be fetched, and fetch nothing.")
 ]
@@ -53,29 +57,25 @@ app = typer.Typer(
 )
 
 
+def _flag(name: str, help: str) -> Any:
+    return typer.Option(False, f"--{name}", help=help)
+
+
+def _value(help: str) -> Any:
+    return typer.Option(None, help=help)
+
+
 @app.command()
 @command()
 def openaq(
     years: Years,
-    countries: Annotated[
-        str | None, typer.Option(help="Two-letter codes, such as BE,FR; all if absent.")
-    ] = None,
-    bbox: Annotated[
-        str | None, typer.Option(help="Stations in the box W,S,E,N in degrees only.")
-    ] = None,
-    reference_only: Annotated[
-        bool, typer.Option("--reference-only", help="Only stations with a reference monitor.")
-    ] = False,
+    countries: str | None = _value("Two-letter codes, such as BE,FR; all if absent."),
+    bbox: str | None = _value("Stations in the box W,S,E,N in degrees only."),
+    reference_only: bool = _flag("reference-only", "Only stations with a reference monitor."),
     data: Data = None,
-    key_file: Annotated[
-        Path | None, typer.Option(help="File that holds the key; $OPENAQ_API_KEY if absent.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print objects, bytes and hours, and fetch nothing.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before a fetch above 10 GB or 100,000 files.")
-    ] = False,
+    key_file: KeyFile = None,
+    dry_run: bool = _flag("dry-run", "Print objects, bytes and hours, and fetch nothing."),
+    yes: bool = _flag("yes", "Do not ask before a fetch above 10 GB or 100,000 files."),
 ) -> None:
     """Fetch PM2.5 of OpenAQ: stations and instruments by its API, data by its public archive.
 
@@ -131,7 +131,7 @@ def openaq(
                 dry_run=dry_run,
             )
     except KeyboardInterrupt:
-        typer.echo("stopped: the same command resumes from here", err=True)
+        typer.echo(_RESUMES, err=True)
         raise
     finally:
         archive.close()
@@ -224,10 +224,7 @@ def geoscf(
 @app.command()
 @command()
 def deepcams(
-    years: Annotated[
-        str | None,
-        typer.Option(help="Only files whose names hold these years, or none; all if absent."),
-    ] = None,
+    years: str | None = _value("Only files whose names hold these years, or none; all if absent."),
     data: Data = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -271,12 +268,7 @@ def _fetch_gridded(
 
 @contextmanager
 def optional_packages() -> Iterator[None]:
-    """State which package is missing for a fetch, and how it is had.
-
-    Raises
-    ------
-    InputError
-    """
+    """State which package is missing for a fetch, and how it is had."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -286,13 +278,7 @@ def optional_packages() -> Iterator[None]:
 
 
 def finish(outcome: Outcome, folder: Path) -> None:
-    """Print what a fetch did and what is missing.
-
-    Raises
-    ------
-    typer.Exit
-        With code 1 if anything is missing.
-    """
+    """Print what a fetch did; exit with 1 if anything is missing."""
     typer.echo(
         f"{outcome.source}: {outcome.fetched:,} files fetched ({_size(outcome.bytes)}), "
         f"{outcome.already_there:,} were there, in {folder}"
@@ -300,10 +286,7 @@ def finish(outcome: Outcome, folder: Path) -> None:
     if not outcome.missing:
         return
     typer.echo(f"missing: {len(outcome.missing):,}", err=True)
-    for one in outcome.missing[:_SHOWN]:
-        typer.echo(f"  {one.what}: {one.reason}", err=True)
-    if len(outcome.missing) > _SHOWN:
-        typer.echo(f"  and {len(outcome.missing) - _SHOWN:,} more", err=True)
+    _print_first([f"{one.what}: {one.reason}" for one in outcome.missing], err=True)
     typer.echo("run the same command again: only what is missing is fetched", err=True)
     raise typer.Exit(STATED_ERROR)
 
@@ -334,19 +317,23 @@ def _watched(source: str) -> Iterator[Transfer]:
             yield transfer
         except KeyboardInterrupt:
             transfer.stop()
-            typer.echo("stopped: the same command resumes from here", err=True)
+            typer.echo(_RESUMES, err=True)
             raise
 
 
 def _print_plan(source: str, folder: Path, plan: Plan[Any], names: list[str]) -> None:
-    for name in names[:_SHOWN]:
-        typer.echo(f"  {name}")
-    if len(names) > _SHOWN:
-        typer.echo(f"  and {len(names) - _SHOWN:,} more")
+    _print_first(names)
     typer.echo(
         f"{source}: {len(names):,} files to fetch, at most {_size(plan.bytes_at_most)}; "
         f"{len(plan.there):,} are there, in {folder}"
     )
+
+
+def _print_first(lines: list[str], *, err: bool = False) -> None:
+    for line in lines[:_SHOWN]:
+        typer.echo(f"  {line}", err=err)
+    if len(lines) > _SHOWN:
+        typer.echo(f"  and {len(lines) - _SHOWN:,} more", err=err)
 
 
 def _countries(text: str | None) -> tuple[str, ...]:

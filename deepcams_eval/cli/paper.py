@@ -39,9 +39,7 @@ def make_paper(
     """
     clock = time.perf_counter()
     options = PaperOptions(**asked, workers=running.months_at_a_time(workers, scheduler))
-    if resume and out is None:
-        raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
-    target = running.new_folder(out, "paper")
+    target = running.new_folder(out, "paper", resume=resume)
     from deepcams_eval.api import data_folder, lies_in_demo, usual_folder
     from deepcams_eval.bench.checkpoints import MonthStore
     from deepcams_eval.paper.files import write_files

@@ -213,8 +213,10 @@ def data_folder(given: Path | None) -> Path:
     return given or Path(os.environ.get("DEEPCAMS_DATA") or "data")
 
 
-def new_folder(out: Path | None, kind: str) -> Path:
+def new_folder(out: Path | None, kind: str, *, resume: bool = False) -> Path:
     """Return the folder of a report, checked: `out`, else a new one under ``reports/``."""
+    if resume and out is None:
+        raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
     target = out or Path("reports") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     check_target(target)
     return target

@@ -27,9 +27,7 @@ def simulation(
     Example: `deepcams-bench simulation --year 2020 --data demo --out out/sim`
     """
     options = SimulationOptions(**asked, workers=running.months_at_a_time(workers, scheduler))
-    if resume and out is None:
-        raise typer.BadParameter("name the folder of the interrupted run", param_hint="--out")
-    target = running.new_folder(out, "simulation")
+    target = running.new_folder(out, "simulation", resume=resume)
     from deepcams_eval.api import run_simulation
     from deepcams_eval.bench.checkpoints import MonthStore
 

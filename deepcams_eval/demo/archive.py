@@ -51,7 +51,6 @@ def demo_archive(
     Parameters
     ----------
     settings : DemoSettings, optional
-        Default: ``DemoSettings()``.
     cache : Path, optional
         Folder of archives; default ``$DEEPCAMS_CACHE``, else ``deepcams`` in
         ``$XDG_CACHE_HOME`` or ``~/.cache``. The archive's name in it depends on the settings and
@@ -77,17 +76,23 @@ def demo_archive(
         return root
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{settings.key}-", dir=folder))
+        with tempfile.TemporaryDirectory(
+            prefix=f".{settings.key}-", dir=folder, ignore_cleanup_errors=True
+        ) as name:
+            work = Path(name) / "work"
+            work.mkdir()
+            _make(work, settings, progress, workers)
+            try:
+                work.rename(root)
+            except OSError:
+                if not is_demo(root):  # another call was faster
+                    raise
     except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        work.chmod(0o755)
-        _make(work, settings, progress, workers)
-        _put(work, root)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise InputError(
+            f"the demo archive cannot be written ({error.strerror or error})",
+            path=folder,
+            hint=f"free some space, or name another folder in ${CACHE_VARIABLE}",
+        ) from error
     return root
 
 
@@ -110,17 +115,12 @@ def make_block(folder: Path, settings: DemoSettings, number: int) -> None:
     reports = report(settings, block, make_stations(settings), maps.mean)
     records = make_records(settings, block, reports)
     cut = settings.faults and number in (0, len(settings.blocks) // 2)
-    written = write_block(folder / "openaq", block, reports, records, cut=cut)
-    records.loc[written.cut_rows, "fault"] = "cut_file"
+    notes, cut_rows = write_block(folder / "openaq", block, reports, records, cut=cut)
+    records.loc[cut_rows, "fault"] = "cut_file"
     part = folder / "parts" / block.name
     part.mkdir(parents=True)
     _identified(records, reports.stations).to_parquet(part / "records.parquet", index=False)
-    notes = {
-        "files": written.files,
-        "two_offsets": written.two_offsets,
-        "cut_short": written.cut_short,
-        "stuck_runs": int(records["station"][records["fault"] == "stuck"].nunique()),
-    }
+    notes["stuck_runs"] = int(records["station"][records["fault"] == "stuck"].nunique())
     (part / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
@@ -159,17 +159,15 @@ def _work(work: Path, settings: DemoSettings, numbers: list[int], tell: Any) -> 
     of a process that may have threads.
     """
     command = [sys.executable, "-m", "deepcams_eval.demo", str(work), settings.to_json()]
-    command += [str(number) for number in numbers]
     search = os.pathsep.join(path for path in sys.path if path)
     # One thread each: the processes share the cores already.
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    environment = {**os.environ, **threads, "PYTHONPATH": search}
     with subprocess.Popen(
-        command,
+        [*command, *map(str, numbers)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**os.environ, **threads, "PYTHONPATH": search},
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -222,20 +220,3 @@ def _finish(work: Path, settings: DemoSettings) -> None:
     }
     text = json.dumps(manifest, indent=2) + "\n"
     (work / MANIFEST).write_text(text, encoding="utf-8")
-
-
-def _put(work: Path, root: Path) -> None:
-    """Move the finished archive to its place, unless another call was faster."""
-    try:
-        work.rename(root)
-    except OSError:
-        if not is_demo(root):
-            raise
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        f"the demo archive cannot be written ({error.strerror or error})",
-        path=folder,
-        hint=f"free some space, or name another folder in ${CACHE_VARIABLE}",
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,16 +66,10 @@ class HourlyMaps:
 
 
 class NatureRun:
-    """One block of days of the tracer, with its spin-up.
+    """One block of days of the tracer, with its spin-up, in the climate of the archive or another.
 
-    Parameters
-    ----------
-    settings : DemoSettings
-    block : Block
-        Random numbers depend on the seed and on its year and month only, so that a block is the
-        same whichever others are made.
-    climate : Climate, optional
-        How it differs from the archive.
+    Random numbers depend on the seed and on the year and month of the block only, so that it is
+    the same whichever others are made.
     """
 
     def __init__(self, settings: DemoSettings, block: Block, climate: Climate = EUROPE) -> None:
@@ -93,7 +89,8 @@ class NatureRun:
         self._noise = Noise(domain.shape, noise)
         self._pattern = climate.pattern * self._land * static_pattern(domain)
         self._sponge = _sponge(*domain.shape)
-        self._winds: dict[int, tuple[Array, Array]] = {}
+        # Asked for by both hours that meet there.
+        self._wind_at = lru_cache(maxsize=3)(self._scaled_wind)
         self._layer = MixedLayer(domain, climate, self._land, depth) if climate.night_m else None
 
     def run(self) -> HourlyMaps:
@@ -106,20 +103,18 @@ class NatureRun:
         for step, tracer in self._steps():
             hour, part = divmod(step, STEPS_PER_HOUR)
             seen = self._seen(tracer)[inner]
-            if part == 0:
-                instant[hour] = seen
-                u[hour], v[hour] = (wind[inner] for wind in self._wind_at(hour))
-                if hour < hours:
-                    mean[hour] += seen / (2 * STEPS_PER_HOUR)
-                if hour > 0:
-                    mean[hour - 1] += seen / (2 * STEPS_PER_HOUR)
-            else:
+            if part:
                 mean[hour] += seen / STEPS_PER_HOUR
+                continue
+            instant[hour] = seen
+            u[hour], v[hour] = (wind[inner] for wind in self._wind_at(hour))
+            # Both hours that meet here, but for those beyond the ends.
+            mean[max(hour - 1, 0) : hour + 1] += seen / (2 * STEPS_PER_HOUR)
         return HourlyMaps(instant, mean, u, v)
 
     def _steps(self) -> Iterator[tuple[int, Array]]:
         """Yield (sub-steps since the start of the block, tracer) once the spin-up is over."""
-        spin_up = self._domain.settings.spin_up_hours
+        settings, spin_up = self._domain.settings, self._domain.settings.spin_up_hours
         tracer = self._air.at(-float(spin_up))
         above = _ABOVE * tracer
         if spin_up == 0:
@@ -129,26 +124,22 @@ class NatureRun:
             gain, loss, rest = self._sources_and_sinks(hour + 0.5)
             inflow = self._air.at(hour + 0.5)
             for part in range(1, STEPS_PER_HOUR + 1):
-                tracer = carry(tracer) if self._domain.settings.wind else tracer
+                tracer = carry(tracer) if settings.wind else tracer
                 tracer = rest + (tracer - rest) * loss + gain
-                if self._domain.settings.mixing:
+                if settings.mixing:
                     tracer = diffuse(tracer, self._domain.latitude, self._climate.diffusion)
                 tracer += self._sponge * (inflow - tracer)
                 if carry_above is not None:
                     middle = hour + (part - 0.5) / STEPS_PER_HOUR
-                    above = carry_above(above) if self._domain.settings.wind else above
+                    above = carry_above(above) if settings.wind else above
                     tracer, above = self._mixed(tracer, above, inflow, middle)
                 step = hour * STEPS_PER_HOUR + part
                 if step >= 0:
                     yield step, tracer
 
-    def _wind_at(self, hour: int) -> tuple[Array, Array]:
-        """Return the wind at a full hour; it is asked for by both hours that meet there."""
-        if hour not in self._winds:
-            self._winds = {past: wind for past, wind in self._winds.items() if past >= hour - 1}
-            u, v = self.wind.at(hour)
-            self._winds[hour] = self._climate.wind * u, self._climate.wind * v
-        return self._winds[hour]
+    def _scaled_wind(self, hour: int) -> tuple[Array, Array]:
+        u, v = self.wind.at(hour)
+        return self._climate.wind * u, self._climate.wind * v
 
     def _mixed(
         self, tracer: Array, above: Array, inflow: Array, hour: float
@@ -222,14 +213,8 @@ class MixedLayer:
     (Carson 1973, doi:10.1002/qj.49709942105), with K such that it reaches `Climate.day_m`. After
     sunset what was gained is lost within an hour or two.
 
-    Parameters
-    ----------
-    domain : Domain
-    climate : Climate
-    land : ndarray, shape (ny, nx)
-        1 over land, 0 over the sea.
-    rng : numpy.random.Generator
-        Draws how night and day differ from place to place.
+    ``land`` is 1 over land and 0 over the sea; the generator draws how night and day differ from
+    place to place.
     """
 
     def __init__(
@@ -304,17 +289,15 @@ class Sources:
     def at(self, hour: float) -> Array:
         """Return the emission at `hour` since the start of the block, shape (ny, nx)."""
         rate = np.zeros_like(self._surface)
-        local = self._domain.local_hour(hour)
-        if self._domain.settings.emissions:
+        settings, local = self._domain.settings, self._domain.local_hour(hour)
+        if settings.emissions:
             rate += self._surface * (1 + 0.45 * self._domain.winter) * self._daily(local)
-        if self._domain.settings.plumes:
-            for fire in self._fires:
-                if fire.begin <= hour < fire.end:
-                    afternoon = 1.0
-                    if self._domain.settings.daily_cycle:
-                        clock = local[fire.column]
-                        afternoon = 1 + 0.8 * np.cos(2 * np.pi * (clock - 15) / 24)
-                    rate[fire.window] += self._plumes[fire.window] * fire.rate * afternoon
+        for fire in self._fires if settings.plumes else ():
+            if fire.begin <= hour < fire.end:
+                afternoon = 1.0
+                if settings.daily_cycle:
+                    afternoon += 0.8 * np.cos(2 * np.pi * (local[fire.column] - 15) / 24)
+                rate[fire.window] += self._plumes[fire.window] * fire.rate * afternoon
         return rate
 
     def _daily(self, local: Array) -> Array:
@@ -328,8 +311,7 @@ class Sources:
         )
 
 
-@dataclass(frozen=True)
-class Fire:
+class Fire(NamedTuple):
     """A source that burns for a while; `window` is where `rate` (µg m⁻³ h⁻¹) is added."""
 
     begin: float

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -17,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import Times
 from deepcams_eval.demo.settings import Block
 from deepcams_eval.demo.stations import Reports, Station
 
@@ -28,31 +25,9 @@ _NO2_SENSOR_STEP = 50_000
 _SHARE_LEFT_OF_CUT_FILE = 0.6
 
 
-@dataclass(frozen=True)
-class Written:
-    """What the writing of a block's station files shows.
-
-    Attributes
-    ----------
-    files : int
-        Archive files.
-    two_offsets : int
-        Those that hold two offsets from UTC.
-    cut_short : tuple of str
-        Those that end in the middle, relative to the folder.
-    cut_rows : ndarray of bool
-        Which of the records lie in a file that was cut short.
-    """
-
-    files: int
-    two_offsets: int
-    cut_short: tuple[str, ...]
-    cut_rows: np.ndarray[Any, np.dtype[np.bool_]]
-
-
 def write_block(
     folder: Path, block: Block, reports: Reports, records: pd.DataFrame, *, cut: bool
-) -> Written:
+) -> tuple[dict[str, Any], npt.NDArray[np.bool_]]:
     """Write the archive tree and the realtime file of a block.
 
     Parameters
@@ -65,36 +40,46 @@ def write_block(
         As `deepcams_eval.demo.faults.make_records` returns.
     cut : bool
         Whether to cut one file short.
+
+    Returns
+    -------
+    notes : dict
+        ``files`` of the archive; of these, how many hold ``two_offsets`` from UTC, and those that
+        are ``cut_short``, relative to the folder.
+    cut_rows : ndarray of bool
+        Which of the records lie in a file that was cut short.
     """
     files, two_offsets = 0, 0
     cut_short: list[str] = []
     copied = {station.original for station in reports.stations}
     cut_rows = np.zeros(len(records), dtype=bool)
     for place, rows in records.groupby("station", sort=True):
-        station = reports.stations[int(str(place))]
+        number = int(str(place))
+        station = reports.stations[number]
         if not station.location_id:
             continue
         # A copy must stay shorter than its original.
-        cuttable = cut and not cut_short and station.role == "ordinary"
-        cuttable = cuttable and int(str(place)) not in copied and not station.has_no2
-        for day, lines, labels, offsets in _days(station, rows, reports.position[int(str(place))]):
+        cuttable = cut and number not in copied and station.role == "ordinary"
+        cuttable = cuttable and not station.has_no2
+        for day, lines, labels, offsets in _days(station, rows, reports.position[number]):
             path = _archive_path(folder, station, day)
-            if cuttable and len(offsets) == 1 and _is_plain(rows.loc[labels]):
+            share = 1.0
+            if (
+                cuttable
+                and not cut_short
+                and len(offsets) == 1
+                and len(labels) >= 20
+                and (rows.loc[labels, "fault"] == "").all()
+            ):
                 cut_short.append(str(path.relative_to(folder)))
                 cut_rows[labels] = True
-                cuttable = False
-                _write_gzip(path, [HEADER, *lines], share=_SHARE_LEFT_OF_CUT_FILE)
-            else:
-                _write_gzip(path, [HEADER, *lines])
+                share = _SHARE_LEFT_OF_CUT_FILE
+            _write_gzip(path, [HEADER, *lines], share=share)
             files += 1
             two_offsets += len(offsets) > 1
     _write_realtime(folder, block, reports, records)
-    return Written(files, two_offsets, tuple(cut_short), cut_rows)
-
-
-def _is_plain(rows: pd.DataFrame) -> bool:
-    """Return whether the records of a file are nearly a day of clean ones."""
-    return len(rows) >= 20 and bool((rows["fault"] == "").all())
+    notes = {"files": files, "two_offsets": two_offsets, "cut_short": cut_short}
+    return notes, cut_rows
 
 
 def _days(station: Station, rows: pd.DataFrame, position: Any) -> Iterable[Any]:
@@ -104,7 +89,8 @@ def _days(station: Station, rows: pd.DataFrame, position: Any) -> Iterable[Any]:
     """
     utc = rows["time_end"].to_numpy()
     offsets = station.city.offsets(utc)
-    local = _shifted(utc, offsets)
+    # The stubs take the sum for a difference of times.
+    local: Any = utc + offsets * np.timedelta64(3600, "s")
     days = (local - np.timedelta64(1, "s")).astype("datetime64[D]").tolist()
     stamps = np.datetime_as_string(local, unit="s").tolist()
     place = f"{position[0]:.6g},{position[1]:.6g}"
@@ -120,10 +106,6 @@ def _days(station: Station, rows: pd.DataFrame, position: Any) -> Iterable[Any]:
         if station.has_no2:
             lines += _no2_lines(station, lines)
         yield day, lines, [item[4] for item in chosen], {item[2] for item in chosen}
-
-
-def _shifted(utc: Times, offset_hours: npt.NDArray[np.int64]) -> Times:
-    return np.asarray(utc + offset_hours * np.timedelta64(3600, "s"))
 
 
 def _number(value: float, station: Station) -> str:
@@ -142,13 +124,9 @@ def _no2_lines(station: Station, lines: Sequence[str]) -> list[str]:
 
 
 def _archive_path(folder: Path, station: Station, day: Any) -> Path:
-    return (
-        folder
-        / f"locationid={station.location_id}"
-        / f"year={day:%Y}"
-        / f"month={day:%m}"
-        / f"location-{station.location_id}-{day:%Y%m%d}.csv.gz"
-    )
+    number = station.location_id
+    month = folder / f"locationid={number}" / f"year={day:%Y}" / f"month={day:%m}"
+    return month / f"location-{number}-{day:%Y%m%d}.csv.gz"
 
 
 def _write_gzip(path: Path, lines: Sequence[str], *, share: float = 1.0) -> None:
@@ -171,7 +149,7 @@ def _write_realtime(folder: Path, block: Block, reports: Reports, records: pd.Da
 def _realtime_line(station: Station, row: Mapping[Any, Any]) -> str:
     utc = row["time_end"].to_datetime64()
     offset = int(station.city.offsets(np.array([utc]))[0])
-    local = _shifted(np.array([utc]), np.array([offset]))[0]
+    local = utc + offset * np.timedelta64(3600, "s")
     record = {
         "date": {
             "utc": f"{np.datetime_as_string(utc, unit='s')}.000Z",
@@ -197,19 +175,17 @@ def _realtime_line(station: Station, row: Mapping[Any, Any]) -> str:
 
 def write_stations(path: Path, stations: Sequence[Station]) -> None:
     """Write what OpenAQ's service knows of the archive's sensors: a row each."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(STATION_HEADER.split(","))
-    for station in stations:
-        if not station.location_id:
-            continue
-        sensors = [station.sensor_id]
-        sensors += [station.sensor_id + _NO2_SENSOR_STEP] if station.has_no2 else []
-        for sensor in sensors:
-            flags = (station.provider.is_monitor, station.role == "mobile")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(STATION_HEADER.split(","))
+        for station in stations:
+            if not station.location_id:
+                continue
             place = (station.latitude, station.longitude)
             names = (station.city.country, station.provider.name)
-            said = (str(flag).lower() for flag in flags)
-            table.writerow([station.location_id, sensor, station.name, *place, *names, *said])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue(), encoding="utf-8")
+            flags = (station.provider.is_monitor, station.role == "mobile")
+            said = [str(flag).lower() for flag in flags]
+            for step in (0, _NO2_SENSOR_STEP) if station.has_no2 else (0,):
+                sensor = station.sensor_id + step
+                table.writerow([station.location_id, sensor, station.name, *place, *names, *said])

@@ -19,20 +19,10 @@ Clock = Literal["europe", "fixed"]
 
 @dataclass(frozen=True)
 class City:
-    """A city.
+    """A city: English name, ISO 3166-1 alpha-2 code, degrees.
 
-    Attributes
-    ----------
-    name, country : str
-        English name; ISO 3166-1 alpha-2.
-    latitude, longitude : float
-        Degrees.
-    weight : float
-        Strength of its emissions beside the others.
-    offset_hours : int
-        Standard time minus UTC.
-    clock : {"europe", "fixed"}
-        Whether the clock changes with the European Union.
+    ``weight`` is the strength of its emissions beside the others, ``offset_hours`` standard time
+    minus UTC, and ``clock`` says whether it changes with the European Union.
     """
 
     name: str

@@ -57,11 +57,7 @@ def round_bits(values: Maps) -> Maps:
 class CoarseModel:
     """What a global model makes of the truth: too smooth, biased, and wrong in large patches.
 
-    Parameters
-    ----------
-    settings : DemoSettings
-        ``model_error=False`` leaves the truth as it is.
-    block : Block
+    With ``model_error=False`` the truth stays as it is.
     """
 
     SMOOTHING_CELLS = 2.5
@@ -77,16 +73,10 @@ class CoarseModel:
         self._waves = TravellingWaves(domain, rng, length_deg=(4, 20), count=24)
 
     def at(self, truth: Maps, hour: int, detail: float = 0.0) -> Maps:
-        """Return the model's map for a true one.
+        """Return the model's map for a true one, `hour` hours since the start of the block.
 
-        Parameters
-        ----------
-        truth : ndarray, shape (ny, nx)
-            µg m⁻³ at the 0.25° nodes.
-        hour : int
-            Hours since the start of the block.
-        detail : float
-            Share of the fine structure that is kept, 0 to 1.
+        Both are in µg m⁻³ at the 0.25° nodes, shape (ny, nx); `detail` is the share of the fine
+        structure that is kept, 0 to 1.
         """
         if not self._wrong:
             return truth
@@ -99,24 +89,24 @@ class CoarseModel:
 def write_products(folder: Path, settings: DemoSettings, block: Block, maps: HourlyMaps) -> None:
     """Write every gridded file of a block under `folder`."""
     model = CoarseModel(settings, block)
-    write_cams(folder / "cams" / f"eac4_{block.name}.nc", settings, block, maps, model)
+    coarse = coarse_maps(maps, model)
+    write_cams(folder / "cams" / f"eac4_{block.name}.nc", settings, block, coarse)
     if block.year >= GEOSCF_FIRST_YEAR:
         write_geoscf(folder / "geoscf", settings, block, maps.mean)
     if block.year <= DEEPCAMS_LAST_YEAR:
         detail = CoarseModel.DETAIL_KEPT
         hourly = np.stack([model.at(one, hour, detail) for hour, one in enumerate(maps.instant)])
-        without = without_added_value(
-            interpolated(settings, block, coarse_maps(maps, model)), hourly
-        )
+        without = without_added_value(interpolated(settings, block, coarse), hourly)
         for name, values, title in (
             ("deepcams", hourly, "DeepCAMS-like PM2.5"),
             (WITHOUT_FOLDER, without, "DeepCAMS-like PM2.5 without added value"),
         ):
             path = folder / name / f"{name}_{block.name}.nc"
             write_hourly(path, settings, block, round_bits(values), title)
-    path = folder / "truth" / f"pm25_{block.name}.nc"
-    write_hourly(path, settings, block, maps.instant, "True PM2.5 of the nature run")
-    write_wind(folder / "truth" / f"wind_{block.name}.nc", settings, block, maps)
+    truth = folder / "truth"
+    title = "True PM2.5 of the nature run"
+    write_hourly(truth / f"pm25_{block.name}.nc", settings, block, maps.instant, title)
+    write_wind(truth / f"wind_{block.name}.nc", settings, block, maps)
 
 
 def coarse_maps(maps: HourlyMaps, model: CoarseModel) -> Maps:
@@ -143,12 +133,8 @@ def without_added_value(plain: Maps, hourly: Maps) -> Maps:
 
     What `hourly` has beyond the interpolation, as a share of it, is turned round in time, north
     to south and west to east, and added to the interpolation with the same variance: it looks
-    alike, in its spectra too, and says nothing of the place and hour that it is put at.
-
-    Parameters
-    ----------
-    plain, hourly : ndarray, shape (hours, ny, nx)
-        Interpolation of the coarse maps, and the product with real detail, µg m⁻³.
+    alike, in its spectra too, and says nothing of the place and hour that it is put at. `plain`
+    is the interpolation of the coarse maps; all are in µg m⁻³, shape (hours, ny, nx).
     """
     base = np.maximum(plain, 1.0)
     elsewhere = (hourly / base)[::-1, ::-1, ::-1] - 1.0
@@ -157,21 +143,16 @@ def without_added_value(plain: Maps, hourly: Maps) -> Maps:
     return np.asarray(np.maximum(plain + size * added, 0.0), dtype=np.float32)
 
 
-def write_cams(
-    path: Path, settings: DemoSettings, block: Block, maps: HourlyMaps, model: CoarseModel
-) -> None:
+def write_cams(path: Path, settings: DemoSettings, block: Block, coarse: Maps) -> None:
     """Write 3-hourly maps at every third node as the Atmosphere Data Store delivers EAC4.
 
     Until 2019 as the old store did (NETCDF3, packed int16, ``time``), then as the new one
     (NETCDF4, float32, ``valid_time``). The next day's 00 UTC is the last map.
     """
-    values = coarse_maps(maps, model)[:, ::-1]
-    kilograms = values.astype(np.float64) * _KG_PER_UG
-    times = block.frame_times[::3]
-    latitude = settings.latitude[::-COARSE_STRIDE]
-    longitude = settings.longitude[::COARSE_STRIDE]
+    kilograms = coarse[:, ::-1].astype(np.float64) * _KG_PER_UG
+    nodes = settings.latitude[::-COARSE_STRIDE], settings.longitude[::COARSE_STRIDE]
     write = _write_new_store if block.year >= NEW_STORE_FIRST_YEAR else _write_old_store
-    write(path, times, latitude, longitude, kilograms)
+    write(path, block.frame_times[::3], *nodes, kilograms)
 
 
 def _write_old_store(path: Path, times: Any, latitude: Any, longitude: Any, values: Any) -> None:
@@ -273,12 +254,7 @@ def _map_variable(data: netCDF4.Dataset, name: str, kind: str, fill: float) -> V
 
 
 def _packed(
-    data: netCDF4.Dataset,
-    name: str,
-    kind: Any,
-    dims: tuple[str, ...],
-    fill: float,
-    chunk: tuple[int, ...] | None = None,
+    data: netCDF4.Dataset, name: str, kind: Any, dims: Any, fill: float, chunk: Any = None
 ) -> Variable:
     """Return a new compressed variable."""
     missing = np.dtype(kind).type(fill)

@@ -23,6 +23,7 @@ ARCHIVE_VERSION = "2"
 SPACING_DEG = 0.25
 COARSE_STRIDE = 3
 
+_EDGES = ("south", "north", "west", "east")
 _PURPOSES = ("nature", "emissions", "pattern", "model", "stations", "reports", "faults")
 
 Instant: TypeAlias = Any
@@ -94,45 +95,44 @@ class DemoSettings:
     faults: bool = True
 
     def __post_init__(self) -> None:
-        _check_range("seed", self.seed, 0, 2**63 - 1)
-        _check_range("days_per_month", self.days_per_month, 1, 7)
-        _check_range("spin_up_hours", self.spin_up_hours, 0, 240)
-        _check_range("stations", self.stations, 12, 2000)
-        _check_increasing("years", self.years, 1970, 2100)
-        _check_increasing("months", self.months, 1, 12)
         for name, low, high in (
+            ("seed", 0, 2**63 - 1),
+            ("days_per_month", 1, 7),
+            ("spin_up_hours", 0, 240),
+            ("stations", 12, 2000),
+            ("years", 1970, 2100),
+            ("months", 1, 12),
             ("south", -75.0, self.north - 3),
             ("north", self.south + 3, 75.0),
             ("west", -180.0, self.east - 3),
             ("east", self.west + 3, 179.25),
         ):
-            value = getattr(self, name)
-            _check_range(name, value, low, high)
-            if value % (SPACING_DEG * COARSE_STRIDE):
-                raise InputError(f"{name} is {value}", hint="give a multiple of 0.75 degrees")
+            found = getattr(self, name)
+            values = found if isinstance(found, tuple) else (found,)
+            if not values or list(values) != sorted(set(values)):
+                raise InputError(
+                    f"{name} is {values}", hint="give at least one, strictly increasing"
+                )
+            for value in values:
+                if not low <= value <= high:
+                    raise InputError(
+                        f"{name} is {value}", hint=f"give a value from {low} to {high}"
+                    )
+            if name in _EDGES and found % (SPACING_DEG * COARSE_STRIDE):
+                raise InputError(f"{name} is {found}", hint="give a multiple of 0.75 degrees")
 
     @classmethod
-    def small(cls, **changes: object) -> DemoSettings:
+    def small(cls, **changes: Any) -> DemoSettings:
         """Return settings that take seconds: four blocks of two days, twenty stations."""
-        base: dict[str, object] = {
-            "years": (2019, 2020),
-            "months": (3, 10),
-            "days_per_month": 2,
-            "spin_up_hours": 6,
-            "south": 45.0,
-            "north": 54.0,
-            "west": -3.0,
-            "east": 9.0,
-            "stations": 20,
-        }
-        return cls(**{**base, **changes})  # type: ignore[arg-type]
+        region: dict[str, Any] = {"south": 45.0, "north": 54.0, "west": -3.0, "east": 9.0}
+        period = {"years": (2019, 2020), "months": (3, 10), "days_per_month": 2}
+        return cls(**{**region, **period, "spin_up_hours": 6, "stations": 20, **changes})
 
     @classmethod
     def from_json(cls, text: str) -> DemoSettings:
         """Return the settings that `to_json` wrote."""
         values = json.loads(text)
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        return cls(**{**values, **{name: tuple(values[name]) for name in ("years", "months")}})
 
     def to_json(self) -> str:
         """Return the settings as one JSON object."""
@@ -190,9 +190,8 @@ class Block:
         """First instant, UTC."""
         month = np.datetime64(self.name, "M")
         if self.month in (3, 10):
-            # The change comes on the block's last day where the month does not end first.
-            change = last_sunday(self.year, self.month)
-            first = min(change - (self.days - 1), _last_day(month) - (self.days - 1))
+            # The change of the clock comes on the block's last day.
+            first = last_sunday(self.year, self.month) - (self.days - 1)
             return first.astype("datetime64[s]")
         return (month.astype("datetime64[D]") + 13).astype("datetime64[s]")
 
@@ -205,6 +204,20 @@ class Block:
     def frame_times(self) -> npt.NDArray[np.datetime64]:
         """Hourly instants, both ends included, shape (hours + 1,), datetime64[s]."""
         return np.asarray(self.start + np.arange(self.hours + 1) * np.timedelta64(3600, "s"))
+
+
+_DRAWN = {
+    "wind": (0.3, 1.8),
+    "contrast": (0.5, 1.6),
+    "emissions": (0.1, 10.0),
+    "plumes": (0.3, 10.0),
+    "ventilation": (0.1, 4.0),
+    "pattern": (0.03, 1.0),
+    "diffusion": (1.0, 12.0),
+    "dust": (0.1, 20.0),
+    "showers": (0.03, 2.0),
+}
+"""Factors of a drawn climate, evenly in their logarithm; drawn in this order."""
 
 
 @dataclass(frozen=True)
@@ -267,15 +280,7 @@ class Climate:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
         return cls(
-            wind=between(0.3, 1.8),
-            contrast=between(0.5, 1.6),
-            emissions=between(0.1, 10.0),
-            plumes=between(0.3, 10.0),
-            ventilation=between(0.1, 4.0),
-            pattern=between(0.03, 1.0),
-            diffusion=between(1.0, 12.0),
-            dust=between(0.1, 20.0),
-            showers=between(0.03, 2.0),
+            **{name: between(*ends) for name, ends in _DRAWN.items()},
             sea=rng.uniform(0.0, 1.0),
             night_m=between(60.0, 600.0) if rng.random() < 0.8 else 0.0,
             day_m=between(500.0, 3000.0),
@@ -339,27 +344,11 @@ def _digest(text: str) -> str:
 
 def last_sunday(year: int, month: int) -> Instant:
     """Return the last Sunday of a month."""
-    last = _last_day(np.datetime64(f"{year}-{month:02d}", "M"))
+    last: Instant = (np.datetime64(f"{year}-{month:02d}", "M") + 1).astype("datetime64[D]") - 1
     # Day 0 of datetime64 was a Thursday.
     weekday = (last.astype(int) + 3) % 7
     return last - (weekday + 1) % 7
 
 
-def _last_day(month: Instant) -> Instant:
-    return (month + 1).astype("datetime64[D]") - 1
-
-
 def _nodes(first: float, last: float) -> Array:
     return np.linspace(first, last, round((last - first) / SPACING_DEG) + 1)
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InputError(f"{name} is {value}", hint=f"give a value from {low} to {high}")
-
-
-def _check_increasing(name: str, values: tuple[int, ...], low: int, high: int) -> None:
-    if not values or list(values) != sorted(set(values)):
-        raise InputError(f"{name} is {values}", hint="give at least one, strictly increasing")
-    for value in values:
-        _check_range(name, value, low, high)

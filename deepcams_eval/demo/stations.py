@@ -33,15 +33,10 @@ _INSTRUMENT_TOP = 900.0
 
 @dataclass(frozen=True)
 class Provider:
-    """Who reports.
+    """Who reports, to how many decimals, and whether with instruments of reference grade.
 
     Attributes
     ----------
-    name : str
-    decimals : int
-        To which values are rounded.
-    is_monitor : bool
-        Whether its instruments are of reference grade.
     bias_log, spread_log : float
         Mean and standard deviation, over its stations, of the logarithm of the constant factor
         between a station and the air around it.
@@ -78,18 +73,12 @@ class Station:
     ----------
     location_id, sensor_id : int
         0 where the form of the files has none.
-    name : str
-    city : City
-        Gives country and clock.
-    provider : Provider
     latitude, longitude : float
         As reported, degrees; NaN where none is.
     air_latitude, air_longitude : float
         Where the air is that it measures.
     factor : float
         Constant ratio of the station to the air around it.
-    role : str
-        One of `Role`.
     original : int
         Place in the list of stations of the one that a copy repeats; −1 for others.
     """
@@ -160,11 +149,10 @@ def make_stations(settings: DemoSettings) -> tuple[Station, ...]:
     InputError
         If the region holds no city to put them in.
     """
-    rng = settings.rng("stations")
     cities = [city for city in CITIES if _inside(settings, city.latitude, city.longitude)]
     if not cities:
         raise InputError("the region holds no city of the demo", hint="choose a larger one")
-    maker = _Maker(settings, cities, rng)
+    maker = _Maker(settings, cities)
     stations = [maker.station(_provider(rank, settings)) for rank in range(settings.stations)]
     originals = [i for i, station in enumerate(stations) if station.provider is AGENCY]
     stations += [maker.copy(stations[i], i) for i in originals[:COPIES] if settings.faults]
@@ -177,10 +165,9 @@ def make_stations(settings: DemoSettings) -> tuple[Station, ...]:
 class _Maker:
     """Draws stations in turn, a new number for each."""
 
-    def __init__(
-        self, settings: DemoSettings, cities: list[City], rng: np.random.Generator
-    ) -> None:
-        self._settings, self._cities, self._rng = settings, cities, rng
+    def __init__(self, settings: DemoSettings, cities: list[City]) -> None:
+        self._settings, self._cities = settings, cities
+        self._rng = settings.rng("stations")
         weights = np.array([0.5 + np.sqrt(city.weight) for city in cities])
         self._chance = weights / weights.sum()
         self._made = 0
@@ -191,13 +178,13 @@ class _Maker:
         factor = np.exp(self._rng.normal(provider.bias_log, provider.spread_log))
         return Station(
             *self._numbers(role),
-            name=f"{city.name} {self._made:03d}",
-            city=city,
-            provider=provider,
-            latitude=reported[0],
-            longitude=reported[1],
-            air_latitude=place[0],
-            air_longitude=place[1],
+            f"{city.name} {self._made:03d}",
+            city,
+            provider,
+            reported[0],
+            reported[1],
+            place[0],
+            place[1],
             factor=float(factor),
             role=role,
         )
@@ -254,16 +241,7 @@ def report(
     stations: tuple[Station, ...],
     mean: npt.NDArray[np.float32],
 ) -> Reports:
-    """Return what sound instruments report in a block.
-
-    Parameters
-    ----------
-    settings : DemoSettings
-    block : Block
-    stations : tuple of Station
-    mean : ndarray, shape (hours, ny, nx)
-        True hourly means, µg m⁻³.
-    """
+    """Return what sound instruments report in a block of true hourly means (hours, ny, nx)."""
     rng = settings.rng("reports", block.year, block.month)
     shape = block.hours, len(stations)
     position = np.array([(station.latitude, station.longitude) for station in stations])
@@ -300,9 +278,7 @@ def _cells(settings: DemoSettings, mean: npt.NDArray[np.float32], place: Array) 
 def _drift(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Return a series with a memory of some hours for each station, unit variance."""
     keep = np.exp(-1 / 4.0)
-    white = rng.standard_normal(shape)
-    result = np.empty(shape)
-    result[0] = white[0]
+    result = rng.standard_normal(shape)
     for hour in range(1, shape[0]):
-        result[hour] = keep * result[hour - 1] + np.sqrt(1 - keep**2) * white[hour]
+        result[hour] = keep * result[hour - 1] + np.sqrt(1 - keep**2) * result[hour]
     return result

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,14 +20,7 @@ STEP_S = 3600.0 / STEPS_PER_HOUR
 class TravellingWaves:
     """A sum of plane waves with random directions; mean 0, standard deviation near 1.
 
-    Parameters
-    ----------
-    domain : Domain
-    rng : numpy.random.Generator
-    length_deg : tuple of float
-        Shortest and longest wavelength.
-    count : int
-        Number of waves.
+    Their number is ``count``; ``length_deg`` is the shortest and the longest.
     """
 
     def __init__(
@@ -58,8 +49,7 @@ class TravellingWaves:
         return np.asarray(cosine.T @ np.cos(angle) - sine.T @ np.sin(angle))
 
 
-@dataclass(frozen=True)
-class Vortices:
+class Vortices(NamedTuple):
     """Travelling vortices with a Gaussian stream function; arrays of equal length.
 
     Attributes
@@ -101,8 +91,7 @@ class Vortices:
     def alive(self, hour: float) -> Vortices:
         """Return those whose life includes `hour`."""
         chosen = np.abs(hour - self.middle) < self.life / 2
-        names = [item.name for item in dataclasses.fields(self)]
-        return Vortices(**{name: getattr(self, name)[chosen] for name in names})
+        return Vortices(*(values[chosen] for values in self))
 
 
 class Wind:
@@ -112,13 +101,8 @@ class Wind:
     u = −∂ψ/∂φ / a and v = ∂ψ/∂λ / (a cos φ) are differentiated exactly, so that the wind has no
     divergence on the sphere.
 
-    Parameters
-    ----------
-    domain : Domain
-        ``wind=False`` gives rest; ``weather_systems=False`` leaves jet and waves. The month sets
-        the strength of the jet.
-    rng : numpy.random.Generator
-        Draws the systems of this block.
+    ``wind=False`` gives rest; ``weather_systems=False`` leaves jet and waves. The month sets the
+    strength of the jet; the generator draws the systems of this block.
     """
 
     def __init__(self, domain: Domain, rng: np.random.Generator) -> None:
@@ -134,10 +118,7 @@ class Wind:
     def at(self, hour: float) -> tuple[Array, Array]:
         """Return eastward and northward wind, m s⁻¹, shapes (ny, nx).
 
-        Parameters
-        ----------
-        hour : float
-            Hours since the start of the block; negative during spin-up.
+        `hour` counts from the start of the block; it is negative during spin-up.
         """
         shape = len(self._latitude), len(self._longitude)
         if not self._blows:
@@ -160,10 +141,8 @@ class Wind:
             number = 2 * np.pi / wavelength
             angle = number * self._longitude - 2 * np.pi * hour / period + phase
             # ψ = A·profile·cos(angle), with A such that the meridional wind peaks at `speed`.
-            per_metre_east = np.degrees(number) / (
-                EARTH_RADIUS_M * np.cos(np.radians(self._jet_latitude))
-            )
-            amplitude = speed / per_metre_east
+            circle_m = EARTH_RADIUS_M * np.cos(np.radians(self._jet_latitude))
+            amplitude = speed / (np.degrees(number) / circle_m)
             u += np.outer(2 * offset * profile * per_metre, amplitude * np.cos(angle))
             slope = np.degrees(number) / (EARTH_RADIUS_M * np.cos(np.radians(self._latitude)))
             v -= np.outer(profile * slope, amplitude * np.sin(angle))

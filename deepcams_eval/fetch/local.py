@@ -74,17 +74,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What to fetch of a gridded product.
+    """What to fetch of a gridded product into ``DIR/cams`` or ``DIR/geoscf``.
 
-    Attributes
-    ----------
-    folder : Path
-        ``DIR/cams`` or ``DIR/geoscf``.
-    years, months : tuple of int
-    bbox : tuple of float or None
-        See `Box`; None is the globe.
-    workers : int
-        Files at a time.
+    A ``bbox`` of None is the globe; ``workers`` is the number of files at a time.
     """
 
     folder: Path
@@ -178,13 +170,7 @@ class Nodes(NamedTuple):
     def of(cls, bbox: Box | None, spacing_deg: float, *, widen: bool) -> Nodes:
         """Return the multiples of the spacing on the globe, or in a box.
 
-        Parameters
-        ----------
-        bbox : tuple of float or None
-            West, south, east, north in degrees.
-        spacing_deg : float
-        widen : bool
-            Whether the box is widened to nodes; else it holds those within, edges included.
+        A box is widened to nodes, or holds those within, edges included.
 
         Raises
         ------

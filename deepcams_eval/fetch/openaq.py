@@ -38,17 +38,10 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a fetch will bring.
+    """What a fetch of so many stations will bring: ``objects`` and their ``bytes``.
 
-    Attributes
-    ----------
-    stations : int
-    objects, bytes : int
-        To fetch.
-    already_there : int
-        Objects that are held as they are in the archive.
-    unknown : int
-        Objects under these prefixes that are not named as those of the archive are; left out.
+    ``already_there`` counts objects that are held as they are in the archive, ``unknown`` those
+    under these prefixes that are not named as those of the archive are; they are left out.
     """
 
     stations: int
@@ -81,12 +74,10 @@ def fetch_openaq(
 
     Parameters
     ----------
-    wanted : Wanted
-    data : Path
-        The data folder.
+    wanted, data, archive
+        What to fetch, into which data folder, from where.
     find_stations : callable
         Gives the catalogue of what is wanted; not called where an interrupted fetch has kept it.
-    archive : Archive
     confirm : callable
         Asked before the first object; nothing is fetched unless it returns True.
     report : callable

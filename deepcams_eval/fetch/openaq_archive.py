@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -138,19 +139,10 @@ class Archive:
     def list_objects(
         self, spans: Sequence[tuple[int, int, int | None]]
     ) -> tuple[list[Listed], int]:
-        """List the objects of locations and years, one request each (more if it is a long list).
+        """Return the objects of (location, year, month), sorted by key, a request each or more.
 
-        Parameters
-        ----------
-        spans : sequence of (location, year, month)
-            A month of None is the whole year.
-
-        Returns
-        -------
-        objects : list of Listed
-            Sorted by key.
-        unknown : int
-            Objects that are not named as those of the archive are; they are left out.
+        A month of None is the whole year. Objects that are not named as those of the archive are
+        left out; their number comes second.
 
         Raises
         ------
@@ -240,11 +232,11 @@ class _Meta(NamedTuple):
     last_modified: datetime
 
 
+@dataclass(frozen=True)
 class _Bucket:
     """A bucket of a server that speaks S3."""
 
-    def __init__(self, store: S3Store) -> None:
-        self._store = store
+    _store: S3Store
 
     def list(self, prefix: str) -> list[_Meta]:
         return [_meta(one) for one in self._store.list(prefix, chunk_size=1000).collect()]
@@ -254,11 +246,11 @@ class _Bucket:
         return _meta(answer.meta), bytes(answer.bytes())
 
 
+@dataclass(frozen=True)
 class _Folder:
     """A copy of a bucket on disk, read without the detour over the threads of a client."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    _root: Path
 
     def list(self, prefix: str) -> list[_Meta]:
         found = []

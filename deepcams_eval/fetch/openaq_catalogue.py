@@ -56,18 +56,11 @@ STATION_COLUMNS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which stations are asked for.
+    """Which stations are asked for: those with any measurement in the years.
 
-    Attributes
-    ----------
-    years : tuple of int
-        Locations without any measurement in them are left out.
-    countries : tuple of str
-        ISO 3166-1 alpha-2 codes; empty means all.
-    bbox : tuple of float or None
-        West, south, east, north in degrees; west > east crosses the date line.
-    reference_only : bool
-        Whether only locations with a PM2.5 sensor known to be a reference monitor are wanted.
+    ``countries`` are ISO 3166-1 alpha-2 codes, none for all; a ``bbox`` with west > east crosses
+    the date line; ``reference_only`` leaves locations with a PM2.5 sensor known to be a reference
+    monitor.
     """
 
     years: tuple[int, ...]
@@ -96,14 +89,7 @@ class Catalogue:
 
 
 class Windows:
-    """Paces requests so that no window of time holds more than its limit.
-
-    Parameters
-    ----------
-    limits : sequence of (count, seconds)
-    clock, sleep : callable
-        The time in seconds, and waiting for some.
-    """
+    """Paces requests so that no window of time (count, seconds) holds more than its limit."""
 
     def __init__(
         self,
@@ -326,16 +312,17 @@ def _utc_year(time_: Any) -> int | None:
 
 def _sensors(location: Location, grades: Mapping[int, bool]) -> Iterator[dict[str, Any]]:
     named = location.coordinates
-    position = (None, None) if named is None else (named.latitude, named.longitude)
-    known = all(number is not None for number in position)
+    latitude = longitude = np.nan
+    if named is not None and None not in (named.latitude, named.longitude):
+        latitude, longitude = named.latitude, named.longitude
     for sensor in location.sensors or []:
         if sensor.parameter is not None and sensor.parameter.id == _PM25:
             yield {
                 "station_id": str(location.id),
                 "sensor_id": str(sensor.id),
                 "name": location.name or "",
-                "latitude": position[0] if known else np.nan,
-                "longitude": position[1] if known else np.nan,
+                "latitude": latitude,
+                "longitude": longitude,
                 "country": (location.country.code or "") if location.country else "",
                 "provider": (location.provider.name or "") if location.provider else "",
                 "is_reference": _grade(location, grades),

@@ -12,14 +12,9 @@ from deepcams_eval.errors import InputError
 from deepcams_eval.read.product import open_product
 from deepcams_eval.read.spec import OPTION_KEYS, ProductSpec
 
-
-def _linear_bicubic(field: xr.DataArray) -> xr.DataArray:
-    return bicubic_nodes(hourly_linear(field, frame_growth=9))
-
-
 _METHODS: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
     "linear": hourly_linear,
-    "linear+bicubic": _linear_bicubic,
+    "linear+bicubic": lambda field: bicubic_nodes(hourly_linear(field, frame_growth=9)),
 }
 """How each of `deepcams_eval.read.spec.DERIVED` makes a Field."""
 

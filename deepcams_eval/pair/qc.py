@@ -35,18 +35,8 @@ from deepcams_eval.errors import InputError
 # do measure 999 below the limit of 1000, and 985 is a beta gauge at the end of its range, where
 # the air is at least that dirty; to remove them would take the worst smoke out of the sample.
 DEFAULT_SENTINELS = (
-    -99999.0,
-    -9999.0,
-    -1111.0,
-    -999.99,
-    -999.0,
-    -996.0,
-    -99.0,
-    999.99,
-    9999.0,
-    9999.99,
-    99999.0,
-)
+    -99999.0, -9999.0, -1111.0, -999.99, -999.0, -996.0, -99.0, 999.99, 9999.0, 9999.99, 99999.0,
+)  # fmt: skip
 
 _SENTINEL_TOLERANCE = 1e-6
 _ROUNDING = 1e-9
@@ -60,41 +50,6 @@ Year = Annotated[int, Field(ge=1, le=9999)]
 class QcSettings(BaseModel):
     """Thresholds of the rules; an unknown name is refused.
 
-    Attributes
-    ----------
-    sentinels : tuple of float
-        Values (µg m⁻³, equal to 1e-6) that mean "missing". A NaN always counts as one.
-    negative_below : float
-        A value below it is flagged, µg m⁻³. Small negatives are what an unbiased instrument
-        reports in clean air, and to remove them biases means high, so they are kept; 0 flags
-        every negative.
-    limit_ug_m3 : float
-        A value above it is flagged, µg m⁻³.
-    averaging_hours : float
-        A record that does not cover exactly this long is flagged.
-    years, months : tuple of int, optional
-        Those of ``time_start`` (UTC) that are kept; None keeps all.
-    zero_zero_deg : float
-        A station nearer than this to latitude 0 *and* longitude 0 has no real place; open sea.
-    duplicate_distance_m : float
-        Two stations this near or nearer (great circle, mean radius 6371.0088 km, to 1 mm) may be
-        the same monitor.
-    duplicate_common_hours : int
-        Fewer common intervals than this prove nothing.
-    duplicate_tolerance_ug_m3 : float
-        Two values this near are equal: one provider rounds to one digit, another does not.
-    duplicate_equal_share : float
-        Share of the common intervals with equal values from which two series are one, 0 to 1.
-    stuck_hours : float
-        A value repeated this long or longer is flagged, from the start of the first record to the
-        end of the last. At least twice `averaging_hours`, as two records make the shortest run.
-    stuck_gap_hours : float
-        A longer gap between two records ends a run.
-    reference_only : bool
-        Switches the rule ``not_reference`` on; there an unknown instrument is flagged as well.
-    disabled : frozenset of str
-        Names of rules that are switched off, of `RULES`.
-
     Raises
     ------
     InputError
@@ -104,20 +59,37 @@ class QcSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sentinels: tuple[float, ...] = DEFAULT_SENTINELS
+    """Values (µg m⁻³, equal to 1e-6) that mean "missing". A NaN always counts as one."""
     negative_below: float = Field(default=-5.0, le=0)
+    """A value below it is flagged, µg m⁻³. Small negatives are what an unbiased instrument reports
+    in clean air, and to remove them biases means high, so they are kept; 0 flags every negative."""
     limit_ug_m3: float = Field(default=1000.0, gt=0)
+    """A value above it is flagged, µg m⁻³."""
     averaging_hours: float = Field(default=1.0, gt=0)
+    """A record that does not cover exactly this long is flagged."""
     years: Annotated[tuple[Year, ...], Field(min_length=1)] | None = None
     months: Annotated[tuple[Month, ...], Field(min_length=1)] | None = None
+    """Those of ``time_start`` (UTC) that are kept; None keeps all."""
     zero_zero_deg: float = Field(default=0.01, ge=0, le=1)
+    """A station nearer than this to latitude 0 *and* longitude 0 has no real place; open sea."""
     duplicate_distance_m: float = Field(default=200.0, ge=0, le=100_000)
+    """Two stations this near or nearer (great circle, mean radius 6371.0088 km, to 1 mm) may be the
+    same monitor."""
     duplicate_common_hours: int = Field(default=24, ge=1)
+    """Fewer common intervals than this prove nothing."""
     duplicate_tolerance_ug_m3: float = Field(default=0.05, ge=0)
+    """Two values this near are equal: one provider rounds to one digit, another does not."""
     duplicate_equal_share: float = Field(default=0.95, gt=0, le=1)
+    """Share of the common intervals with equal values from which two series are one, 0 to 1."""
     stuck_hours: float = Field(default=24.0, gt=0)
+    """A value repeated this long or longer is flagged, from the start of the first record to the
+    end of the last. At least twice `averaging_hours`, as two records make the shortest run."""
     stuck_gap_hours: float = Field(default=3.0, ge=0)
+    """A longer gap between two records ends a run."""
     reference_only: bool = False
+    """Switches the rule ``not_reference`` on; there an unknown instrument is flagged as well."""
     disabled: frozenset[str] = frozenset()
+    """Names of rules that are switched off, of `RULES`."""
 
     def __init__(self, **settings: Any) -> None:
         try:

@@ -1,16 +1,21 @@
-"""Findings about published numbers as text, Markdown, JSON and one page that opens from disk."""
+"""A finding about published numbers: its pieces, and how it is shown and written."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from deepcams_eval.core.arrays import BoolArray, FloatArray
 from deepcams_eval.report import published, wording
 from deepcams_eval.report.content import records
 from deepcams_eval.report.rendering import template
-from deepcams_eval.report.tables import Table, to_markdown
+from deepcams_eval.report.tables import Column, Table, to_markdown
 
 TITLE = "Audit of the published DeepCAMS numbers"
 LEAD = (
@@ -18,6 +23,7 @@ LEAD = (
     "and says what follows. The published values are package data, written down as printed; "
     "those of Fig. 6 were read off the figure. Bold cells are the ones that the answer is about."
 )
+_SOURCE = f"Xiao et al. 2022, Sci. Total Environ. 848, 157747, doi:{published.DOI}"
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,14 @@ def text_lines(findings: Sequence[Finding]) -> Iterator[str]:
         yield ""
 
 
-def render_markdown(
+def documents(
     findings: Sequence[Finding],
     inputs: Sequence[Mapping[str, Any]],
     *,
     command: str,
     notes: Sequence[str] = (),
-) -> str:
-    """Return the findings as a Markdown document.
+) -> dict[str, str]:
+    """Return the findings as Markdown, as a page that needs no other file, and as JSON.
 
     Parameters
     ----------
@@ -81,12 +87,42 @@ def render_markdown(
     inputs : sequence of mapping
         ``path``, ``bytes`` and ``sha256`` of each file that was read.
     command : str
-        The command line that makes the document again.
+        The command line that makes the documents again.
     notes : sequence of str
         What was assumed in reading the frames.
+
+    Returns
+    -------
+    dict of str to str
+        By name of the file. Numbers of the JSON are unrounded, an undefined one is null.
     """
+    page = template("audit.html.j2").render(
+        title=TITLE,
+        mark="",
+        lead=LEAD,
+        source=_SOURCE,
+        findings=findings,
+        inputs=[(item["path"], wording.size(item["bytes"]), item["sha256"]) for item in inputs],
+        command=command,
+        notes=notes,
+    )
+    plain = [
+        {**vars(finding), "tables": {table.name: _plain_rows(table) for table in finding.tables}}
+        for finding in findings
+    ]
+    listed = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _markdown(findings, inputs, command, notes)
+    return {"audit.md": text, "audit.html": page, "findings.json": f"{listed}\n"}
+
+
+def _markdown(
+    findings: Sequence[Finding],
+    inputs: Sequence[Mapping[str, Any]],
+    command: str,
+    notes: Sequence[str],
+) -> str:
     escape = wording.escape_markdown
-    parts = [f"# {TITLE}", LEAD, f"Source: {_source()}"]
+    parts = [f"# {TITLE}", LEAD, f"Source: {_SOURCE}"]
     for number, finding in enumerate(findings, start=1):
         parts += [
             f"## {number}. {escape(finding.question)}",
@@ -101,40 +137,6 @@ def render_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def render_html(
-    findings: Sequence[Finding],
-    inputs: Sequence[Mapping[str, Any]],
-    *,
-    command: str,
-    notes: Sequence[str] = (),
-) -> str:
-    """Return the findings as one page that needs no other file and no network.
-
-    Parameters
-    ----------
-    findings, inputs, command, notes
-        As in `render_markdown`.
-    """
-    return template("audit.html.j2").render(
-        title=TITLE,
-        mark="",
-        lead=LEAD,
-        source=_source(),
-        findings=findings,
-        inputs=[(item["path"], wording.size(item["bytes"]), item["sha256"]) for item in inputs],
-        command=command,
-        notes=notes,
-    )
-
-
-def as_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return the findings as plain lists and dicts; numbers are unrounded, undefined is None."""
-    return [
-        {**vars(finding), "tables": {table.name: _plain_rows(table) for table in finding.tables}}
-        for finding in findings
-    ]
-
-
 def _plain_rows(table: Table) -> list[dict[str, Any]]:
     # JSON has neither NaN nor infinity.
     return [
@@ -146,8 +148,29 @@ def _plain_rows(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _source() -> str:
-    return f"Xiao et al. 2022, Sci. Total Environ. 848, 157747, doi:{published.DOI}"
+def texts(**labels: str) -> tuple[Column, ...]:
+    """Return columns of text: of each, its key and label."""
+    return tuple(Column(key, label) for key, label in labels.items())
+
+
+def numbers(decimals: int, of: str = "", **labels: str) -> tuple[Column, ...]:
+    """Return columns of numbers with one unit: of each, its key and label."""
+    return tuple(Column(key, label, of, decimals) for key, label in labels.items())
+
+
+def bold_cells(chosen: BoolArray, *keys: str) -> frozenset[tuple[int, str]]:
+    """Return the cells of the columns `keys` in the rows `chosen`, as `Table.bold` has them."""
+    return frozenset((int(place), key) for place in np.flatnonzero(chosen) for key in keys)
+
+
+def floats(table: pd.DataFrame, column: str) -> FloatArray:
+    """Return a column as numbers."""
+    return table[column].to_numpy(dtype=np.float64)
+
+
+def where(table: pd.DataFrame, column: str, value: str) -> BoolArray:
+    """Return the rows in which a column holds a value."""
+    return (table[column] == value).to_numpy(dtype=np.bool_)
 
 
 def _aligned(table: Table) -> Iterator[str]:

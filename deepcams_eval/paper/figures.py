@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepcams_eval.core.arrays import FloatArray, Times
-from deepcams_eval.paper.content import AnnualMaps, MapSequence, PointSeries
+from deepcams_eval.paper.annual import AnnualMaps
+from deepcams_eval.paper.sequences import MapSequence
+from deepcams_eval.paper.series import Line, PointSeries
 from deepcams_eval.report import maps, scatter, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import UNIT, escape_figure
@@ -25,8 +27,9 @@ _COARSE_LOOK: dict[str, Any] = {
     "marker": ".",
     "markersize": 2.2,
     "alpha": 0.8,
+    "zorder": 2,
 }
-_FINE_LOOK: dict[str, Any] = {"color": "#0072B2", "linewidth": 0.6}
+_FINE_LOOK: dict[str, Any] = {"color": "#0072B2", "linewidth": 0.6, "zorder": 3}
 _ZOOM_DAYS = 1.5
 _DAY_US = 86_400e6
 _KINDS = {
@@ -155,20 +158,21 @@ def draw_annual(means: AnnualMaps, owed: style.Credit) -> style.Drawing:
     owed
         As in `draw_stations`.
     """
-    extent = means.fine_grid.extent
+    coarse, fine = means.coarse, means.fine
+    extent = fine.grid.extent
     figure = maps.compare(
         [
-            (means.coarse, means.coarse_grid.extent, means.coarse_mean),
-            (means.fine, extent, means.fine_mean),
-            (f"{means.fine} − {means.coarse}", extent, means.difference),
+            (coarse.product, coarse.grid.extent, coarse.values),
+            (fine.product, extent, fine.values),
+            (f"{fine.product} − {coarse.product}", extent, means.difference),
         ],
         label=f"PM2.5 ({UNIT})",
         difference=f"difference ({UNIT})",
     )
     note = (
-        f"n = {means.coarse_steps:,} maps of {means.coarse} and {means.fine_steps:,} of "
-        f"{means.fine}: all of the {means.days:,} UTC days of {means.year} on which both have a "
-        f"map. Difference: what {means.fine} adds to {means.coarse} interpolated bilinearly. "
+        f"n = {coarse.steps:,} maps of {coarse.product} and {fine.steps:,} of "
+        f"{fine.product}: all of the {means.days:,} UTC days of {means.year} on which both have a "
+        f"map. Difference: what {fine.product} adds to {coarse.product} interpolated bilinearly. "
         f"Colours end at the {maps.ROBUST:g}th percentile."
     )
     if not np.isfinite(means.difference).all():
@@ -177,7 +181,7 @@ def draw_annual(means: AnnualMaps, owed: style.Credit) -> style.Drawing:
         figure,
         owed.also(maps.COASTLINES),
         number=8,
-        title=f"Mean of {means.year}: {means.coarse}, {means.fine} and their difference",
+        title=f"Mean of {means.year}: {coarse.product}, {fine.product} and their difference",
         note=note,
         alternative="Maps of the annual mean of both products and of their difference.",
     )
@@ -259,7 +263,8 @@ def draw_series(series: Sequence[PointSeries], owed: style.Credit) -> style.Draw
     )
     for row, one in zip(grid, series, strict=True):
         for axes in row:
-            _draw_lines(axes, one)
+            _draw_line(axes, one.fine, one.year, _FINE_LOOK)
+            _draw_line(axes, one.coarse, one.year, _COARSE_LOOK)
             style.dress(axes)
         row[0].set_ylabel(f"PM2.5 ({UNIT})", fontsize=style.SMALL + 0.5)
         row[0].set_title(f"{_point(one)}, {one.year}", fontsize=style.TEXT, loc="left", pad=3)
@@ -273,34 +278,31 @@ def draw_series(series: Sequence[PointSeries], owed: style.Credit) -> style.Draw
         frameon=False,
         borderaxespad=0.2,
     )
-    places = dict.fromkeys((_point(one), one.rule) for one in series)
+    places = dict.fromkeys((_point(one), one.place.rule) for one in series)
+    coarse, fine = series[0].coarse.product, series[0].fine.product
     counts = "; ".join(
-        f"{_point(one)} in {one.year}: {_known(one.coarse_values):,} of {one.coarse} and "
-        f"{_known(one.fine_values):,} hours of {one.fine}"
+        f"{_point(one)} in {one.year}: {one.coarse.known:,} of {coarse} and "
+        f"{one.fine.known:,} hours of {fine}"
         for one in series
     )
     note = (
         f"n: {counts}. {' '.join(f'{point}: {rule}' for point, rule in places)} The cell that "
         "contains the point; a gap is a gap. Right: the three days about the highest value of "
-        f"{series[0].coarse}."
+        f"{coarse}."
     )
     return finish(
         figure,
         owed,
         number=7,
-        title=f"A year of {series[0].coarse} and {series[0].fine} at single points",
+        title=f"A year of {coarse} and {fine} at single points",
         note=note,
         alternative="PM2.5 of both products over each year at each point.",
     )
 
 
-def _draw_lines(axes: Axes, one: PointSeries) -> None:
-    times, values = with_gaps(one.fine_times, one.fine_values)
-    axes.plot(_days(times, one.year), values, **_FINE_LOOK, label=escape_figure(one.fine), zorder=3)
-    times, values = with_gaps(one.coarse_times, one.coarse_values)
-    axes.plot(
-        _days(times, one.year), values, **_COARSE_LOOK, label=escape_figure(one.coarse), zorder=2
-    )
+def _draw_line(axes: Axes, line: Line, year: int, look: Mapping[str, Any]) -> None:
+    times, values = with_gaps(line.times, line.values)
+    axes.plot(_days(times, year), values, label=escape_figure(line.product), **look)
 
 
 def with_gaps(times: Times, values: FloatArray) -> tuple[Times, FloatArray]:
@@ -337,28 +339,21 @@ def _year_axis(axes: Axes, year: int) -> None:
 
 def _zoom_axis(axes: Axes, one: PointSeries) -> None:
     axes.tick_params(labelsize=style.SMALL)
-    if not _known(one.coarse_values):
+    if not one.coarse.known:
         axes.set_axis_off()
         return
-    peak = int(np.nanargmax(one.coarse_values))
-    middle = float(_days(one.coarse_times[peak : peak + 1], one.year)[0])
+    peak = int(np.nanargmax(one.coarse.values))
+    middle = float(_days(one.coarse.times[peak : peak + 1], one.year)[0])
     low, high = middle - _ZOOM_DAYS, middle + _ZOOM_DAYS
     axes.set_xlim(low, high)
     midnights = np.arange(np.ceil(low), np.floor(high) + 1)
-    dates = np.datetime64(f"{one.year}-01-01") + midnights.astype(np.int64)
-    axes.set_xticks(midnights, [f"{int(str(day)[8:])} {_month(day)}" for day in dates])
-
-
-def _month(day: np.datetime64) -> str:
-    return calendar.month_abbr[int(str(day)[5:7])]
-
-
-def _known(values: FloatArray) -> int:
-    return int(np.isfinite(values).sum())
+    dates = (str(day) for day in np.datetime64(f"{one.year}-01-01") + midnights.astype(np.int64))
+    names = [f"{int(day[8:])} {calendar.month_abbr[int(day[5:7])]}" for day in dates]
+    axes.set_xticks(midnights, names)
 
 
 def _point(one: PointSeries) -> str:
-    return maps.point_in_words(one.latitude, one.longitude)
+    return maps.point_in_words(one.place.latitude, one.place.longitude)
 
 
 def _moment(time: np.datetime64) -> str:

@@ -1,10 +1,10 @@
-"""The folder that ``deepcams-eval paper`` leaves behind."""
+"""What ``deepcams-eval paper`` leaves behind: both reports, tables, figures and the page."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,23 +13,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.bench import files as simulation_files
 from deepcams_eval.bench.month import Case
+from deepcams_eval.bench.page import month_tables
 from deepcams_eval.bench.run import SimulationRun
-from deepcams_eval.bench.sections import month_tables
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import RUN_FILE, write_run
 from deepcams_eval.options import PaperOptions
-from deepcams_eval.paper import figures, page
+from deepcams_eval.paper import figures
 from deepcams_eval.paper.run import CASES, COARSE, FINE, PaperResult
 from deepcams_eval.report import credit, maps, style
 from deepcams_eval.report.content import Content
+from deepcams_eval.report.rendering import render
 from deepcams_eval.report.tables import Table, write_table, year_table
 
 INSITU, SIMULATION = "insitu", "simulation"
 """Folders of the two full reports."""
 
 _TASK_TABLES = {"temporal": 2, "spatial": 3}
+
+PLACES = (
+    *(f"Table {number}" for number in (1, 2, 3)),
+    *(f"Fig. {number}" for number in (1, 3, 4, 5, 6, 7, 8)),
+)
+"""What the paper shows of data; its Fig. 2 is a diagram of the networks."""
+
+_IMAGE_ROOM = 16_000_000
+"""Bytes: every figure of the paper is on the page."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -78,10 +87,8 @@ def write_files(
         reports.append(("The validation against stations", f"{INSITU}/report.html"))
     if simulation:
         (folder / SIMULATION).mkdir()
-        simulation_files.write_files(
-            folder / SIMULATION,
-            simulation,
-            progress=lambda done, of: tell("report of the simulation", done, of),
+        simulation.write(
+            folder / SIMULATION, lambda done, of: tell("report of the simulation", done, of)
         )
         reports.append(("The simulation", f"{SIMULATION}/report.html"))
     run = _describe(folder, result, settings, command=command, synthetic=synthetic)
@@ -96,14 +103,26 @@ def write_files(
     if simulation:
         pictures += _copied_cases(folder, simulation)
     run |= provenance.cost(clock_start)
-    text = page.render_page(
-        list(chain(*tables.values())),
-        sorted(pictures, key=lambda one: one.name),
-        folder,
-        run=run,
-        reports=reports,
+    pictures.sort(key=lambda one: one.name)
+    blocks = list(chain(*tables.values()))
+    text = render(
+        "paper.html.j2",
+        title="The tables and figures of Xiao et al. (2022), from these data",
+        run={key: value for key, value in run.items() if key != "notes"},
+        contents=[
+            *_contents(blocks, pictures),
+            ("Notes", "#notes"),
+            ("Provenance", "#provenance"),
+        ],
+        asked=list(_asked(settings)),
+        notes=run["notes"],
         attributions=_attributions(result, insitu, synthetic=synthetic),
+        pictures=pictures,
+        folder=folder,
         synthetic=synthetic,
+        room=_IMAGE_ROOM,
+        tables=blocks,
+        reports=reports,
     )
     (folder / "report.html").write_text(text, encoding="utf-8")
     write_run(folder, run | provenance.cost(clock_start))
@@ -131,16 +150,16 @@ def _drawings(
         yield figures.draw_stations(station_years(content), owed)
         yield figures.draw_scatters(content, owed)
     owed = credit.truth_line(_map_kind(result), synthetic=synthetic)
-    if result.sequences:
-        yield figures.draw_sequences(result.sequences, owed)
-    if result.series:
-        yield figures.draw_series(result.series, owed)
-    if result.annual is not None:
-        yield figures.draw_annual(result.annual, owed)
+    if result.maps.sequences:
+        yield figures.draw_sequences(result.maps.sequences, owed)
+    if result.maps.series:
+        yield figures.draw_series(result.maps.series, owed)
+    if result.maps.annual is not None:
+        yield figures.draw_annual(result.maps.annual, owed)
 
 
 def _map_kind(result: PaperResult) -> str:
-    return FINE if len(result.products) > 1 else COARSE
+    return FINE if len(result.maps.products) > 1 else COARSE
 
 
 def _tables(
@@ -203,7 +222,7 @@ def _attributions(result: PaperResult, content: Content | None, *, synthetic: bo
     if result.simulation:
         kind = result.simulation.product.kind
         lines += credit.truth_attributions(kind, synthetic=synthetic)
-    if result.products:
+    if result.maps.products:
         lines += credit.truth_attributions(_map_kind(result), synthetic=synthetic)
     return list(dict.fromkeys([*lines, f"{maps.COASTLINES} (public domain)."]))
 
@@ -222,7 +241,7 @@ def _describe(
         for entry in _run_of(folder / name).get("inputs", ()):
             inputs[entry["path"]] = entry
     if result.insitu is None:
-        for entry in provenance.hash_inputs(one.files for one in result.products):
+        for entry in provenance.hash_inputs(one.files for one in result.maps.products):
             inputs[entry["path"]] = entry
     return {
         **provenance.basis(command, synthetic=synthetic),
@@ -242,3 +261,23 @@ def _describe(
 def _run_of(folder: Path) -> dict[str, Any]:
     path = folder / RUN_FILE
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _asked(settings: PaperOptions) -> Iterator[tuple[str, str]]:
+    yield "Years against stations", ", ".join(map(str, settings.years))
+    yield "Year of the simulation", str(settings.year)
+    yield "Methods of the simulation", ", ".join(settings.methods or ["all that can run"])
+
+
+def _contents(
+    tables: Sequence[Table], pictures: Sequence[style.Picture]
+) -> Iterator[tuple[str, str | None]]:
+    """Yield each place of the paper and the address on the page, None where it is left out."""
+    for place in PLACES:
+        kind, number = place.split()
+        if kind == "Table":
+            names = [t.name for t in tables if t.name.split("_")[0] == f"table{number}"]
+            yield place, f"#table-{names[0]}" if names else None
+        else:
+            there = any(picture.name == f"fig{number}" for picture in pictures)
+            yield place, f"#figure-fig{number}" if there else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
@@ -17,9 +17,10 @@ from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import InsituOptions, PaperOptions, SimulationOptions
 from deepcams_eval.pair.colocate import Compute
 from deepcams_eval.paper import plan, sequences, series
-from deepcams_eval.paper.annual import annual_maps, mean_reader
+from deepcams_eval.paper.annual import AnnualMaps, MeanMap, mean_reader
 from deepcams_eval.paper.blocks import read_once
-from deepcams_eval.paper.content import AnnualMaps, MapSequence, PointSeries
+from deepcams_eval.paper.sequences import MapSequence
+from deepcams_eval.paper.series import PointSeries
 from deepcams_eval.read.layout import DataFolder
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.validation import insitu
@@ -44,30 +45,64 @@ _IN_SITU, _SIMULATED, _MAPPED = (
 
 
 @dataclass(frozen=True, eq=False)
-class PaperResult:
-    """Everything that `paper` found; None or empty is a part whose data are absent.
+class Maps:
+    """The data of Figs. 5, 7 and 8; None or empty is a part whose data are absent.
 
-    Attributes
-    ----------
-    insitu : InsituRun or None
-        The validation.
-    simulation : SimulationRun or None
-        The benchmark.
-    sequences, series, annual
-        The data of Figs. 5, 7 and 8.
-    products : tuple of Product
-        Whose maps those are, coarse first; the fine one is left out where it is made of the other.
-    notes : list of str
-        What is left out and what was assumed, one sentence each.
+    ``products`` are those whose maps these are, coarse first; the fine one is left out where it is
+    made of the other.
+    """
+
+    sequences: tuple[MapSequence, ...] = ()
+    series: tuple[PointSeries, ...] = ()
+    annual: AnnualMaps | None = None
+    products: tuple[Product, ...] = ()
+
+    def substitutes(self) -> list[str]:
+        """Return what takes the place of the paper's dates and points, one sentence each."""
+        rules = [("5", one.rule) for one in self.sequences]
+        rules += dict.fromkeys(("7", one.place.rule) for one in self.series)
+        return [f"Fig. {n}: {rule}" for n, rule in rules if rule.startswith(plan.IN_PLACE)]
+
+    @classmethod
+    def of(cls, settings: PaperOptions, data: DataFolder, notes: list[str]) -> Maps:
+        """Compute what `data` allow; what they do not is added to `notes`."""
+        spec = _spec(data, COARSE)
+        if spec is None:
+            notes.append(f"{_MAPPED} are left out: the data folder has no {COARSE}.")
+            return cls()
+        try:
+            coarse = open_product(spec, strict=settings.strict)
+            given = _spec(data, FINE)
+            fine = None if given is None else open_product(given, strict=settings.strict)
+        except NoDataError as error:
+            notes.append(f"{_MAPPED} are left out: {error}.")
+            return cls()
+        if stamp_of(coarse.field) == "mean":
+            raise InputError(
+                f"{COARSE} holds means, and a sequence of maps is one of instants",
+                path=spec.path,
+                hint="say stamp=point if they are",
+            )
+        series, annual = _years(coarse.field, fine, settings, notes)
+        return cls(
+            sequences=_sequences(coarse.field, fine, settings, notes),
+            series=series,
+            annual=annual,
+            products=(coarse,) if fine is None else (coarse, fine),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PaperResult:
+    """Everything that `paper` found; None is a part whose data are absent.
+
+    ``notes`` say what is left out and what was assumed, one sentence each.
     """
 
     insitu: InsituRun | None
     simulation: SimulationRun | None
-    sequences: tuple[MapSequence, ...]
-    series: tuple[PointSeries, ...]
-    annual: AnnualMaps | None
-    products: tuple[Product, ...]
-    notes: list[str] = field(default_factory=list)
+    maps: Maps
+    notes: list[str]
 
 
 def paper(
@@ -114,25 +149,16 @@ def paper(
     validated = _insitu(settings, data, notes, shared)
     tell = progress or (lambda _step, _done, _total: None)
     tell("maps", 0, 1)
-    maps = _Maps.of(settings, data, notes)
+    maps = Maps.of(settings, data, notes)
     tell("maps", 1, 1)
     notes += maps.substitutes()
     simulated = _simulation(settings, data, store, resume, notes, shared)
-    result = PaperResult(
-        insitu=validated,
-        simulation=simulated,
-        sequences=maps.sequences,
-        series=maps.series,
-        annual=maps.annual,
-        products=maps.products,
-        notes=notes,
-    )
     if not (validated or simulated or maps.sequences or maps.series or maps.annual):
         raise NoDataError(
             f"the data allow no table and no figure: {' '.join(notes)}",
             hint="see the README for the layout, or try --data demo",
         )
-    return result
+    return PaperResult(validated, simulated, maps, notes)
 
 
 def _spec(data: DataFolder, name: str) -> ProductSpec | None:
@@ -206,49 +232,6 @@ def _simulation(
     return run
 
 
-@dataclass(frozen=True, eq=False)
-class _Maps:
-    """The data of Figs. 5, 7 and 8."""
-
-    sequences: tuple[MapSequence, ...] = ()
-    series: tuple[PointSeries, ...] = ()
-    annual: AnnualMaps | None = None
-    products: tuple[Product, ...] = ()
-
-    def substitutes(self) -> list[str]:
-        """Return what takes the place of the paper's dates and points, one sentence each."""
-        rules = [("5", one.rule) for one in self.sequences]
-        rules += dict.fromkeys(("7", one.rule) for one in self.series)
-        return [f"Fig. {n}: {rule}" for n, rule in rules if rule.startswith(plan.IN_PLACE)]
-
-    @classmethod
-    def of(cls, settings: PaperOptions, data: DataFolder, notes: list[str]) -> _Maps:
-        spec = _spec(data, COARSE)
-        if spec is None:
-            notes.append(f"{_MAPPED} are left out: the data folder has no {COARSE}.")
-            return cls()
-        try:
-            coarse = open_product(spec, strict=settings.strict)
-            given = _spec(data, FINE)
-            fine = None if given is None else open_product(given, strict=settings.strict)
-        except NoDataError as error:
-            notes.append(f"{_MAPPED} are left out: {error}.")
-            return cls()
-        if stamp_of(coarse.field) == "mean":
-            raise InputError(
-                f"{COARSE} holds means, and a sequence of maps is one of instants",
-                path=spec.path,
-                hint="say stamp=point if they are",
-            )
-        series, annual = _years(coarse.field, fine, settings, notes)
-        return cls(
-            sequences=_sequences(coarse.field, fine, settings, notes),
-            series=series,
-            annual=annual,
-            products=(coarse,) if fine is None else (coarse, fine),
-        )
-
-
 def _sequences(
     coarse: xr.DataArray, fine: Product | None, settings: PaperOptions, notes: list[str]
 ) -> tuple[MapSequence, ...]:
@@ -309,7 +292,10 @@ def _years(
     found_series = series.point_series(
         places, years, coarse=(COARSE, coarse, cells[0]), fine=(name, field, cells[1])
     )
-    annual = annual_maps(
-        year, days, coarse=(COARSE, coarse, means[0]), fine=(name, field, means[1])
+    annual = AnnualMaps(
+        year,
+        len(days),
+        coarse=MeanMap.of(COARSE, coarse, means[0]),
+        fine=MeanMap.of(name, field, means[1]),
     )
     return tuple(found_series), annual

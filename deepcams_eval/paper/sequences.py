@@ -9,25 +9,58 @@ import numpy as np
 import xarray as xr
 
 from deepcams_eval.bench.frame_scores import box_cells, largest_box
-from deepcams_eval.core.arrays import BoolArray, IntArray, Times
+from deepcams_eval.core.arrays import BoolArray, FloatArray, IntArray, Times
 from deepcams_eval.core.field import TIME_DTYPE
 from deepcams_eval.downscale import Coarse, Target, registry
 from deepcams_eval.downscale.degrade import degradation
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.paper import plan
+from deepcams_eval.paper.annual import Grid
 from deepcams_eval.paper.blocks import Frames, read_once
-from deepcams_eval.paper.content import Box, Grid, MapSequence, SequencePart
 
 NETWORKS = "xvfi+abpn"
 """The methods of the paper, by the names under which they are registered."""
 
-FINE_FALLBACK = "linear+bicubic"
-
 _MARGIN_CELLS = 8
 """Coarse cells about the box that a method sees as well."""
 
+Box = tuple[float, float, float, float]
+
 Finer = Callable[[xr.DataArray, Times], xr.DataArray]
 """Makes the hours asked for, on the fine grid, from coarse frames in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class SequencePart:
+    """The maps of one product in a box: ``values`` (time, row, column) in µg m⁻³, NaN missing."""
+
+    product: str
+    times: Times
+    grid: Grid
+    values: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class MapSequence:
+    """Three hours in a box, for a figure in the manner of Fig. 5.
+
+    Attributes
+    ----------
+    coarse, fine : SequencePart
+        Two maps three hours apart, and the four hours that they enclose.
+    box : tuple of float
+        West, south, east, north, outer edges of the coarse cells, degrees.
+    rule : str
+        Why this date and this box, a sentence.
+    change : float
+        Mean absolute change of the coarse map in the box over the three hours, µg m⁻³.
+    """
+
+    coarse: SequencePart
+    fine: SequencePart
+    box: Box
+    rule: str
+    change: float
 
 
 @dataclass(frozen=True)

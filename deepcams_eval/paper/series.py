@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -11,11 +12,33 @@ from deepcams_eval.core.arrays import BoolArray, FloatArray, IntArray, Times
 from deepcams_eval.core.grid import find_cells
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.paper import plan
-from deepcams_eval.paper.annual import MeanReader
-from deepcams_eval.paper.blocks import Frames, read_once
-from deepcams_eval.paper.content import PointSeries
+from deepcams_eval.paper.blocks import Frames, MeanReader, read_once
 from deepcams_eval.paper.plan import Place
 from deepcams_eval.report.maps import point_in_words
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Stamps and values (n,) of the steps of a product that exist, µg m⁻³; NaN is missing."""
+
+    product: str
+    times: Times
+    values: FloatArray
+
+    @property
+    def known(self) -> int:
+        """How many values are not missing."""
+        return int(np.isfinite(self.values).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class PointSeries:
+    """A year (UTC, by the time stamp) of the cells that contain a point, as in Fig. 7."""
+
+    year: int
+    place: Place
+    coarse: Line
+    fine: Line
 
 
 class CellReader:
@@ -122,24 +145,15 @@ def point_series(
     fine: tuple[str, xr.DataArray, CellReader],
 ) -> Iterator[PointSeries]:
     """Yield the series of each place and year from readers that have taken their frames."""
-    times, values = zip(
-        *(reader.read(field["time"].values) for _, field, reader in (coarse, fine)), strict=True
-    )
+    read = [(name, *reader.read(field["time"].values)) for name, field, reader in (coarse, fine)]
     for number, place in enumerate(places):
         for year in years:
-            inside = [plan.in_years(stamps, [year]) for stamps in times]
-            yield PointSeries(
-                year=year,
-                latitude=place.latitude,
-                longitude=place.longitude,
-                rule=place.rule,
-                coarse=coarse[0],
-                fine=fine[0],
-                coarse_times=times[0][inside[0]],
-                coarse_values=values[0][inside[0], number],
-                fine_times=times[1][inside[1]],
-                fine_values=values[1][inside[1], number],
-            )
+            lines = [
+                Line(name, times[inside], values[inside, number])
+                for name, times, values in read
+                for inside in [plan.in_years(times, [year])]
+            ]
+            yield PointSeries(year, place, *lines)
 
 
 def _within(coarse: xr.DataArray, fine: xr.DataArray) -> BoolArray:

@@ -31,33 +31,6 @@ _FORM = "NAME=PATH[,key=value]..."
 class ProductSpec:
     """Settings of one ``--product``.
 
-    Attributes
-    ----------
-    name : str
-        A column of the pairs: letters, digits, ``_``, ``.`` and ``-``.
-    path : str
-        A file, a folder (searched through), a glob, a Zarr store, or ``METHOD:PARENT`` for a
-        product derived from another, with METHOD one of `DERIVED`.
-    kind : {"cams", "geoscf", "deepcams", "generic"}, optional
-        A source of `deepcams_eval.read.registry`; recognised from the content where not given.
-    variable : str, optional
-        Name of the array, where it is not a known one.
-    units : str, optional
-        Unit of files that name none.
-    stamp : {"point", "mean"}, optional
-        What a time stamp means; overrides the files.
-    start : str, optional
-        UTC time of the first frame, for files without times, e.g. ``2019-12-31T15:00``; files
-        follow in natural order of their names. Without it, times in the file names are taken,
-        such as ``20190308_05``.
-    freq : str, optional
-        Step between frames of such files, e.g. ``3h``; also the length of the interval of means
-        without bounds.
-    registration : {"node-north", "node-south", "centre"}, optional
-        Which latitudes the rows of a 720 × 1440 map without coordinates have.
-    rows : str, optional
-        The number of rows that every file must have; others are an error.
-
     Raises
     ------
     InputError
@@ -65,15 +38,29 @@ class ProductSpec:
     """
 
     name: str
+    """A column of the pairs: letters, digits, ``_``, ``.`` and ``-``."""
     path: str
+    """A file, a folder (searched through), a glob, a Zarr store, or ``METHOD:PARENT`` for a product
+    derived from another, with METHOD one of `DERIVED`."""
     kind: str | None = None
+    """A source of `deepcams_eval.read.registry`; recognised from the content where not given."""
     variable: str | None = None
+    """Name of the array, where it is not a known one."""
     units: str | None = None
+    """Unit of files that name none."""
     stamp: Stamp | None = None
+    """What a time stamp means; overrides the files."""
     start: str | None = None
+    """UTC time of the first frame, for files without times, e.g. ``2019-12-31T15:00``; files follow
+    in natural order of their names. Without it, times in the file names are taken, such as
+    ``20190308_05``."""
     freq: str | None = None
+    """Step between frames of such files, e.g. ``3h``; also the length of the interval of means
+    without bounds."""
     registration: str | None = None
+    """Which latitudes the rows of a 720 × 1440 map without coordinates have."""
     rows: str | None = None
+    """The number of rows that every file must have; others are an error."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

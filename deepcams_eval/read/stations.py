@@ -106,15 +106,18 @@ def read_stations(path: Path) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+def _require(good: pd.Series[bool], text: pd.Series[str], what: str, path: Path, hint: str) -> None:
+    """Raise `InputError` with the first text that is not good; `what` says of it what is wrong."""
+    if not good.all():
+        problem = what.format(repr(text[~good].iloc[0]))
+        raise InputError(problem, path=path, hint=hint or None)
+
+
 def _country(text: pd.Series[str], path: Path) -> pd.Series[str]:
     codes = country_codes(text)
-    other = text[(codes == "") & (text.str.strip() != "")]
-    if len(other):
-        raise InputError(
-            f"country {other.iloc[0]!r} is no two-letter code",
-            path=path,
-            hint="give ISO 3166-1 alpha-2 codes such as BE, or leave the field empty",
-        )
+    hint = "give ISO 3166-1 alpha-2 codes such as BE, or leave the field empty"
+    good = (codes != "") | (text.str.strip() == "")
+    _require(good, text, "country {} is no two-letter code", path, hint)
     return codes
 
 
@@ -209,24 +212,16 @@ def _as_text(values: pd.Series[str]) -> pd.Series[str]:
 def _degrees(text: pd.Series[str], field: str, path: Path) -> pd.Series[float]:
     degrees = pd.to_numeric(text.where(text != "", "nan"), errors="coerce").astype(float)
     low, high = (-90, 90) if field == "latitude" else (-180, 360)
-    bad = degrees.isna() & ~text.str.lower().isin(["", "nan"])
-    bad |= (degrees < low) | (degrees > high)
-    if bad.any():
-        raise InputError(
-            f"{field} {text[bad].iloc[0]!r} is not between {low} and {high} degrees", path=path
-        )
+    good = degrees.between(low, high) | text.str.lower().isin(["", "nan"])
+    _require(good, text, f"{field} {{}} is not between {low} and {high} degrees", path, "")
     return degrees
 
 
 def _truth(text: pd.Series[str], field: str, path: Path) -> pd.Series[bool]:
     lowered = text.str.lower()
-    unknown = lowered[~lowered.isin(list(_TRUTH))]
-    if len(unknown):
-        raise InputError(
-            f"{field} {unknown.iloc[0]!r} is neither true nor false",
-            path=path,
-            hint="write true, false or nothing",
-        )
+    good = lowered.isin(list(_TRUTH))
+    what = f"{field} {{}} is neither true nor false"
+    _require(good, lowered, what, path, "write true, false or nothing")
     return lowered.map(_TRUTH).astype("boolean")
 
 

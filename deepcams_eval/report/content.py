@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from itertools import chain, count
+from typing import Any, Literal, cast
 
 import geopandas as gpd
 import numpy as np
@@ -25,9 +26,7 @@ SYNTHETIC = "SYNTHETIC"
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as dictionaries by column name."""
-    return [
-        {str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")
-    ]
+    return cast("list[dict[str, Any]]", table.to_dict(orient="records"))
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,6 @@ class Content:
         The product that `differences` are taken from.
     synthetic : bool
         Whether the data are generated; then every table, figure and the page say so.
-    lags : pandas.DataFrame, optional
-        The rows of ``lags.csv``; without any the report has no section on lags.
     answers : sequence of Evidence
         Each gets a section of the page, with its tables and figures.
     """
@@ -80,7 +77,6 @@ class Content:
     sample: Sample
     baseline: str
     synthetic: bool
-    lags: pd.DataFrame | None = None
     answers: Sequence[Evidence] = ()
 
     @property
@@ -131,11 +127,9 @@ class Content:
         """A name for each product that is safe in a file name, all of them different."""
         names: dict[str, str] = {}
         for product in self.products:
-            base = name = re.sub(r"[^\w.-]+", "_", product)
-            number = 2
-            while name in names.values():
-                name, number = f"{base}-{number}", number + 1
-            names[product] = name
+            base = re.sub(r"[^\w.-]+", "_", product)
+            others = (f"{base}-{number}" for number in count(2))
+            names[product] = next(one for one in chain([base], others) if one not in names.values())
         return names
 
     def pick(self, product: str, year: int) -> Selection:

@@ -128,30 +128,21 @@ def embed(pictures: Sequence[Picture], folder: Path, room: int = MAX_IMAGE_BYTES
 def provenance_rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and value of what ``run.json`` says, but for inputs and command."""
     for key, value in run.items():
-        if key in ("inputs", "command"):
-            continue
-        name = wording.plain_name(key)
         if key == "wall_time_s":
             yield "wall time", wording.duration(float(value))
         elif key == "peak_rss_bytes":
             yield "peak memory", wording.size(float(value))
         elif isinstance(value, dict):
-            yield name, ", ".join(f"{inner}: {_flat(one)}" for inner, one in value.items())
-        else:
-            yield name, _flat(value)
+            inner = ", ".join(f"{name}: {_flat(one)}" for name, one in value.items())
+            yield wording.plain_name(key), inner
+        elif key not in ("inputs", "command"):
+            yield wording.plain_name(key), _flat(value)
 
 
 def _flat(value: Any) -> str:
     if value is None:
         return wording.DASH
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _path_of(entry: Mapping[str, Any]) -> str:
-    path = str(entry.get("path", ""))
-    return f"{path} ({entry['files']:,} files)" if "files" in entry else path
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def input_rows(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
@@ -159,7 +150,8 @@ def input_rows(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]
     entries = [entry for entry in run.get("inputs", ()) if isinstance(entry, Mapping)]
     shown = [
         (
-            _path_of(entry),
+            str(entry.get("path", ""))
+            + (f" ({entry['files']:,} files)" if "files" in entry else ""),
             wording.size(float(entry["bytes"])) if entry.get("bytes") is not None else "",
             str(entry.get("sha256") or wording.DASH),
         )

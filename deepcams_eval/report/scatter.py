@@ -132,38 +132,32 @@ def draw_scatters(content: Content) -> Iterator[style.Drawing]:
     for product in content.products:
         for year in content.years:
             score = content.score(product, "year", str(year))
-            if score is not None:
-                pairs = content.pick(product, year)
-                limits = robust_limits(pairs.observed, pairs.estimate)
-                yield _draw_year(content, product, year, score, pairs, limits)
-                if by_month:
-                    yield _draw_months(content, product, year, pairs, limits)
+            if score is None:
+                continue
+            pairs = content.pick(product, year)
+            limits = robust_limits(pairs.observed, pairs.estimate)
+            yield _draw_year(content, product, year, score, pairs, limits)
+            if by_month:
+                yield _draw_months(content, product, year, pairs, limits)
 
 
 def annotation(score: Mapping[str, Any]) -> str:
     """Return what stands inside a scatter: N, R, RMSE and MAE with their intervals."""
     stations = wording.plural(int(score["stations"]), "station")
-    return "\n".join(
-        (
-            f"N = {wording.number(score['n'], 0)} ({stations})",
-            f"R = {wording.with_interval(score, 'r')}",
-            f"RMSE = {wording.with_interval(score, 'rmse')} {UNIT}",
-            f"MAE = {wording.with_interval(score, 'mae')} {UNIT}",
-        )
-    )
+    lines = [
+        f"{one.label} = {wording.with_interval(score, key)}{one.unit_after}"
+        for key, one in HEADLINE_METRICS.items()
+    ]
+    return "\n".join((f"N = {wording.number(score['n'], 0)} ({stations})", *lines))
 
 
 def short_annotation(score: Mapping[str, Any]) -> str:
     """Return the same for a small panel, without intervals; units stand in the title."""
-    return "\n".join(
-        (
-            f"N {wording.number(score['n'], 0)}",
-            *(
-                f"{one.label} {wording.typographic(wording.number(score[key], one.digits))}"
-                for key, one in HEADLINE_METRICS.items()
-            ),
-        )
-    )
+    lines = [
+        f"{one.label} {wording.typographic(wording.number(score[key], one.digits))}"
+        for key, one in HEADLINE_METRICS.items()
+    ]
+    return "\n".join((f"N {wording.number(score['n'], 0)}", *lines))
 
 
 def line_in_words(score: Mapping[str, Any]) -> str:

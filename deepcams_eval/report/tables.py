@@ -134,15 +134,13 @@ def score_table(content: Content, strata: Sequence[str], *, name: str, label: st
     content : Content
         Where the scores are.
     strata : sequence of str
-        ``year``, ``month``, …; one after the other. An ``all`` behind another stratum is left
-        out where that has a single value, which it would repeat.
+        ``year``, ``month``, …, and ``all`` behind it, which is left out where the first has a
+        single value, which it would repeat.
     name, label : str
         Name of the file, and heading of the first column.
     """
     parts = [_rows_of(content, stratum) for stratum in strata]
-    if len(parts) > 1 and strata[-1] == "all" and len(parts[0]["value"].unique()) == 1:
-        parts.pop()
-    frame = pd.concat(parts, ignore_index=True).rename(columns={"value": strata[0]})
+    frame = _joined(parts).rename(columns={"value": strata[0]})
     headline = HEADLINE_METRICS.values()
     others = [one for one in METRICS.values() if one.tabulated and not one.headline]
     columns = [
@@ -230,14 +228,8 @@ def difference_table(content: Content) -> Table | None:
     table = content.differences
     if table.empty:
         return None
-    by_year = table[table["stratum"] == "year"]
-    wanted = (
-        [by_year]
-        if len(by_year["value"].unique()) == 1
-        else [by_year, table[table["stratum"] == "all"]]
-    )
-    frame = pd.concat(wanted, ignore_index=True)
-    frame = frame.assign(year=frame["value"].astype(str))
+    parts = [table[table["stratum"] == stratum] for stratum in ("year", "all")]
+    frame = _joined(parts).assign(year=lambda rows: rows["value"].astype(str))
     keys = [f"d_{key}" for key in HEADLINE]
     numbers = [name for key in keys for name in (key, f"{key}_lo", f"{key}_hi")]
     frame = frame[["year", "product", "baseline", "n", *numbers]]
@@ -291,11 +283,6 @@ def plain_table(name: str, title: str, frame: pd.DataFrame, *, synthetic: bool) 
         for key in frame.columns
     )
     return Table(name, title, columns, frame, synthetic=synthetic)
-
-
-def write_tables(folder: Path, tables: Sequence[Table]) -> list[Path]:
-    """Write each table as CSV, Markdown and LaTeX into `folder`, which exists."""
-    return [path for table in tables for path in write_table(folder, table.name, [table])]
 
 
 def write_table(
@@ -448,6 +435,12 @@ def _rows_of(content: Content, stratum: str) -> pd.DataFrame:
     table = table[(table["stratum"] == stratum) & (table["n"] > 0)]
     order = table["product"].map({name: place for place, name in enumerate(content.products)})
     return table.assign(order=order).sort_values(["value", "order"]).drop(columns="order")
+
+
+def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of strata, without those of all where the first has a single value."""
+    alone = len(parts[0]["value"].unique()) == 1
+    return pd.concat(parts[:1] if alone else parts, ignore_index=True)
 
 
 def _all_defined(frame: pd.DataFrame, keys: Sequence[str]) -> bool:
