@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from deepcams_eval.score import metrics
-from deepcams_eval.score.intervals import Estimate, differences, estimates, holm, runs_of_days
-from deepcams_eval.score.metrics import HEADLINE_METRICS, METRICS
+from deepcams_eval.score.intervals import Clusters, Estimate, estimates, holm, runs_of_days
+from deepcams_eval.score.metrics import HEADLINE_METRICS, METRICS, Metric
 from deepcams_eval.score.moments import Moments
 
 
@@ -24,6 +24,11 @@ def stations(
     observed = rng.gamma(4.0, 5.0, len(station)) + rng.normal(0, 3, count)[station]
     estimate = observed + bias + rng.normal(0, 2, count)[station] + rng.normal(0, 4, len(station))
     return observed, estimate, station
+
+
+def differences(ours: Moments, theirs: Moments, scores: dict[str, Metric]) -> dict[str, np.ndarray]:
+    """Return those of stations that each stand in a box of their own."""
+    return Clusters(np.arange(len(ours.n))).differences(ours, theirs, scores)
 
 
 def sums_of(observed: np.ndarray, estimate: np.ndarray, station: np.ndarray) -> Moments:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import BoolArray
+from deepcams_eval.core.arrays import Array, BoolArray
 from deepcams_eval.errors import InputError
 
 STATION_KINDS = ("reference", "sensor", "unknown")
@@ -48,6 +48,14 @@ class Pairs:
         table = self.table.loc[chosen].reset_index(drop=True)
         table["station_id"] = table["station_id"].cat.remove_unused_categories()
         return Pairs(table, self.products)
+
+    def places(self) -> tuple[Array, Array]:
+        """Return latitude and longitude of each station, degrees, in the order of `codes_of`."""
+        station, names = codes_of(self.table["station_id"])
+        latitude, longitude = np.empty(len(names)), np.empty(len(names))
+        latitude[station] = self.table["latitude"].to_numpy()
+        longitude[station] = self.table["longitude"].to_numpy()
+        return latitude, longitude
 
 
 def codes_of(

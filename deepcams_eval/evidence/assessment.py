@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.field import Product
@@ -83,8 +82,6 @@ def assess(
         scored,
         years_with_data=years_with_data,
         baseline=baseline,
-        rng=np.random.default_rng(options.seed),
-        resamples=options.resamples,
         station_sample=options.sample,
         strata=[one for one in STRATA if one not in _WITHOUT[options.average]],
     )
@@ -103,8 +100,6 @@ def assess(
         observations=observations,
         products=products,
         compute=options.compute,
-        seed=options.seed,
-        resamples=options.resamples,
         restricted=restricted,
     )
     answers = questions.answers(given)

@@ -17,7 +17,7 @@ from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
-from deepcams_eval.score import intervals
+from deepcams_eval.score.intervals import Clusters, bounds
 
 LIMITS: tuple[tuple[float, str], ...] = (
     (15.0, "WHO 2021 guideline"),
@@ -58,7 +58,7 @@ def answer(given: Given) -> Frames:
     mapping of str to pandas.DataFrame
         ``exceedances``: one row a product × limit, of the columns `COLUMNS`, from daily means; a
         day exceeds where it is above the limit. A ratio without a case is NaN. The 95 % intervals
-        resample stations, with the same draws for all products and limits; NaN with few stations.
+        leave out stations, or boxes of them (`Clusters`); NaN with few stations.
         Empty where no day of any station is complete.
     """
     if given.daily is None:
@@ -67,7 +67,7 @@ def answer(given: Given) -> Frames:
     table = daily.table
     station, names = codes_of(table["station_id"])
     observed = table["observed"].to_numpy()
-    draws = intervals.draw_clusters(len(names), given.resamples, given.rng())
+    clusters = Clusters.of(*daily.places())
     rows = []
     for product in daily.products:
         estimate = table[product].to_numpy().astype(np.float64)
@@ -85,10 +85,17 @@ def answer(given: Given) -> Frames:
             row |= {"n_days": int(total.sum()), "stations": behind}
             row |= {name: int(one) for name, one in zip(COUNTS, total, strict=True)}
             row |= {name: float(value[0]) for name, value in ratios(total[None]).items()}
-            for name, resampled in ratios(draws @ by_station).items():
-                row |= intervals.bounds(name, intervals.interval(resampled, behind))
+            for name, found in clusters.of_sums(
+                _columns, by_station, by_station.sum(axis=1)
+            ).items():
+                low, high = found.interval()
+                row |= bounds(name, (float(low[0]), float(high[0])))
             rows.append(row)
     return {"exceedances": pd.DataFrame(rows)[list(COLUMNS)]}
+
+
+def _columns(counts: Array) -> dict[str, Array]:
+    return {name: values[:, None] for name, values in ratios(counts).items()}
 
 
 def ratios(counts: Array) -> dict[str, Array]:
@@ -170,7 +177,7 @@ def _table(table: pd.DataFrame) -> Table:
             "POD: probability of detection, the share of the days above the limit at the station "
             "that the product finds. FAR: false alarm ratio, the share of the days above the limit "
             "in the product on which the station was not. CSI: critical success index, hits over "
-            "hits, misses and false alarms. Intervals resample stations.",
+            "hits, misses and false alarms. Intervals leave out stations.",
         ),
     )
 

@@ -26,7 +26,8 @@ from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import escape_figure, plural, shortened
-from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score import metrics
+from deepcams_eval.score.intervals import LEVEL, bounds, estimates
 from deepcams_eval.score.moments import Moments
 
 LAGS_H = (-3, -2, -1, 0, 1, 2, 3)
@@ -41,8 +42,7 @@ LAG_COLUMNS = (
 _ZERO = LAGS_H.index(0)
 _HOUR_S = 3600
 _PART = 1_000_000
-_LEVEL = 0.95
-_R = {"r": metrics.r}
+_R = {"r": metrics.METRICS["r"]}
 _PANELS_ACROSS = 3
 _FAINT: Mapping[str, Any] = {
     "linewidth": 0.7,
@@ -54,17 +54,10 @@ _FAINT: Mapping[str, Any] = {
 
 def answer(given: Given) -> Frames:
     """Return ``lags``, of `lag_table`."""
-    rng, resamples = given.rng(), given.resamples
-    return {"lags": lag_table(given.pairs, given.providers, rng=rng, resamples=resamples)}
+    return {"lags": lag_table(given.pairs, given.providers)}
 
 
-def lag_table(
-    pairs: Pairs,
-    providers: Mapping[str, str],
-    *,
-    rng: np.random.Generator,
-    resamples: int = 1000,
-) -> pd.DataFrame:
+def lag_table(pairs: Pairs, providers: Mapping[str, str]) -> pd.DataFrame:
     """Return the correlation of each provider with each product at −3 … +3 h.
 
     An observation of the hour t is set beside the value of the product at t + lag in the cell of
@@ -85,17 +78,13 @@ def lag_table(
         Rows in any order.
     providers : mapping of str to str
         Provider of each ``station_id``; one that is absent or "" is ``unknown``.
-    rng : numpy.random.Generator
-        Draws the stations of each provider.
-    resamples : int
-        Number of bootstrap resamples.
 
     Returns
     -------
     pandas.DataFrame
         One row a provider × product × lag, of the columns `LAG_COLUMNS`. ``n`` counts pairs of
         stations at which observation and product both vary, and ``stations`` these stations.
-        ``r`` (NaN where undefined) has a 95 % interval from resampling stations. ``d_r`` is r
+        ``r`` (NaN where undefined) has a 95 % interval from leaving out stations. ``d_r`` is r
         less that of lag 0 *on the same observations*; its interval (NaN at lag 0) is paired and
         holds with 95 % for all lags of a provider and product together (Bonferroni).
         ``best_lag_h`` (Int64, NA where R is undefined at lag 0) is the lag of the largest
@@ -109,10 +98,6 @@ def lag_table(
     named = np.array([providers.get(one) or UNKNOWN_PROVIDER for one in series.stations])
     names = sorted(set(named))
     groups = {name: np.flatnonzero(named == name) for name in names}
-    draws = {
-        name: intervals.draw_clusters(len(members), resamples, rng)
-        for name, members in groups.items()
-    }
     here = series.places(0)
     sums: dict[str, list[tuple[Moments, ...]]] = {product: [] for product in pairs.products}
     for lag in LAGS_H:
@@ -124,7 +109,7 @@ def lag_table(
         lagged, unmoved = (Moments.joined(one) for one in zip(*found, strict=True))
         for name, members in groups.items():
             mine = lagged.map(itemgetter(members)), unmoved.map(itemgetter(members))
-            part = _correlations(*mine, draws[name])
+            part = _correlations(*mine)
             best, significant = part["best_lag_h"].iloc[0], bool(part["significant"].iloc[0])
             theirs = named != name
             others = _best(_r(lagged.map(itemgetter(theirs))) - _r(unmoved.map(itemgetter(theirs))))
@@ -133,7 +118,7 @@ def lag_table(
                 places = [series.places(lag) for lag in (best, others)]
                 pair = series.sums(series.values(product), *places)
                 first, second = (one.map(itemgetter(members)) for one in pair)
-                apart = _higher(first, second, draws[name])
+                apart = _higher(first, second)
             part["others_best_lag_h"] = pd.array([others] * len(part), dtype="Int64")
             parts.append(part.assign(provider=name, product=product, apart=apart))
     table = pd.concat(parts, ignore_index=True)[list(LAG_COLUMNS)]
@@ -183,7 +168,7 @@ def fewest_stations(lags: int) -> int:
     stations than this it exceeds the share of each lag in the error of 2.5 % on this side,
     whatever a percentile interval says.
     """
-    return int(np.ceil(np.log2(lags / ((1 - _LEVEL) / 2))))
+    return int(np.ceil(np.log2(lags / ((1 - LEVEL) / 2))))
 
 
 @dataclass(frozen=True)
@@ -257,20 +242,20 @@ class Series:
         )
 
 
-def _correlations(lagged: Moments, unmoved: Moments, draws: Array) -> pd.DataFrame:
+def _correlations(lagged: Moments, unmoved: Moments) -> pd.DataFrame:
     """Return the rows of one provider and product from sums of shape (stations, lags)."""
     behind = (lagged.n > 0).sum(axis=0)
     gain = _r(lagged) - _r(unmoved)
     compared = max(int(np.isfinite(gain).sum()) - 1, 1)
-    drawn, before = (intervals.resample(one, draws, _R)["r"] for one in (lagged, unmoved))
+    moved, before = (estimates(one, _R)["r"] for one in (lagged, unmoved))
     columns = {
         "lag_h": LAGS_H,
         "n": lagged.n.sum(axis=0).astype(np.int64),
         "stations": behind,
         "r": _r(lagged),
-        **intervals.bounds("r", intervals.percentile_interval(drawn, behind, _LEVEL)),
+        **bounds("r", moved.interval()),
         "d_r": gain,
-        **intervals.bounds("d_r", _gain_bounds(drawn - before, behind, compared)),
+        **bounds("d_r", (moved - before).interval(_joint(compared))),
     }
     table = pd.DataFrame(columns)
     # Against itself lag 0 has nothing to be uncertain of.
@@ -283,23 +268,16 @@ def _correlations(lagged: Moments, unmoved: Moments, draws: Array) -> pd.DataFra
     return table
 
 
-def _higher(first: Moments, second: Moments, draws: Array) -> bool:
+def _higher(first: Moments, second: Moments) -> bool:
     """Return whether R of the first is higher than that of the second, beyond chance."""
-    drawn = [intervals.resample(one, draws, _R)["r"] for one in (first, second)]
-    behind = (first.n > 0).sum(axis=0)
-    low, _ = _gain_bounds(drawn[0] - drawn[1], behind, len(LAGS_H) - 1)
+    one, other = (estimates(sums, _R)["r"] for sums in (first, second))
+    low, _ = (one - other).interval(_joint(len(LAGS_H) - 1))
     return bool(low[0] > 0)
 
 
-def _gain_bounds(resampled: Array, stations: IntArray, compared: int) -> tuple[Array, Array]:
-    """Return the interval of each gain that holds for all lags compared, shape (lags,) each."""
-    levels = intervals.level_of_few(stations, 1 - (1 - _LEVEL) / compared)
-    found = [
-        intervals.interval(resampled[:, lag], int(stations[lag]), float(level))
-        for lag, level in enumerate(levels)
-    ]
-    low, high = zip(*found, strict=True)
-    return np.array(low), np.array(high)
+def _joint(compared: int) -> float:
+    """Return the level of each interval that holds for all lags compared (Bonferroni)."""
+    return 1 - (1 - LEVEL) / compared
 
 
 def _within_stations(sums: Moments) -> Moments:

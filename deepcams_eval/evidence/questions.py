@@ -60,8 +60,6 @@ class Given:
         As colocated, with the observations.
     compute : callable, optional
         As in `deepcams_eval.pair.colocate.colocate`.
-    seed, resamples : int
-        Of the bootstrap.
     restricted : bool
         Whether months or stations were left out on purpose.
     """
@@ -77,13 +75,7 @@ class Given:
     observations: Observations | None = None
     products: Sequence[Product] = ()
     compute: Compute | None = None
-    seed: int = 0
-    resamples: int = 1000
     restricted: bool = False
-
-    def rng(self, *stream: int) -> np.random.Generator:
-        """Return a generator of its own for a question, that of the scores without `stream`."""
-        return np.random.default_rng([self.seed, *stream] if stream else self.seed)
 
     @cached_property
     def daily(self) -> tuple[Pairs, Mapping[str, int]] | None:

@@ -29,6 +29,8 @@ BLOCK_KM = 300.0
 LEVEL = 0.95
 """Coverage that every interval aims at."""
 
+Score = Callable[[Moments], Array]
+
 _DAY = np.timedelta64(1, "D")
 _SCALES: Mapping[Scale, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "identity": (np.asarray, np.asarray),
@@ -63,28 +65,10 @@ class Estimate:
     difference: bool = False
 
     @classmethod
-    def of_sums(
-        cls,
-        score: Callable[[Array], Array],
-        sums: Array,
-        size: npt.ArrayLike,
-        scale: Scale = "identity",
-    ) -> Estimate:
-        """Return a function of sums that add up over clusters.
-
-        Parameters
-        ----------
-        score : callable
-            From sums of shape (sets, …) to values of shape (sets, values).
-        sums : ndarray, shape (clusters, …)
-            Of each cluster.
-        size : array_like, shape (clusters,) or (clusters, values)
-            Pairs of each cluster.
-        """
+    def of_sums(cls, score: Callable[[Array], Array], sums: Array, size: Array) -> Estimate:
+        """Return a function of sums (clusters, …) that add up; it takes (sets, …) of them."""
         total = sums.sum(axis=0, keepdims=True)
-        counted = np.asarray(size, dtype=np.float64)
-        counted = counted[:, None] if counted.ndim == 1 else counted
-        return cls(score(total)[0], score(total - sums), counted, scale)
+        return cls(score(total)[0], score(total - sums), size[:, None])
 
     def __sub__(self, other: Estimate) -> Estimate:
         """Return the difference, paired by cluster; its scale is that of the numbers."""
@@ -120,7 +104,7 @@ class Estimate:
     @property
     def standard_error(self) -> Array:
         """Standard error of the value, shape (values,), on the scale of the numbers."""
-        return self._error("identity")
+        return self.error("identity")
 
     def interval(
         self, level: npt.ArrayLike = LEVEL, least: int = MIN_CLUSTERS
@@ -139,22 +123,44 @@ class Estimate:
         low, high : ndarray, shape (values,)
             NaN too where the value, or that without a cluster, is undefined.
         """
+        return self.reaching(self.error(self.scale), self.freedom, self.clusters >= least, level)
+
+    def reaching(
+        self, error: Array, freedom: Array, there: BoolArray, level: npt.ArrayLike
+    ) -> tuple[Array, Array]:
+        """Return the interval for a standard error on `scale`; NaN where it is not `there`."""
         from scipy import stats  # slow to import, and not every command needs it
 
-        reach = stats.t.ppf((1 + np.asarray(level)) / 2, self.freedom)
+        reach = stats.t.ppf((1 + np.asarray(level)) / 2, freedom)
         forth, back = _SCALES[self.scale]
-        error = self.standard_error * reach
         with np.errstate(divide="ignore", invalid="ignore"):
-            middle, step = forth(self.value), self._error(self.scale) * reach
+            middle, step = forth(self.value), error * reach
             ends = back(middle - step), back(middle + step)
         # A score at the end of its range, such as an error of 0, has no logarithm.
-        plain = self.value - error, self.value + error
-        there = self.clusters >= least
+        plain = self.standard_error * reach
         low, high = (
-            np.where(there, np.where(np.isfinite(step), end, other), np.nan)
-            for end, other in zip(ends, plain, strict=True)
+            np.where(there, np.where(np.isfinite(middle + step), end, other), np.nan)
+            for end, other in zip(ends, (self.value - plain, self.value + plain), strict=True)
         )
         return low, high
+
+    @property
+    def effective(self) -> Array:
+        """Effective number of clusters (Σ|u|)²/Σu², u being what each adds to the value.
+
+        Far fewer than there are where a few of them decide.
+        """
+        size = np.abs(self._influence)
+        return divide(size.sum(axis=0) ** 2, (size**2).sum(axis=0))
+
+    def share_of_largest(self, count: int) -> Array:
+        """Return the share of the influence that the `count` most influential clusters have."""
+        size = -np.sort(-np.abs(self._influence), axis=0)
+        return divide(size[:count].sum(axis=0), size.sum(axis=0))
+
+    @property
+    def _influence(self) -> Array:
+        return np.where(self.size > 0, np.nan_to_num(self.without - self.value), 0.0)
 
     def p_above(self, least: float = 0.0) -> Array:
         """Return the one-sided probability of a value so high if the truth were `least`.
@@ -165,7 +171,7 @@ class Estimate:
 
         forth, _ = _SCALES[self.scale]
         with np.errstate(divide="ignore", invalid="ignore"):
-            distance = (forth(self.value) - forth(np.asarray(least))) / self._error(self.scale)
+            distance = (forth(self.value) - forth(np.asarray(least))) / self.error(self.scale)
             plain = (self.value - least) / self.standard_error
         distance = np.where(np.isfinite(distance), distance, plain)
         return np.asarray(stats.t.sf(distance, self.freedom))
@@ -174,7 +180,8 @@ class Estimate:
     def _weight(self) -> Array:
         return divide(self.size, self.size.sum(axis=0), otherwise=0.0)
 
-    def _error(self, scale: Scale) -> Array:
+    def error(self, scale: Scale) -> Array:
+        """Return the standard error on a scale, shape (values,)."""
         forth, _ = _SCALES[scale]
         with np.errstate(divide="ignore", invalid="ignore"):
             away = forth(self.without) - forth(self.value)
@@ -210,6 +217,33 @@ class Clusters:
         by_box = sums.pool_clusters(self.box)
         ways = estimates(sums, scores), estimates(by_box, scores)
         return {name: Either(tuple(way[name] for way in ways)) for name in scores}
+
+    def of_sums(
+        self,
+        score: Callable[[Array], Mapping[str, Array]],
+        sums: Array,
+        size: Array,
+    ) -> dict[str, Either]:
+        """Return scores of sums that are none of `Moments`.
+
+        Parameters
+        ----------
+        score : callable
+            From sums of shape (sets, …) to scores by name, of shape (sets, values).
+        sums : ndarray, shape (stations, …)
+            Sums that add up over stations.
+        size : ndarray, shape (stations,)
+            Pairs of each station; one with 0 takes no part.
+        """
+        ways = []
+        for label in (np.arange(len(size)), self.box):
+            pooled = np.zeros((int(label.max(initial=-1)) + 1, *sums.shape[1:]))
+            np.add.at(pooled, label, sums)
+            counted = np.bincount(label, size, len(pooled)).astype(np.float64)[:, None]
+            total = pooled.sum(axis=0, keepdims=True)
+            whole, rest = score(total), score(total - pooled)
+            ways.append({name: Estimate(whole[name][0], rest[name], counted) for name in whole})
+        return {name: Either(tuple(way[name] for way in ways)) for name in ways[0]}
 
     def differences(
         self, ours: Moments, theirs: Moments, scores: Mapping[str, Metric]
@@ -278,21 +312,58 @@ class Either:
         return np.asarray(np.fmax.reduce(found))
 
 
-def estimates(sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Estimate]:
+def estimates(sums: Moments, scores: Mapping[str, Score]) -> dict[str, Estimate]:
     """Return each score with what it is without every cluster.
 
     Parameters
     ----------
     sums : Moments
         Shape (clusters, values).
-    scores : mapping of str to Metric
-        By name.
+    scores : mapping of str to callable
+        A `Metric`, or another function of `Moments`, by name.
     """
     total, rest, size = sums.merged(), sums.without_each(), sums.n
     return {
-        name: Estimate(score(total), score(rest), size, score.scale)
+        name: Estimate(
+            score(total),
+            score(rest),
+            size,
+            score.scale if isinstance(score, Metric) else "identity",
+        )
         for name, score in scores.items()
     }
+
+
+def two_way(
+    station: Estimate,
+    block: Estimate,
+    cell: Estimate,
+    level: float = LEVEL,
+    least: int = MIN_CLUSTERS,
+) -> tuple[Array, Array]:
+    """Return the interval of an estimate that varies with stations and with days.
+
+    Cameron, Gelbach and Miller (2011, Journal of Business & Economic Statistics 29, 238-249): the
+    variances by stations and by blocks of days add up, less that by both at once, which each of
+    them holds. Where that is less than either, the larger stands.
+
+    Parameters
+    ----------
+    station, block : Estimate
+        The same values without each station, and without each block of days.
+    cell : Estimate
+        Without each station's part of each block.
+    level : float
+        Coverage.
+    least : int
+        Below so many blocks the interval is NaN, as with fewer than `MIN_CLUSTERS` stations.
+    """
+    ways = station, block, cell
+    by_station, by_block, by_both = (one.error(one.scale) ** 2 for one in ways)
+    variance = np.fmax(by_station + by_block - by_both, np.fmax(by_station, by_block))
+    freedom = np.fmin(station.freedom, block.freedom)
+    there = (station.clusters >= MIN_CLUSTERS) & (block.clusters >= least)
+    return station.reaching(np.sqrt(variance), freedom, there, level)
 
 
 def bounds(name: str, interval: tuple[Any, Any]) -> dict[str, Any]:

@@ -266,6 +266,12 @@ class Moments:
         code = labels[:, None] * columns + np.arange(columns)
         return self.pool(code, size * columns).reshape(size, columns)
 
+    def pool_columns(self) -> Moments:
+        """Merge the columns of each cluster; shape (clusters, 1)."""
+        size = len(self.n)
+        label = np.broadcast_to(np.arange(size)[:, None], self.n.shape)
+        return self.pool(label, size).reshape(size, 1)
+
     def merged(self) -> Moments:
         """Merge all groups, or those of each column; shape (1,) or (columns,)."""
         size = self.n.shape[1] if self.n.ndim > 1 else 1

@@ -96,9 +96,7 @@ class Grouping:
         unit_of = np.zeros(units[-1] + 1, dtype=np.int32)
         unit_of[units] = np.arange(len(units))
         month, hour, first = _months_and_hours(table["time_start"].to_numpy())
-        latitude, longitude = np.empty(len(names)), np.empty(len(names))
-        latitude[station] = table["latitude"].to_numpy()
-        longitude[station] = table["longitude"].to_numpy()
+        latitude, longitude = pairs.places()
         pair_country, labels = codes_of(table["country"])
         country = np.empty(len(names), dtype=np.int32)
         country[station] = pair_country

@@ -53,7 +53,7 @@ def answer(given: Given) -> Frames | None:
         return None
     frames = {
         "added_value": differences.compare(sample),
-        "within_cell": within_cell.within_cells(sample, rng=given.rng(1)),
+        "within_cell": within_cell.within_cells(sample),
         "diurnal": diurnal.diurnal(sample),
         "diurnal_cycle": diurnal.diurnal_curves(sample),
         "spectra": spectra.spectra(sample),

@@ -19,7 +19,6 @@ from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
-from deepcams_eval.score import intervals
 from deepcams_eval.score.metrics import HEADLINE_METRICS
 from deepcams_eval.score.moments import Moments
 
@@ -67,7 +66,7 @@ def compare(sample: Sample) -> pd.DataFrame:
 
     Both are scored on the same pairs, those for which both have a value: with the parent these
     are the analysis hours, with a reference all hours. A difference is product − reference, and its
-    95 % interval resamples stations with the draws of ``scores.csv``.
+    95 % interval leaves out stations, or boxes of them (`Clusters`).
 
     Returns
     -------
@@ -133,9 +132,7 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
         Moments.joined([_pool(one, codes[name], len(STRATA[name])) for name in STRATA])
         for one in sums
     ]
-    table = pd.DataFrame(
-        intervals.differences(pooled[0], pooled[1], sample.draws, HEADLINE_METRICS)
-    )
+    table = pd.DataFrame(sample.clusters.differences(pooled[0], pooled[1], HEADLINE_METRICS))
     table["stratum"] = [name for name, labels in STRATA.items() for _ in labels]
     table["value"] = [label for labels in STRATA.values() for label in labels]
     day = sample.hour[rows] // 24
@@ -256,7 +253,7 @@ def draw(table: pd.DataFrame, content: Content) -> style.Drawing:
         "added_value",
         title="Mean absolute error: product less reference, by stratum",
         note=(
-            "Left of zero the product is better. Bars: 95 % intervals from resampling stations, "
+            "Left of zero the product is better. Bars: 95 % intervals from leaving out stations, "
             "each by itself; classes with fewer than 5 stations have none and are not drawn."
         ),
         alternative="Differences of the mean absolute error with intervals; the numbers are in the "

@@ -15,6 +15,7 @@ from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
+from deepcams_eval.score.intervals import Clusters
 
 MIN_VALUES = 8
 """Values that each hour of the day needs at a station before its daily cycle is looked at."""
@@ -57,7 +58,7 @@ def diurnal(sample: Sample) -> pd.DataFrame:
     pandas.DataFrame
         Columns `COLUMNS`, one row a product × reference (the parent at analysis hours, each
         interpolation at all). Amplitudes and errors in µg m⁻³, phases in hours; NaN where
-        no station has enough values, intervals (95 %, stations resampled) from 5 on.
+        no station has enough values, intervals (95 %, stations left out in turn) from 5 on.
     """
     lines = []
     for product, reference, column in sample.comparisons():
@@ -180,23 +181,35 @@ class _Cycles:
         )
         found["amplitude_observed"] = float(np.abs(observed).mean())
         found["peak_observed_h"] = float(np.angle(observed.sum()) / _TURN % _HOURS_A_DAY)
-        scores = [partial(_of_harmonics, one, observed) for one in (ours, theirs)]
-        made = paired(scores, sample.draws[:, self.whole], stations, "error")
+        clusters = Clusters(sample.clusters.box[self.whole])
+        size = np.ones(stations)
+        scores = [
+            clusters.of_sums(partial(_of_harmonics, around), sums, size)
+            for around, sums in (_harmonic_sums(one, observed) for one in (ours, theirs))
+        ]
+        made = paired(scores, "error")
         return found | {name: float(value[0]) for name, value in made.items()}
 
 
-def _of_harmonics(ours: Array, observed: Array, weights: Array) -> dict[str, Array]:
-    """Return the scores of harmonics over stations; `weights` has shape (sets, stations)."""
-    weights = weights[:, None, :]
+def _harmonic_sums(ours: Array, observed: Array) -> tuple[float, Array]:
+    """Return the phase of all stations together, and what `_of_harmonics` adds up."""
     moved = ours * observed.conj()
-    # Phases are cyclic: those of resamples are read as departures from that of all stations.
-    middle = np.angle(moved.sum())
-    away = np.angle(weights @ moved * np.exp(-1j * middle))
+    around = float(np.angle(moved.sum()))
+    # Phases are cyclic: those of some stations are read as departures from that of all.
+    away = moved * np.exp(-1j * around)
+    error = np.abs(ours - observed)
+    parts = (np.abs(ours), np.abs(observed), error, np.ones(len(error)), away.real, away.imag)
+    return around, np.stack(parts, axis=1)
+
+
+def _of_harmonics(around: float, sums: Array) -> dict[str, Array]:
+    """Return the scores of harmonics from sums over stations, shape (sets, 6)."""
+    ours, observed, error, stations, real, imaginary = np.moveaxis(sums[:, :, None], 1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            "amplitude_ratio": (weights @ np.abs(ours)) / (weights @ np.abs(observed)),
-            "phase_h": (middle + away) / _TURN,
-            "error": (weights @ np.abs(ours - observed)) / weights.sum(axis=-1),
+            "amplitude_ratio": ours / observed,
+            "phase_h": (around + np.arctan2(imaginary, real)) / _TURN,
+            "error": error / stations,
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from deepcams_eval.core.grid import find_cells
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.references import REFERENCE_METHODS, Grid, finer_products
-from deepcams_eval.score import intervals
+from deepcams_eval.score.intervals import Clusters, Either, Estimate, bounds
 
 _HOUR = np.timedelta64(1, "h")
 
@@ -42,8 +42,8 @@ class Sample:
         Degrees.
     hour : ndarray of int, shape (pairs,)
         Whole hours since the first pair, of ``time_start``.
-    draws : ndarray, shape (resamples, stations)
-        How often each station is drawn; those of ``scores.csv`` where the seed is the same.
+    clusters : Clusters
+        What the intervals leave out.
     """
 
     pairs: Pairs
@@ -56,16 +56,14 @@ class Sample:
     latitude: Array
     longitude: Array
     hour: IntArray
-    draws: Array
+    clusters: Clusters
 
     @classmethod
     def of(cls, given: Given) -> Sample:
         """Code the rows of the pairs; the baseline is the parent."""
         parent, table = given.baseline, given.pairs.table
         station, stations = codes_of(table["station_id"])
-        latitude, longitude = np.empty(len(stations)), np.empty(len(stations))
-        latitude[station] = table["latitude"].to_numpy()
-        longitude[station] = table["longitude"].to_numpy()
+        latitude, longitude = given.pairs.places()
         start = table["time_start"].to_numpy()
         first = start.min().astype("datetime64[D]").astype(start.dtype)
         order = [f"{method}:{parent}" for method in REFERENCE_METHODS]
@@ -82,7 +80,7 @@ class Sample:
             latitude=latitude,
             longitude=longitude,
             hour=((start - first) // _HOUR).astype(np.int32),
-            draws=intervals.draw_clusters(len(stations), given.resamples, given.rng()),
+            clusters=Clusters.of(latitude, longitude),
         )
 
     @property
@@ -131,28 +129,15 @@ class Sample:
         return int(np.count_nonzero(np.bincount(self.hour[rows] // 24)))
 
 
-def paired(
-    scores: Sequence[Callable[[Array], Mapping[str, Array]]],
-    draws: Array,
-    clusters: int,
-    judged: str,
-    level: float = 0.95,
-) -> dict[str, Array]:
+def paired(scores: Sequence[Mapping[str, Either | Estimate]], judged: str) -> dict[str, Array]:
     """Return scores of a product and of its reference, and their difference, with intervals.
 
     Parameters
     ----------
-    scores : sequence of callable
-        Of the product and, if there is one, of the reference: from weights of the clusters, shape
-        (sets, clusters), to scores by name, shape (sets, values).
-    draws : ndarray, shape (resamples, clusters)
-        The same for both, so that the difference is paired.
-    clusters : int
-        Number of clusters behind the values.
+    scores : sequence of mapping
+        Of the product and, if there is one, of the reference.
     judged : str
         Score of which the difference is taken.
-    level : float
-        Of the percentiles.
 
     Returns
     -------
@@ -160,13 +145,11 @@ def paired(
         ``<name>`` and ``reference_<name>``, ``d_<judged>``, and the ends of the intervals of all
         but the scores of the reference.
     """
-    everywhere = np.ones((1, draws.shape[1]))
-    whole, drawn = ([dict(one(weights)) for one in scores] for weights in (everywhere, draws))
-    if len(scores) > 1:
-        for one in (whole, drawn):
-            one[0][f"d_{judged}"] = one[0][judged] - one[1][judged]
-            one[1] = {f"reference_{name}": values for name, values in one[1].items()}
-    found = {name: values[0] for one in whole for name, values in one.items()}
-    for name, values in drawn[0].items():
-        found |= intervals.bounds(name, intervals.percentile_interval(values, clusters, level))
+    ours: dict[str, Either | Estimate] = dict(scores[0])
+    found: dict[str, Array] = {}
+    for theirs in scores[1:]:
+        ours[f"d_{judged}"] = ours[judged] - theirs[judged]  # type: ignore[operator]
+        found |= {f"reference_{name}": one.value for name, one in theirs.items()}
+    for name, one in ours.items():
+        found |= {name: one.value, **bounds(name, one.interval())}
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 
@@ -100,12 +98,16 @@ def _bands(sample: Sample, names: list[str], windows: IntArray) -> pd.DataFrame:
     rows[windows.ravel()] = True
     behind = len(np.unique(station))
 
-    def score(auto: Array, both: Array, weights: Array) -> dict[str, Array]:
-        o, m, c = (weights @ one for one in (observed, auto, both))
+    def score(sums: Array) -> dict[str, Array]:
+        o, m, c = np.moveaxis(sums, 1, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return {"ratio": m / o, "r": c / np.sqrt(m * o)}
 
-    scores = [partial(score, *sums) for sums in zip(power, cross, strict=True)]
+    size = np.bincount(station, minlength=shape[0]).astype(np.float64)
+    scores = [
+        sample.clusters.of_sums(score, np.stack([observed, *sums], axis=1), size)
+        for sums in zip(power, cross, strict=True)
+    ]
     variances = zip(("observed", "product", "reference"), (observed, *power), strict=False)
     return pd.DataFrame(
         {
@@ -116,7 +118,7 @@ def _bands(sample: Sample, names: list[str], windows: IntArray) -> pd.DataFrame:
             "windows": len(windows),
             "days": sample.days(rows),
             **{f"variance_{name}": one.sum(axis=0) / len(windows) for name, one in variances},
-            **paired(scores, sample.draws, behind, "r"),
+            **paired(scores, "r"),
         }
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from deepcams_eval.evidence.added_value.sample import Sample, paired
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
-from deepcams_eval.score import intervals, metrics
+from deepcams_eval.score.intervals import Score, estimates
+from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 
 MIN_PLACES = 3
@@ -46,7 +46,7 @@ _REFERENCE_DOT: Mapping[str, Any] = {
 }
 
 
-def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
+def within_cells(sample: Sample) -> pd.DataFrame:
     """Return how the product varies within the cells of its parent, beside the stations there.
 
     An hour counts in a cell of the parent where stations stand in at least `MIN_PLACES` distinct
@@ -62,27 +62,22 @@ def within_cells(sample: Sample, *, rng: np.random.Generator) -> pd.DataFrame:
     ----------
     sample : Sample
         Pairs with references.
-    rng : numpy.random.Generator
-        Draws the cells of the parent.
 
     Returns
     -------
     pandas.DataFrame
         Columns `COLUMNS`, one row a product × hours (all, analysis, interpolated). Variances in
-        (µg m⁻³)². The 95 % intervals resample cells of the parent; their percentiles are widened
-        for few cells after Hesterberg (2015, doi:10.1080/00031305.2015.1089789). With fewer than
-        `MIN_CELLS` cells all but the counts is NaN.
+        (µg m⁻³)². The 95 % intervals leave out cells of the parent. With fewer than `MIN_CELLS`
+        cells all but the counts is NaN.
     """
     lines = []
     for product in sample.fine:
         reference, names = sample.best_reference(product)
         rows = _rows(sample, product, names)
-        n_cells = int(rows["cell"].max()) + 1 if len(rows) else 1
-        draws = intervals.draw_clusters(n_cells, len(sample.draws), rng)
         for hours in _HOURS:
             chosen = rows if hours == "all" else rows[rows["analysis"] == (hours == "analysis")]
             line = {"product": product, "reference": reference, "hours": hours}
-            lines.append({**line, **_numbers(chosen, names, draws)})
+            lines.append({**line, **_numbers(chosen, names)})
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -110,7 +105,7 @@ def _rows(sample: Sample, product: str, names: list[str]) -> pd.DataFrame:
     return table.assign(cell=pd.factorize(table["coarse"], sort=True)[0])
 
 
-def _numbers(rows: pd.DataFrame, names: list[str], draws: Array) -> dict[str, float]:
+def _numbers(rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
     """Return counts and, with enough cells, variances and correlations of some pairs."""
     cells = rows["cell"].nunique()
     found: dict[str, float] = {"cells": cells, "cell_hours": rows["cell_hour"].nunique()}
@@ -124,17 +119,14 @@ def _numbers(rows: pd.DataFrame, names: list[str], draws: Array) -> dict[str, fl
     cell = places["cell"].to_numpy().astype(np.intp)
     freedom = float(len(places) - by_hour.ngroups)
     sums = [
-        Moments.of(away["observed"], away[name], cell, draws.shape[1]).reshape(-1, 1)
+        Moments.of(away["observed"], away[name], cell, int(cell.max()) + 1).reshape(-1, 1)
         for name in names
     ]
     found["variance_observed"] = float(sums[0].ss_o.sum() / freedom)
     for of, one in zip(("product", "reference"), sums, strict=False):
         found[f"variance_{of}"] = float(one.ss_m.sum() / freedom)
-    scores = [partial(intervals.resample, one, scores=_SCORES) for one in sums]
-    level = float(intervals.level_of_few(cells))
-    return found | {
-        name: float(value[0]) for name, value in paired(scores, draws, cells, "r", level).items()
-    }
+    made = paired([estimates(one, _SCORES) for one in sums], "r")
+    return found | {name: float(value[0]) for name, value in made.items()}
 
 
 def variance_ratio(sums: Moments) -> Array:
@@ -142,7 +134,7 @@ def variance_ratio(sums: Moments) -> Array:
     return divide(sums.ss_m, sums.ss_o)
 
 
-_SCORES = {"variance_ratio": variance_ratio, "r": metrics.r}
+_SCORES: dict[str, Score] = {"variance_ratio": variance_ratio, "r": METRICS["r"]}
 
 
 def table(frame: pd.DataFrame) -> Table:
@@ -166,7 +158,7 @@ def table(frame: pd.DataFrame) -> Table:
         frame,
         notes=(
             "Departures from the mean of a cell and hour with stations in at least 3 cells of the "
-            "product; cells are resampled, and fewer than 6 give no number.",
+            "product; cells are left out in turn, and fewer than 6 give no number.",
         ),
     )
 
@@ -195,7 +187,7 @@ def draw(table: pd.DataFrame, content: Content) -> style.Drawing:
         title="Within the cells of the coarse product",
         note=(
             f"Up to {cells} cells and {hours:,} hours in them, with stations in at least 3 cells "
-            "of the product. Bars: 95 % intervals from resampling cells. Open diamonds: the best "
+            "of the product. Bars: 95 % intervals from leaving out cells. Open diamonds: the best "
             "interpolation, on the same places and hours."
         ),
         alternative="Ratio of variances and correlation within coarse cells; the numbers are in "
