@@ -41,6 +41,11 @@ def bar(
         axes.plot(value, y, marker=look.marker, color=look.colour, **DOT)
 
 
+def with_chances(name: str) -> tuple[str, str, str, str, str]:
+    """Return the columns of a difference, its interval and its one-sided probabilities."""
+    return (*with_ends(name), f"{name}_p_low", f"{name}_p_high")
+
+
 def with_ends(key: str) -> tuple[str, str, str]:
     """Return the columns of a value and of both ends of its interval."""
     return key, f"{key}_lo", f"{key}_hi"

@@ -144,6 +144,10 @@ class Estimate:
         )
         return low, high
 
+    def p_below(self, most: float = 0.0) -> Array:
+        """Return the one-sided probability of a value so low if the truth were `most`."""
+        return 1 - self.p_above(most)
+
     @property
     def effective(self) -> Array:
         """Effective number of clusters (Σ|u|)²/Σu², u being what each adds to the value.
@@ -261,8 +265,9 @@ class Clusters:
         -------
         dict of str to ndarray, shape (values,)
             ``n``, ``stations`` and ``boxes``; for each score ``<name>``, ``reference_<name>``,
-            ``d_<name>`` (ours − theirs), ``d_<name>_lo``, ``d_<name>_hi`` and ``d_<name>_p``, the
-            one-sided probability of a difference so low were there none.
+            ``d_<name>`` (ours − theirs), ``d_<name>_lo``, ``d_<name>_hi``, and the one-sided
+            probabilities of a difference so low and so high were there none, ``d_<name>_p_low``
+            and ``d_<name>_p_high``.
         """
         one, other = self.estimates(ours, scores), self.estimates(theirs, scores)
         found: dict[str, Array] = {
@@ -274,7 +279,7 @@ class Clusters:
             step = one[name] - other[name]
             found |= {name: one[name].value, f"reference_{name}": other[name].value}
             found |= {f"d_{name}": step.value, **bounds(f"d_{name}", step.interval())}
-            found[f"d_{name}_p"] = step.p_below()
+            found |= {f"d_{name}_p_low": step.p_below(), f"d_{name}_p_high": step.p_above()}
         return found
 
 
@@ -303,11 +308,17 @@ class Either:
         low, high = np.take_along_axis(ends, width.argmax(axis=0)[None, None], axis=0)[0]
         return low, high
 
+    def p_above(self, least: float = 0.0) -> Array:
+        """Return the largest one-sided probability of a value so high were the truth `least`."""
+        found = [
+            np.where(one.clusters >= MIN_CLUSTERS, one.p_above(least), np.nan) for one in self.ways
+        ]
+        return np.asarray(np.fmax.reduce(found))
+
     def p_below(self, most: float = 0.0) -> Array:
         """Return the largest one-sided probability of a value so low were the truth `most`."""
         found = [
-            np.where(one.clusters >= MIN_CLUSTERS, 1 - one.p_above(most), np.nan)
-            for one in self.ways
+            np.where(one.clusters >= MIN_CLUSTERS, one.p_below(most), np.nan) for one in self.ways
         ]
         return np.asarray(np.fmax.reduce(found))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from deepcams_eval.evidence.added_value import (
     differences,
     diurnal,
+    information,
     spectra,
     verdicts,
     within_cell,
@@ -20,12 +21,16 @@ from deepcams_eval.report.content import Content
 from deepcams_eval.report.evidence import Section
 
 _REMARKS = (
-    "A verdict is better or worse where the 95 % interval of the difference lies on one side of "
-    "zero, and not shown where it does not. Each interval is 95 % by itself: of twenty verdicts on "
-    "differences that are none, one is expected to be wrong.",
+    "Damping, smoothing and recalibration lower the mean error of nearly any estimate without "
+    "knowing anything new. A product is therefore called better only where its score is better, "
+    "where it knows of the observations what nothing made of the coarse product knows (partial R "
+    f"above {information.LEAST_INFORMATION:g}), and where its error is still lower when both are "
+    "smoothed and recalibrated as well as can be; it is called smoother where only the score is "
+    "better. All verdicts of a product together are wrong with at most 2.5 % on each side (Holm).",
     "Analysis hours are those that the coarse product has itself, interpolated hours the others. "
     "linear:… interpolates it in time, linear+bicubic:… in space too; both cost nothing, so what "
-    "does not beat them adds nothing. Stations are resampled whole; within cells, whole cells are.",
+    "does not beat them adds nothing. Stations are left out in turn, and boxes of 300 km, of which "
+    "the wider interval counts; within cells, whole cells are.",
     "Classes by the observed value are a selection: high observations are partly chance, so among "
     "them the product with the higher values is favoured, and among low ones that with the lower. "
     "Classes by the mean of product and reference favour neither.",
@@ -41,7 +46,8 @@ def answer(given: Given) -> Frames | None:
     Returns
     -------
     mapping of str to pandas.DataFrame, or None
-        ``added_value`` (`differences.compare`), ``within_cell`` (`within_cell.within_cells`),
+        ``information`` (`information.information`), ``added_value`` (`differences.compare`),
+        ``within_cell`` (`within_cell.within_cells`),
         ``diurnal`` and ``diurnal_cycle`` (`diurnal`), ``spectra`` (`spectra.spectra`) and
         ``verdicts`` (`verdicts.verdicts`). None where no product is finer than the parent, or no
         grid is known.
@@ -52,6 +58,7 @@ def answer(given: Given) -> Frames | None:
     if not sample.fine:
         return None
     frames = {
+        "information": information.information(sample),
         "added_value": differences.compare(sample),
         "within_cell": within_cell.within_cells(sample),
         "diurnal": diurnal.diurnal(sample),
@@ -78,6 +85,7 @@ def section(frames: Frames, content: Content) -> Section:
         remarks=_REMARKS,
         tables=(
             verdicts.table(frames["verdicts"]),
+            information.table(frames["information"]),
             differences.table(frames["added_value"]),
             within_cell.table(frames["within_cell"]),
             diurnal.table(frames["diurnal"]),

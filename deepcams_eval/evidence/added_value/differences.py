@@ -14,7 +14,6 @@ from deepcams_eval.core.arrays import Array, BoolArray, IntArray
 from deepcams_eval.core.sphere import distance_km, neighbours
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Sample
-from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
@@ -45,9 +44,8 @@ COLUMNS = (
     *(
         column
         for name in HEADLINE_METRICS
-        for column in (name, f"reference_{name}", *parts.with_ends(f"d_{name}"))
+        for column in (name, f"reference_{name}", *parts.with_chances(f"d_{name}"))
     ),
-    "verdict",
 )
 """The columns of ``added_value.csv``."""
 
@@ -81,7 +79,8 @@ def compare(sample: Sample) -> pd.DataFrame:
         - ``centre``: distance of the station from the centre of its cell of the parent.
 
         Errors are in µg m⁻³; NaN where undefined or, for an interval, with fewer than 5
-        stations. ``verdict`` goes by MAE (`verdicts.verdict_of`).
+        stations. ``d_<name>_p_low`` and ``d_<name>_p_high`` are the one-sided probabilities of a
+        difference so low and so high were there none; none of them is for all rows together.
     """
     found = []
     for product, reference, column in sample.comparisons():
@@ -139,10 +138,6 @@ def _compare_one(sample: Sample, product: str, column: str, rows: BoolArray) -> 
     table["days"] = np.concatenate(
         [_distinct_days(day, codes[name][station, joint], len(STRATA[name])) for name in STRATA]
     )
-    table["verdict"] = [
-        verdict_of(low, high, Enough(behind, days), lower_is_better=True)
-        for low, high, behind, days in table[["d_mae_lo", "d_mae_hi", "stations", "days"]].values
-    ]
     return table[table["n"] > 0]
 
 
@@ -195,7 +190,6 @@ def table(frame: pd.DataFrame) -> Table:
             Column("d_mae", "ΔMAE", UNIT, 2, True, signed=True),
             Column("d_rmse", "ΔRMSE", UNIT, 2, True, signed=True),
             Column("d_r", "ΔR", "", 3, True, signed=True),
-            Column("verdict", "By MAE"),
         ),
         frame,
         notes=(

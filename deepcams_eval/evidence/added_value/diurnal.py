@@ -28,9 +28,10 @@ COLUMNS = (
     *("amplitude_observed", "peak_observed_h"),
     *(
         column
-        for name in ("amplitude_ratio", "phase_h", "error", "d_error")
+        for name in ("amplitude_ratio", "phase_h", "error")
         for column in parts.with_ends(name)
     ),
+    *parts.with_chances("d_error"),
     *("reference_amplitude_ratio", "reference_phase_h", "reference_error"),
 )
 """The columns of ``diurnal.csv``."""

@@ -19,6 +19,8 @@ import pandas as pd
 from deepcams_eval.core.arrays import Array, FloatArray, IntArray, divide
 from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.wording import UNIT
 from deepcams_eval.score.intervals import Estimate, bounds, estimates
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
@@ -306,7 +308,26 @@ def _ends(name: str, one: Estimate) -> dict[str, float]:
     return {key: float(end[0]) for key, end in bounds(name, one.interval()).items()}
 
 
-def informed(frame: pd.DataFrame, product: str) -> bool:
-    """Return whether a product knows more than `LEAST_INFORMATION`, beyond chance."""
-    rows = frame[(frame["product"] == product) & (frame["part"] == PARTS[0])]
-    return bool((rows["p"] <= 0.025).any())
+def table(frame: pd.DataFrame) -> Table:
+    """Return these rows as a reader sees them."""
+    return Table(
+        "information",
+        "What a product knows beyond the coarse one",
+        (
+            *parts.NAMED,
+            Column("part", "Part"),
+            Column("partial_r", "Partial R", interval=True, signed=True, decimals=3),
+            Column("d_mae", "ΔMAE, both refitted", UNIT, 2, True, signed=True),
+            Column("window_h", "Mean over", "h", 0),
+            Column("reference_window_h", "of reference", "h", 0),
+            parts.N,
+            parts.STATIONS,
+        ),
+        frame,
+        notes=(
+            "Partial R: correlation of product and observations beyond what the reference, its "
+            "running means, its hours before and after and its recalibration explain. ΔMAE: "
+            "product − reference, each smoothed and recalibrated as serves it best, fitted on "
+            "other stations.",
+        ),
+    )

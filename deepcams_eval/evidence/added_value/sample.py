@@ -142,8 +142,9 @@ def paired(scores: Sequence[Mapping[str, Either | Estimate]], judged: str) -> di
     Returns
     -------
     dict of str to ndarray, shape (values,)
-        ``<name>`` and ``reference_<name>``, ``d_<judged>``, and the ends of the intervals of all
-        but the scores of the reference.
+        ``<name>`` and ``reference_<name>``, ``d_<judged>``, the ends of the intervals of all but
+        the scores of the reference, and the one-sided probabilities of a difference so low and so
+        high were there none, ``d_<judged>_p_low`` and ``d_<judged>_p_high``.
     """
     ours: dict[str, Either | Estimate] = dict(scores[0])
     found: dict[str, Array] = {}
@@ -152,4 +153,6 @@ def paired(scores: Sequence[Mapping[str, Either | Estimate]], judged: str) -> di
         found |= {f"reference_{name}": one.value for name, one in theirs.items()}
     for name, one in ours.items():
         found |= {name: one.value, **bounds(name, one.interval())}
+        if name == f"d_{judged}":
+            found |= {f"{name}_p_low": one.p_below(), f"{name}_p_high": one.p_above()}
     return found

@@ -23,7 +23,8 @@ _BANDS = ((2.0, 6.0), (6.0, 12.0), (12.0, 36.0), (36.0, 48.0))
 COLUMNS = (
     *("product", "reference", "band", "from_h", "to_h", "stations", "windows", "days"),
     *("variance_observed", "variance_product", "variance_reference"),
-    *(column for name in ("ratio", "r", "d_r") for column in parts.with_ends(name)),
+    *(column for name in ("ratio", "r") for column in parts.with_ends(name)),
+    *parts.with_chances("d_r"),
     *("reference_ratio", "reference_r"),
 )
 """The columns of ``spectra.csv``."""
@@ -45,8 +46,8 @@ def spectra(sample: Sample) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns `COLUMNS`, one row a product × band; none for a product that is not
-        hourly. Variances in (µg m⁻³)² are means over stretches. Intervals (95 %) resample
-        stations; NaN where undefined.
+        hourly. Variances in (µg m⁻³)² are means over stretches. Intervals (95 %) leave
+        out stations; NaN where undefined.
     """
     found = []
     for product in sample.fine:

@@ -1,4 +1,4 @@
-"""Verdicts: one sentence a question on added value, with the interval that it rests on."""
+"""Verdicts: one sentence a question on added value, and the one rule that decides them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ import numpy as np
 import pandas as pd
 
 from deepcams_eval.evidence import parts
+from deepcams_eval.evidence.added_value.information import LEAST_INFORMATION, PARTS
 from deepcams_eval.evidence.added_value.spectra import SHORTEST_BAND
 from deepcams_eval.evidence.added_value.within_cell import MIN_CELLS
 from deepcams_eval.report.content import records
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, interval, number, plural, typographic
+from deepcams_eval.score.intervals import holm
 
-Verdict = Literal["better", "worse", "not shown", "too small"]
+Verdict = Literal[
+    "better", "worse", "smoother", "no difference that matters", "not shown", "too small"
+]
 
 MIN_STATIONS = 10
-"""Stations below which no verdict is given: the percentiles of fewer are too narrow."""
+"""Stations below which no verdict is given: the intervals of fewer are those of a few places."""
 
 MIN_DAYS = 10
 """Distinct UTC days below which no verdict is given: an episode is no climate."""
+
+ERROR_RATE = 0.025
+"""Probability, on each side, that a verdict of a product is wrong where nothing is to be found."""
 
 VERDICT_COLUMNS = (
     *("product", "question", "reference", "measure", "difference", "lo", "hi"),
@@ -53,38 +60,83 @@ class Enough:
         ]
 
 
-def verdict_of(low: float, high: float, behind: Enough, *, lower_is_better: bool) -> Verdict:
-    """Return what a 95 % interval of a difference product − reference says.
+@dataclass(frozen=True)
+class Known:
+    """What a product knows that its parent does not, and whether that serves.
+
+    Attributes
+    ----------
+    p_informed : float
+        Probability of so much new information if there were less than is of interest.
+    p_refitted : float
+        Probability of an error so much lower than that of the best smoothed and recalibrated
+        reference, the product being treated alike, if it were not.
+    nothing : bool
+        Whether there is surely less than is of interest.
+    """
+
+    p_informed: float
+    p_refitted: float
+    nothing: bool
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> Known:
+        """Read the row ``all`` of `information.information`; without it nothing is known."""
+        mine = rows[rows["part"] == PARTS[0]]
+        if mine.empty:
+            return cls(float("nan"), float("nan"), False)
+        row = mine.iloc[0]
+        nothing = bool(row["partial_r_hi"] < LEAST_INFORMATION)
+        return cls(float(row["p"]), float(row["d_mae_p"]), nothing)
+
+
+def judged(lines: pd.DataFrame, known: Known) -> list[Verdict]:
+    """Return the verdicts of one product.
+
+    Better takes three things at once: the score is better than that of the reference, the product
+    knows something new, and its error stays lower when both are smoothed and recalibrated. The
+    probability of a question is the largest of the three, and all questions of the product share
+    `ERROR_RATE` (`intervals.holm`), as do their opposites.
 
     Parameters
     ----------
-    low, high : float
-        The interval; NaN where there is none.
-    behind : Enough
-        The sample.
-    lower_is_better : bool
-        Whether a negative difference is to the product's credit.
+    lines : pandas.DataFrame
+        One row a question: ``p_gain`` and ``p_loss``, the one-sided probabilities of so good and
+        of so bad a difference were there none; NaN where the sample is too small.
+    known : Known
+        Of the product.
 
     Returns
     -------
-    str
-        ``better`` or ``worse`` where the interval lies on one side of zero, ``not shown`` where
-        it does not, ``too small`` where the sample is, or where there is no interval.
+    list of str
+        ``better``, ``worse``; ``smoother`` where the score is better but not by anything new;
+        ``no difference that matters`` where nothing is to be seen and nothing is new; else
+        ``not shown``; or ``too small``.
     """
-    if behind.missing() or not (np.isfinite(low) and np.isfinite(high)):
-        return "too small"
-    if low <= 0 <= high:
-        return "not shown"
-    return "better" if (high < 0) == lower_is_better else "worse"
+    gain, loss = lines["p_gain"].to_numpy(float), lines["p_loss"].to_numpy(float)
+    all_three = np.maximum(gain, max(known.p_informed, known.p_refitted))
+    better, ahead, behind = (holm(one) <= ERROR_RATE for one in (all_three, gain, loss))
+    otherwise: Verdict = "no difference that matters" if known.nothing else "not shown"
+    found: list[Verdict] = []
+    for place, p in enumerate(gain):
+        if not np.isfinite(p):
+            found.append("too small")
+        elif behind[place]:
+            found.append("worse")
+        elif better[place]:
+            found.append("better")
+        else:
+            found.append("smoother" if ahead[place] else otherwise)
+    return found
 
 
 def verdicts(frames: Mapping[str, pd.DataFrame], parent: str) -> pd.DataFrame:
-    """Return one row a product and question.
+    """Return one row a product and question, whether it knows anything new first.
 
     Parameters
     ----------
     frames : mapping of str to pandas.DataFrame
-        ``added_value``, ``within_cell``, ``diurnal`` and ``spectra``.
+        ``information``, ``added_value``, ``within_cell``, ``diurnal`` and ``spectra``.
     parent : str
         The coarse product.
 
@@ -92,16 +144,29 @@ def verdicts(frames: Mapping[str, pd.DataFrame], parent: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns `VERDICT_COLUMNS`. ``difference`` is product − reference of ``measure``, with its
-        95 % interval; each interval is 95 % by itself, not for all questions together.
+        95 % interval, which is for this question alone; ``verdict`` is that of `judged`, for all
+        questions of the product together. That on new information is ``better`` where the
+        partial correlation surely exceeds `information.LEAST_INFORMATION`.
     """
-    lines: list[dict[str, Any]] = []
+    made: list[pd.DataFrame] = []
     for product in parts.unique(frames["added_value"]["product"]):
         mine = {name: frame[frame["product"] == product] for name, frame in frames.items()}
-        lines += _of_scores(mine["added_value"], parent)
-        lines += _of_cells(mine["within_cell"], parent)
-        lines += _of_cycle(mine["diurnal"], parent)
-        lines += _of_band(mine["spectra"])
-    return pd.DataFrame(lines, columns=list(VERDICT_COLUMNS))
+        known = Known.of(mine["information"])
+        lines = [
+            *_of_scores(mine["added_value"], parent),
+            *_of_cells(mine["within_cell"], parent),
+            *_of_cycle(mine["diurnal"], parent),
+            *_of_band(mine["spectra"]),
+        ]
+        if not lines:
+            continue
+        questions = pd.DataFrame(lines)
+        questions["verdict"] = judged(questions, known)
+        questions["sentence"] = [_told(line) for line in records(questions)]
+        made += [pd.DataFrame(_of_information(mine["information"], known)), questions]
+    if not made:
+        return pd.DataFrame(columns=list(VERDICT_COLUMNS))
+    return pd.concat(made, ignore_index=True)[list(VERDICT_COLUMNS)]
 
 
 @dataclass(frozen=True)
@@ -142,13 +207,14 @@ def _of_scores(rows: pd.DataFrame, parent: str) -> Iterator[dict[str, Any]]:
 
 def _of_cells(rows: pd.DataFrame, parent: str) -> Iterator[dict[str, Any]]:
     for row in records(rows[(rows["hours"] == "all") & (rows["reference"] != "")]):
+        part = "" if row["part"] == "all" else f", {row['part']}"
         behind = Enough(row["stations"], 0, row["cells"])
         size = (
             f"{plural(row['cells'], 'cell')}, {row['cell_hours']:,} hours in them, "
             f"{plural(row['stations'], 'station')}"
         )
-        opening, extra = f"Within the cells of {parent}", _structure(row, "variance_ratio")
-        yield _line("within cells", opening, row, _WITHIN, behind, extra, size)
+        opening, extra = f"Within the cells of {parent}{part}", _structure(row, "variance_ratio")
+        yield _line(f"within cells{part}", opening, row, _WITHIN, behind, extra, size)
 
 
 def _of_cycle(rows: pd.DataFrame, parent: str) -> Iterator[dict[str, Any]]:
@@ -180,36 +246,15 @@ def _line(
     extra: str,
     size: str,
 ) -> dict[str, Any]:
-    """Return a row of the verdicts; `extra` and `size` end its sentence where there is one."""
+    """Return a row of the verdicts, and what its sentence is made of."""
     low, high = row[f"{measure.key}_lo"], row[f"{measure.key}_hi"]
-    verdict = verdict_of(low, high, behind, lower_is_better=measure.lower_is_better)
-    product, reference = row["product"], row["reference"]
-    if verdict == "too small":
-        told = f"too small a sample for a verdict on {product} against {reference}"
-        if behind.missing():
-            told += f": {', '.join(behind.missing())}"
-        elif not np.isfinite(row[measure.key]):
-            told = (
-                f"{product} cannot be judged against {reference}: {measure.name} is undefined, "
-                "since one of them does not vary"
-            )
-    elif verdict == "not shown":
-        told = (
-            f"no difference between {product} and {reference} is shown in {measure.name}: "
-            f"{_written(measure, row)}{extra} ({size})"
-        )
-    else:
-        gain = number(abs(row[measure.key]), measure.decimals)
-        near, far = sorted((abs(low), abs(high)))
-        sides = interval(near, far, measure.decimals)
-        told = (
-            f"{product} is {verdict} than {reference} by {gain}{measure.unit} in {measure.name} "
-            f"{sides}{extra} ({size})"
-        )
+    enough = not behind.missing() and bool(np.isfinite(low) and np.isfinite(high))
+    chances = [row[f"{measure.key}_p_low"], row[f"{measure.key}_p_high"]]
+    gain, loss = chances if measure.lower_is_better else chances[::-1]
     return {
-        "product": product,
+        "product": row["product"],
         "question": question,
-        "reference": reference,
+        "reference": row["reference"],
         "measure": measure.name,
         "difference": row[measure.key],
         "lo": low,
@@ -218,8 +263,92 @@ def _line(
         "stations": behind.stations,
         "cells": pd.NA if behind.cells is None else behind.cells,
         "days": behind.days if behind.cells is None else pd.NA,
+        "p_gain": gain if enough else np.nan,
+        "p_loss": loss if enough else np.nan,
+        "opening": opening,
+        "numbers": f"{_written(measure, row)}{extra} ({size})",
+        "of": measure,
+        "missing": ", ".join(behind.missing()),
+    }
+
+
+def _told(line: Mapping[str, Any]) -> str:
+    """Return the sentence of a verdict."""
+    product, reference, measure = line["product"], line["reference"], line["of"]
+    verdict = line["verdict"]
+    if verdict == "too small":
+        told = f"too small a sample for a verdict on {product} against {reference}"
+        if line["missing"]:
+            told += f": {line['missing']}"
+        elif not np.isfinite(line["difference"]):
+            told = (
+                f"{product} cannot be judged against {reference}: {measure.name} is undefined, "
+                "since one of them does not vary"
+            )
+    elif verdict == "not shown":
+        told = (
+            f"no difference between {product} and {reference} is shown in {measure.name}: "
+            f"{line['numbers']}"
+        )
+    elif verdict == "no difference that matters":
+        told = (
+            f"{product} shows no difference that matters from {reference} in {measure.name}: "
+            f"{line['numbers']}"
+        )
+    elif verdict == "smoother":
+        told = (
+            f"{product} is nearer than {reference} in {measure.name}, but by nothing new that "
+            f"lowers its error, as damping or recalibration would be: {line['numbers']}"
+        )
+    else:
+        told = f"{product} is {verdict} than {reference} in {measure.name}: {line['numbers']}"
+    return f"{line['opening']} {told}."
+
+
+def _of_information(rows: pd.DataFrame, known: Known) -> Iterator[dict[str, Any]]:
+    """Yield the first verdict of a product: whether it knows anything new."""
+    by_part = {row["part"]: row for row in records(rows)}
+    if not by_part:
+        return
+    row = by_part[PARTS[0]]
+    if row["stations"] < MIN_STATIONS:
+        verdict = "too small"
+    elif known.p_informed <= ERROR_RATE:
+        verdict = "better"
+    else:
+        verdict = "no difference that matters" if known.nothing else "not shown"
+    numbers = "; ".join(
+        f"{'' if part == PARTS[0] else part + ' '}{_number(one['partial_r'], 3)} "
+        f"{_bounds(one, 'partial_r', 3)}"
+        for part, one in by_part.items()
+    )
+    says = {
+        "better": f"knows what nothing made of {row['reference']} knows",
+        "no difference that matters": f"knows nothing of interest beyond {row['reference']}",
+        "not shown": f"is not shown to know anything beyond {row['reference']}",
+        "too small": "is judged on too few stations",
+    }[verdict]
+    smoothed = (
+        f"both smoothed and recalibrated, its MAE differs by {_number(row['d_mae'], 2)} {UNIT} "
+        f"{_bounds(row, 'd_mae', 2)}"
+    )
+    yield {
+        "product": row["product"],
+        "question": "new information",
+        "reference": row["reference"],
+        "measure": "partial R",
+        "difference": row["partial_r"],
+        "lo": row["partial_r_lo"],
+        "hi": row["partial_r_hi"],
+        "n": row["n"],
+        "stations": row["stations"],
+        "cells": pd.NA,
+        "days": pd.NA,
         "verdict": verdict,
-        "sentence": f"{opening} {told}.",
+        "sentence": (
+            f"{row['product']} {says}: partial R with the observations {numbers}; {smoothed} "
+            f"(n = {row['n']:,} pairs, {plural(row['stations'], 'station')})."
+        ),
     }
 
 

@@ -26,11 +26,13 @@ MIN_CELLS = 6
 a probability of 2⁻⁶ < 2.5 %."""
 
 _HOURS = ("all", "analysis", "interpolated")
-_WITH_INTERVAL = ("variance_ratio", "r", "d_r")
+_STILL, _MOVING = "static", "in time"
+_WITH_INTERVAL = ("variance_ratio", "r")
 COLUMNS = (
-    *("product", "reference", "hours", "cells", "cell_hours", "stations", "n"),
+    *("product", "reference", "hours", "part", "cells", "cell_hours", "stations", "n"),
     *("variance_observed", "variance_product", "variance_reference"),
     *(column for name in _WITH_INTERVAL for column in parts.with_ends(name)),
+    *parts.with_chances("d_r"),
     *("reference_variance_ratio", "reference_r"),
 )
 """The columns of ``within_cell.csv``."""
@@ -56,7 +58,8 @@ def within_cells(sample: Sample) -> pd.DataFrame:
     r = Σ o'm' / √(Σ o'² Σ m'²), pooled over cells and hours. The variance of the stations holds
     their errors of measurement and what lies below the product's cells, so a ratio of 1 is not
     to be reached by right structure alone. ``d_r`` is r less that of the reference on the same
-    places and hours.
+    places and hours. Each departure is the sum of its mean over the hours of a place, ``static``,
+    and of the rest, ``in time``; both are scored by themselves as well.
 
     Parameters
     ----------
@@ -66,7 +69,8 @@ def within_cells(sample: Sample) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`, one row a product × hours (all, analysis, interpolated). Variances in
+        Columns `COLUMNS`, one row a product × hours (all, analysis, interpolated), and one more for
+        each part (static, in time) of all hours. Variances in
         (µg m⁻³)². The 95 % intervals leave out cells of the parent. With fewer than `MIN_CELLS`
         cells all but the counts is NaN.
     """
@@ -76,8 +80,9 @@ def within_cells(sample: Sample) -> pd.DataFrame:
         rows = _rows(sample, product, names)
         for hours in _HOURS:
             chosen = rows if hours == "all" else rows[rows["analysis"] == (hours == "analysis")]
-            line = {"product": product, "reference": reference, "hours": hours}
-            lines.append({**line, **_numbers(chosen, names)})
+            for part in ("all", _STILL, _MOVING) if hours == "all" else ("all",):
+                line = {"product": product, "reference": reference, "hours": hours, "part": part}
+                lines.append({**line, **_numbers(chosen, names, part)})
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -105,7 +110,7 @@ def _rows(sample: Sample, product: str, names: list[str]) -> pd.DataFrame:
     return table.assign(cell=pd.factorize(table["coarse"], sort=True)[0])
 
 
-def _numbers(rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
+def _numbers(rows: pd.DataFrame, names: list[str], part: str) -> dict[str, float]:
     """Return counts and, with enough cells, variances and correlations of some pairs."""
     cells = rows["cell"].nunique()
     found: dict[str, float] = {"cells": cells, "cell_hours": rows["cell_hour"].nunique()}
@@ -116,6 +121,9 @@ def _numbers(rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
     places = rows.groupby(["cell_hour", "place"])[[*values, "cell"]].mean()
     by_hour = places.groupby("cell_hour")
     away = places[values] - by_hour[values].transform("mean")
+    if part != "all":
+        still = away.groupby("place").transform("mean")
+        away = still if part == _STILL else away - still
     cell = places["cell"].to_numpy().astype(np.intp)
     freedom = float(len(places) - by_hour.ngroups)
     sums = [
@@ -145,6 +153,7 @@ def table(frame: pd.DataFrame) -> Table:
         (
             *parts.NAMED,
             Column("hours", "Hours"),
+            Column("part", "Part"),
             Column("cells", "Cells", decimals=0),
             Column("cell_hours", "Hours in them", decimals=0),
             parts.STATIONS,
@@ -167,7 +176,7 @@ def draw(table: pd.DataFrame, content: Content) -> style.Drawing:
     """Return the figure of these rows."""
     products = parts.unique(table["product"])
     lines = [(product, hours) for product in products for hours in _HOURS]
-    by_line = table.set_index(["product", "hours"])
+    by_line = table[table["part"] == "all"].set_index(["product", "hours"])
     looks = style.looks(products)
     figure = style.new_figure(parts.WIDTH, 1.5 + 0.26 * len(lines))
     grid = figure.subplots(1, 2, sharey=True)
