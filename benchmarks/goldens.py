@@ -95,16 +95,15 @@ def commands_of(place: Path, *, full: bool) -> dict[str, list[str]]:
     paper = ["deepcams-eval", "paper", "--data", "demo"]
     if not full:
         days = few_days(place / "days")
-        whole += ["--resamples", "200"]
-        year = [*year[:4], "--truth", str(days), "--train-years", "2019", "--resamples", "200"]
-        paper += ["--methods", "linear,bicubic", "--resamples", "100"]
+        year = [*year[:4], "--truth", str(days), "--train-years", "2019"]
+        paper += ["--methods", "linear,bicubic"]
     few = [*year, "--weights", "area", "--degrade", "node", "--task", "temporal"]
     pairs = str(place / "openaq")
     daily = [*whole[:4], "--data", "demo", "--average", "day", "--sample", "own", "--countries"]
     return {
         "openaq": whole,
-        "openaq-daily": [*daily, "BE,FR,DE", "--no-sensitivity", "--resamples", "200"],
-        "score": ["deepcams-eval", "score", pairs, "--resamples", "300"],
+        "openaq-daily": [*daily, "BE,FR,DE", "--no-sensitivity"],
+        "score": ["deepcams-eval", "score", pairs],
         "simulation": year,
         "simulation-node": [*few, "--methods", "nearest,linear,linear-eq9,pchip,dis"],
         "paper": paper,

@@ -120,7 +120,7 @@ def insitu(options: InsituOptions, command: str) -> InsituRun:
     Examples
     --------
     >>> import deepcams_eval as dc
-    >>> result = dc.insitu(2019, data="demo", sensitivity=False, resamples=100)
+    >>> result = dc.insitu(2019, data="demo", sensitivity=False)
     >>> whole = result.scores.query("stratum == 'all' and sample == 'common'")
     >>> best = whole.loc[whole["r"].idxmax()]
     >>> best["product"]
@@ -161,7 +161,7 @@ def simulation(options: SimulationOptions, command: str) -> SimulationRun:
     --------
     >>> import deepcams_eval as dc
     >>> result = dc.simulation(
-    ...     2020, data="demo", task="temporal", methods="nearest,linear,dis", resamples=100
+    ...     2020, data="demo", task="temporal", methods="nearest,linear,dis"
     ... )
     >>> mean = result.summary.query("weights == 'none' and aggregate == 'months'")
     >>> mean.sort_values("rmse")["method"].tolist()

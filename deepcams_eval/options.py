@@ -27,7 +27,7 @@ Kept = TypeVar("Kept")
 
 Average = Literal["hour", "day", "month", "year"]
 AVERAGES: tuple[Average, ...] = ("hour", "day", "month", "year")
-SCORING = ("baseline", "sample", "average", "added_value", "seed", "resamples")
+SCORING = ("baseline", "sample", "average", "added_value", "seed")
 """Options of `InsituOptions` that saved pairs keep, and that can be given anew to score them."""
 
 MONTHS_AT_A_TIME = 12
@@ -361,8 +361,9 @@ def _checkpoint(text: str) -> CheckpointSpec:
 
 
 _YEARS = numbers(_FIRST_YEAR, _LAST_YEAR)
-_SEED: Option[int, int] = Option(index, "Seed of the bootstrap.", 0, of=int, least=0)
-_RESAMPLES: Option[int, int] = Option(index, "Bootstrap resamples.", 1000, of=int, least=100)
+_SEED: Option[int, int] = Option(
+    index, "Seed of what is drawn; intervals draw nothing.", 0, of=int, least=0
+)
 _STRICT: Option[bool, bool] = Option(bool, "Stop at the first damaged file.", False)
 
 
@@ -463,7 +464,6 @@ class InsituOptions:
         bool, "Score all again under other choices; reads the products twice more.", True
     )
     seed: Option[int, int] = _SEED
-    resamples: Option[int, int] = _RESAMPLES
     strict: Option[bool, bool] = _STRICT
     compute: Compute | None = field(default=None, repr=False, compare=False)
     progress: Progress | None = field(default=None, repr=False, compare=False)
@@ -559,7 +559,6 @@ class SimulationOptions:
         "none",
     )
     seed: Option[int, int] = _SEED
-    resamples: Option[int, int] = _RESAMPLES
     strict: Option[bool, bool] = _STRICT
     compute: Compute | None = field(default=None, repr=False, compare=False)
     progress: Progress | None = field(default=None, repr=False, compare=False)
@@ -608,7 +607,8 @@ class PaperOptions:
         "Methods of the simulation, such as linear,bicubic; all if absent.",
         None,
     )
-    seed: Option[int, int] = Option(index, "Seed of the bootstraps.", 0, of=int, least=0)
-    resamples: Option[int, int] = _RESAMPLES
+    seed: Option[int, int] = Option(
+        index, "Seed of what is drawn; intervals draw nothing.", 0, of=int, least=0
+    )
     strict: Option[bool, bool] = _STRICT
     workers: int = field(default=1, repr=False)

@@ -193,8 +193,8 @@ def _notes(
         )
     if (run.scores["stations"] < 5).any():
         notes.append(
-            "No interval is given where fewer than 5 stations stand behind a score: stations are "
-            "what is resampled."
+            "No interval is given where fewer than 5 stations stand behind a score: they are what "
+            "is left out in turn."
         )
     return notes
 

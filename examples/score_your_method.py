@@ -30,7 +30,6 @@ result = dc.simulation(
     task="temporal",
     methods=["nearest", "linear", "dis"],
     predictions={"mine": "mine.nc,freq=1h"},
-    resamples=200,
 )
 mean = result.summary.query("weights == 'none' and aggregate == 'months'").sort_values("rmse")
 print(mean[["method", "n_samples", "r", "rmse", "mae"]].round(3).to_string(index=False))

@@ -29,7 +29,7 @@ BOX_DEG = 15.0
 _POLAR_DEG = 75.0
 
 TILE_DEG = 15.0
-"""Edge of the tiles of the map that are resampled where there are few days, about."""
+"""Edge of the tiles of the map that are left out in turn where there are few days, about."""
 
 SUMS = ("n", "square_error", "absolute_error")
 """Weight of the cells, and weighted squared and absolute errors."""

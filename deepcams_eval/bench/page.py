@@ -44,7 +44,7 @@ SHOWN: Mapping[str, Metric] = {
 
 UNDEFINED = (
     f"{wording.DASH} is undefined: a month without samples, a sample that does not vary (R), or "
-    "too few days and tiles to resample (intervals)."
+    "too few blocks of days and tiles (intervals)."
 )
 
 _OURS = "This run"
@@ -219,13 +219,13 @@ def interval_note(table: pd.DataFrame) -> str:
     """Return what the intervals of rows of skill are, or why there are none."""
     absent = table["skill_lo"].isna() & table["skill"].notna()
     if not absent.all():
-        text = f"Bars: 95 % intervals from resampling {resampled_in_words(table)}; filled where"
+        text = f"Bars: 95 % intervals from leaving out {left_out_in_words(table)}; filled where"
         text += " they exclude zero."
         return f"{text} Some are undefined." if absent.any() else text
     days = int(table["days"].max())
     return (
         f"No intervals: {'a single day was' if days == 1 else f'{days} days were'} scored, and "
-        "whole days are what is resampled."
+        "blocks of days are what is left out in turn."
     )
 
 
@@ -301,7 +301,10 @@ def skill_table(content: SimulationRun, task: Task) -> Table:
         Column("skill", "Skill", "", 3, interval=True, signed=True),
         Column("days", "Days", decimals=0),
         Column("samples", "Samples", decimals=0),
-        *([Column("tiles", "Tiles", decimals=0)] if frame["tiles"].any() else []),
+        Column("tiles", "Tiles", decimals=0)
+        if frame["tiles"].any()
+        else Column("blocks", "Blocks", decimals=0),
+        Column("effective", "Effective", decimals=1),
     )
     return Table(
         name=f"skill_{task}",
@@ -311,18 +314,19 @@ def skill_table(content: SimulationRun, task: Task) -> Table:
         bold=beyond_zero(frame, ("difference", "skill")),
         notes=_notes(
             frame,
-            "Skill is 1 − score / score of the baseline: positive is better. Resampled, the same "
-            f"for both: {resampled_in_words(frame)}. Bold: the 95 % interval excludes zero.",
+            "Skill is 1 − score / score of the baseline: positive is better. Left out in turn, the "
+            f"same for both: {left_out_in_words(frame)}. Effective: how many of them decide the "
+            "difference. Bold: the 95 % interval excludes zero.",
         ),
         synthetic=content.synthetic,
     )
 
 
-def resampled_in_words(table: pd.DataFrame) -> str:
-    """Return what was resampled for the intervals of rows of skill."""
+def left_out_in_words(table: pd.DataFrame) -> str:
+    """Return what the intervals of rows of skill leave out in turn."""
     tiles = int(table["tiles"].max())
     if not tiles:
-        return "whole days"
+        return "blocks of days that follow each other"
     return f"{tiles} tiles of the map, about {TILE_DEG:g}° wide (these hours, no other days)"
 
 

@@ -299,8 +299,6 @@ def simulate(
     scores = skill(
         common,
         BASELINES,
-        rng=np.random.default_rng(options.seed),
-        resamples=options.resamples,
         tiles=merged.tiles,
     )
     spectra = ZonalSpectrum(truth["longitude"].values).tables(merged.power)
@@ -427,7 +425,7 @@ def _fingerprint(options: SimulationOptions, inputs: Inputs, chosen: Chosen) -> 
     kept = {
         key: value
         for key, value in options.settings().items()
-        if key not in ("seed", "resamples", "weights", "workers")
+        if key not in ("seed", "weights", "workers")
     }
     truth, *others = states(inputs)
     of_predictions = len(options.predictions)

@@ -1,8 +1,9 @@
-"""Skill against baselines, with paired intervals by resampling days, or tiles of the map.
+"""Skill against baselines, with paired intervals by blocks of days, or tiles of the map.
 
-Samples are as in `deepcams_eval.bench.tables`. Days are what a year consists of; where fewer
-than `intervals.MIN_CLUSTERS` were scored, an interval over days would mean nothing,
-and tiles of the map are resampled instead: such an interval is about these hours alone.
+Samples are as in `deepcams_eval.bench.tables`. Days that follow each other are alike, so that
+runs of them are left out together. Where too few blocks were scored, an interval over days would
+mean nothing, and tiles of the map are left out instead: such an interval is about these hours
+alone.
 """
 
 from __future__ import annotations
@@ -22,25 +23,27 @@ from deepcams_eval.bench.tables import (
     names_in,
     scored_samples,
 )
-from deepcams_eval.core.arrays import Array, BoolArray, Times, divide
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray, Times, divide
 from deepcams_eval.downscale import Task
 from deepcams_eval.score.intervals import (
     MIN_CLUSTERS,
+    Estimate,
     bounds,
-    draw_clusters,
-    percentile_interval,
+    politis_white,
+    runs_of_days,
 )
 from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 SKILL_SCORES = tuple(key for key, one in HEADLINE_METRICS.items() if one.better == "low")
 
 DAYS, TILES = "days", "tiles"
-"""What the intervals resample."""
+"""What the intervals leave out."""
 
 COLUMNS = [
     *("task", "method", "baseline", "hours", "weights", "metric"),
     *("score", "baseline_score", "difference", "difference_lo", "difference_hi"),
-    *("skill", "skill_lo", "skill_hi", "days", "samples", "resampled", "tiles"),
+    *("skill", "skill_lo", "skill_hi", "days", "samples", "resampled", "blocks", "tiles"),
+    *("effective", "largest_three"),
 ]
 
 
@@ -48,17 +51,15 @@ def skill(
     samples: pd.DataFrame,
     baselines: Mapping[Task, Sequence[str]],
     *,
-    rng: np.random.Generator,
-    resamples: int = 1000,
     tiles: Mapping[tuple[str, str], TileSums] | None = None,
 ) -> pd.DataFrame:
     """Compare each method with each baseline, with paired intervals.
 
-    The score is that of `tables.month_table`: the mean over months of the mean over samples. A
-    resample takes as many whole UTC days as the task has, with replacement over the year; a month
-    of which no day is drawn drops out of it. With fewer days than `MIN_CLUSTERS` it takes as many
-    tiles of the map as there are, the same in every hour, if their sums are given. The same draws
-    serve every method and baseline of a task.
+    The score is that of `tables.month_table`: the mean over months of the mean over samples. The
+    intervals leave out blocks of UTC days that follow each other, as long as the daily differences
+    remember (Politis and White 2004, on their departures from the means of the months); a month of
+    which all days are left out drops out of the mean. With fewer than `MIN_CLUSTERS` blocks they
+    leave out tiles of the map, the same in every hour, if their sums are given.
 
     Parameters
     ----------
@@ -66,10 +67,6 @@ def skill(
         A method and a baseline are compared at the hours for which both have a score.
     baselines : mapping of str to sequence of str
         By task; a task or a baseline without samples is passed over.
-    rng : numpy.random.Generator
-        Makes the draws; the same seed gives the same intervals.
-    resamples : int
-        Number of bootstrap resamples.
     tiles : mapping of (task, method) to TileSums, optional
         Of the same samples.
 
@@ -79,32 +76,29 @@ def skill(
         One row a task × hours × weights × baseline × other method × metric (rmse, mae):
         ``task, method, baseline, hours, weights, metric, score, baseline_score, difference``
         (method − baseline, negative where the method is better, µg m⁻³), ``difference_lo,
-        difference_hi, skill`` (1 − score/baseline_score), ``skill_lo, skill_hi`` (95 %
-        percentiles), ``days, samples`` (behind the comparison), ``resampled`` ("days" or
-        "tiles"), ``tiles`` (with a cell; 0 where days are resampled). Intervals are NaN for fewer
-        days or tiles than `deepcams_eval.score.intervals.MIN_CLUSTERS`; everything is NaN without a
-        shared hour.
+        difference_hi, skill`` (1 − score/baseline_score), ``skill_lo, skill_hi`` (95 %), ``days,
+        samples`` (behind the comparison), ``resampled`` ("days" or "tiles"), ``blocks`` (of
+        days) or ``tiles`` (with a cell), the other being 0, ``effective`` and ``largest_three``
+        (of the difference: `Estimate.effective`, and the share of the three that decide most).
+        Intervals are NaN for fewer blocks or tiles than
+        `deepcams_eval.score.intervals.MIN_CLUSTERS`; everything is NaN without a shared hour.
     """
     scored = scored_samples(samples)
     rows: list[pd.DataFrame] = []
-    # In the order of names, so that neither the order of rows nor that of tasks moves a draw.
     for task in sorted(baselines):
         of_task = scored[scored["task"] == task]
         if of_task.empty:
             continue
         days = np.unique(of_task["hour_start"].to_numpy().astype("datetime64[D]"))
         of_tiles = {name: sums for (of, name), sums in (tiles or {}).items() if of == task}
-        draws: _Draws
-        if len(days) < MIN_CLUSTERS and of_tiles:
-            draws = _TileDraws(days, of_tiles, resamples, rng)
-        else:
-            draws = _DayDraws(days, resamples, rng)
+        few = int(runs_of_days(days, 1)[-1]) + 1 < MIN_CLUSTERS
+        parts: _Parts = _TileParts(days, of_tiles) if few and of_tiles else _DayParts(days)
         for hours, part in hour_classes(of_task, always=task == SPLIT_BY_HOURS):
             for weights in names_in(part["weights"]):
                 weighted = part[part["weights"] == weights]
                 wide = {name: by_hour(weighted, name, ["method"]) for name in SKILL_SCORES}
                 rows += [
-                    _against(wide, baseline, weights, draws).assign(task=task, hours=hours)
+                    _against(wide, baseline, weights, parts).assign(task=task, hours=hours)
                     for baseline in baselines[task]
                     if baseline in wide["rmse"]
                 ]
@@ -137,73 +131,70 @@ class _Pairs:
         return sums
 
 
-class _DayDraws:
-    """Days with replacement; the first of the draws takes each once: the scores themselves."""
+@dataclass(frozen=True)
+class _DayParts:
+    """Blocks of days that follow each other."""
 
+    days: Times
     name = DAYS
 
-    def __init__(self, days: Times, resamples: int, rng: np.random.Generator) -> None:
-        self.days = days
-        drawn = draw_clusters(len(days), resamples, rng)
-        self._taken = np.vstack([np.ones((1, len(days))), drawn])
-
-    def means(self, pairs: _Pairs) -> tuple[Array, Array, Array]:
-        """Return baseline and difference of each draw, and the days behind them."""
-        counts = pairs.by_day(self.days, 1.0)
-        sums = np.stack(
-            [pairs.by_day(self.days, one) for one in (pairs.reference, pairs.difference)]
-        )
-        total = np.zeros((2, len(self._taken), len(pairs.others)))
-        occurring = np.zeros(total.shape[1:])
+    def left_out(self, pairs: _Pairs, place: int) -> tuple[Array, Array, Array]:
+        """Return baseline and difference with all days, then without each block, and its size."""
         months = self.days.astype("datetime64[M]")
-        for month in np.unique(months):
-            mine = months == month
-            count = self._taken[:, mine] @ counts[mine]
-            total += divide(self._taken[:, mine] @ sums[:, mine], count, otherwise=0.0)
-            occurring += count > 0
-        base, step = divide(total, occurring)
-        return base, step, (counts > 0).sum(axis=0)
+        _, month = np.unique(months, return_inverse=True)
+        counts = pairs.by_day(self.days, 1.0)[:, place]
+        sums = [
+            pairs.by_day(self.days, one)[:, place] for one in (pairs.reference, pairs.difference)
+        ]
+        block = runs_of_days(self.days, self._length(counts, sums[1], month))
+        size = np.bincount(block, counts).astype(np.float64)
+        taken = np.vstack([np.ones(len(block)), np.arange(len(size))[:, None] != block])
+        in_month = np.eye(int(month[-1]) + 1)[month]
+        behind = taken @ (counts[:, None] * in_month)
+        means = [
+            divide(taken @ (one[:, None] * in_month), behind, otherwise=0.0).sum(axis=1)
+            for one in sums
+        ]
+        base, step = (divide(one, (behind > 0).sum(axis=1)) for one in means)
+        return base, step, size
+
+    def _length(self, counts: Array, sums: Array, month: IntArray) -> int:
+        there = counts > 0
+        if there.sum() < 2:
+            return 1
+        daily = sums[there] / counts[there]
+        of = month[there]
+        away = daily - divide(np.bincount(of, daily), np.bincount(of))[of]
+        place = (self.days[there] - self.days[0]).astype(np.int64)
+        return min(politis_white(place, away), max(len(daily) // MIN_CLUSTERS, 1))
 
 
-class _TileDraws:
-    """Tiles of the map with replacement, the same ones in every hour."""
+@dataclass(frozen=True)
+class _TileParts:
+    """Tiles of the map, the same ones in every hour."""
 
+    days: Times
+    sums: Mapping[str, TileSums]
     name = TILES
 
-    def __init__(
-        self,
-        days: Times,
-        sums: Mapping[str, TileSums],
-        resamples: int,
-        rng: np.random.Generator,
-    ) -> None:
-        self.days = days
-        cells = np.sum([one.sums[:, 0, 0].sum(axis=0) for one in sums.values()], axis=0)
-        self._sums = sums
-        self._filled = np.flatnonzero(cells)
-        self._taken = np.zeros((1 + resamples, len(cells)))
-        self._taken[0, self._filled] = 1
-        self._taken[1:, self._filled] = draw_clusters(len(self._filled), resamples, rng)
-
-    def means(self, pairs: _Pairs) -> tuple[Array, Array, Array]:
-        """Return baseline and difference of each draw, and the tiles behind them."""
-        reference = self._scores(pairs.baseline, pairs)
-        base = np.empty((len(self._taken), len(pairs.others)))
-        step = np.empty_like(base)
-        for place, name in enumerate(pairs.others):
-            paired = pairs.paired[:, place]
-            times = pairs.times[paired]
-            base[:, place] = _mean_of_months(reference[:, paired], times)
-            difference = self._scores(name, pairs)[:, paired] - reference[:, paired]
-            step[:, place] = _mean_of_months(difference, times)
-        behind = np.where(pairs.paired.any(axis=0), float(len(self._filled)), 0.0)
-        return base, step, behind
-
-    def _scores(self, method: str, pairs: _Pairs) -> Array:
-        return self._sums[method].resampled(pairs.metric, pairs.weights, pairs.times, self._taken)
+    def left_out(self, pairs: _Pairs, place: int) -> tuple[Array, Array, Array]:
+        """Return baseline and difference with all tiles, then without each, and its cells."""
+        method = pairs.others[place]
+        cells = np.sum([one.sums[:, 0, 0].sum(axis=0) for one in self.sums.values()], axis=0)
+        filled = np.flatnonzero(cells)
+        taken = np.zeros((1 + len(filled), len(cells)))
+        taken[:, filled] = np.vstack([np.ones(len(filled)), 1 - np.eye(len(filled))])
+        paired = pairs.paired[:, place]
+        times = pairs.times[paired]
+        reference, ours = (
+            self.sums[name].resampled(pairs.metric, pairs.weights, times, taken)
+            for name in (pairs.baseline, method)
+        )
+        size = cells[filled].astype(np.float64) if paired.any() else np.zeros(len(filled))
+        return _mean_of_months(reference, times), _mean_of_months(ours - reference, times), size
 
 
-_Draws = _DayDraws | _TileDraws
+_Parts = _DayParts | _TileParts
 
 
 def _mean_of_months(values: Array, times: Times) -> Array:
@@ -214,38 +205,45 @@ def _mean_of_months(values: Array, times: Times) -> Array:
 
 
 def _against(
-    wide: Mapping[str, pd.DataFrame], baseline: str, weights: str, draws: _Draws
+    wide: Mapping[str, pd.DataFrame], baseline: str, weights: str, parts: _Parts
 ) -> pd.DataFrame:
     """Compare all methods with one baseline; the columns of `wide` are methods."""
     others = [str(name) for name in wide["rmse"].columns if name != baseline]
-    tables = []
+    rows = []
     for metric, values in wide.items():
         reference = values[[baseline]].to_numpy()
         # The differences themselves are averaged, so that what both share cancels exactly.
         difference = values[others].to_numpy() - reference
         times = values.index.to_numpy()
         pairs = _Pairs(baseline, others, weights, metric, times, reference, difference)
-        base, step, behind = draws.means(pairs)
-        # Not 1 − ratio: that would print -0 for a method that is its own baseline.
-        gain = divide(0.0 - step, base)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "method": others,
-                    "baseline": baseline,
-                    "weights": weights,
-                    "metric": metric,
-                    "score": base[0] + step[0],
-                    "baseline_score": base[0],
-                    "difference": step[0],
-                    **bounds("difference", percentile_interval(step[1:], behind)),
-                    "skill": gain[0],
-                    **bounds("skill", percentile_interval(gain[1:], behind)),
-                    "days": (pairs.by_day(draws.days, 1.0) > 0).sum(axis=0),
-                    "samples": pairs.paired.sum(axis=0),
-                    "resampled": draws.name,
-                    "tiles": behind.astype(int) if draws.name == TILES else 0,
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
+        days = (pairs.by_day(parts.days, 1.0) > 0).sum(axis=0)
+        for place, name in enumerate(others):
+            base, step, size = parts.left_out(pairs, place)
+            # Not 1 − ratio: that would print -0 for a method that is its own baseline.
+            gain = divide(0.0 - step, base)
+            made = [
+                Estimate(one[:1], one[1:, None], size[:, None], difference=True)
+                for one in (step, gain)
+            ]
+            row = {
+                "method": name,
+                "baseline": baseline,
+                "weights": weights,
+                "metric": metric,
+                "score": base[0] + step[0],
+                "baseline_score": base[0],
+                "difference": step[0],
+                "skill": gain[0],
+                "days": days[place],
+                "samples": pairs.paired[:, place].sum(),
+                "resampled": parts.name,
+                "blocks": made[0].clusters[0] if parts.name == DAYS else 0,
+                "tiles": made[0].clusters[0] if parts.name == TILES else 0,
+                "effective": made[0].effective[0],
+                "largest_three": made[0].share_of_largest(3)[0],
+            }
+            for key, one in zip(("difference", "skill"), made, strict=True):
+                low, high = one.interval()
+                row |= bounds(key, (low[0], high[0]))
+            rows.append(row)
+    return pd.DataFrame(rows)

@@ -365,7 +365,7 @@ def _table(lags: pd.DataFrame) -> Table:
         notes=(
             "Lag: hours by which the product is read after the hour of the observation; −1 h fits "
             "best where stamps are 1 h late. R of departures from each station's mean. ΔR: best − "
-            "lag 0 on the same observations; its interval resamples stations and holds for all "
+            "lag 0 on the same observations; its interval leaves out stations and holds for all "
             f"lags together ({wording.DASH} at lag 0 and with fewer than 5 stations). Bold: that "
             "interval lies above zero.",
         ),

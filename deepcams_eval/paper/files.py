@@ -250,7 +250,6 @@ def _describe(
             "years": list(settings.years),
             "year": settings.year,
             "methods": None if settings.methods is None else list(settings.methods),
-            "resamples": settings.resamples,
             "strict": settings.strict,
         },
         "inputs": list(inputs.values()),

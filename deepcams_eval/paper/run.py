@@ -141,7 +141,6 @@ def paper(
     notes: list[str] = []
     shared: dict[str, Any] = {
         "seed": settings.seed,
-        "resamples": settings.resamples,
         "strict": settings.strict,
         "compute": compute,
         "progress": progress,

@@ -262,7 +262,7 @@ def _curve_note(content: Content, stratum: str) -> str:
     without = table[[f"{key}_lo" for key in HEADLINE]].isna().any(axis="columns")
     bands = "Bands: 95 % intervals from resampling stations."
     if len(table) == 0 or without.all():
-        return "No intervals: too few stations to resample."
+        return "No intervals: fewer than 5 stations."
     return f"{bands} Where one is missing there are too few stations." if without.any() else bands
 
 

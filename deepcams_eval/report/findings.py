@@ -101,5 +101,5 @@ def _missing(row: Mapping[str, Any]) -> str:
     if not math.isfinite(row["r"]):
         return " R is undefined: it needs at least two pairs in which both vary."
     if not math.isfinite(row["rmse_lo"]):
-        return f" {wording.DASH} stands for no interval: too few stations to resample."
+        return f" {wording.DASH} stands for no interval: fewer than 5 stations."
     return ""

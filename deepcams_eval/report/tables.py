@@ -244,8 +244,8 @@ def difference_table(content: Content) -> Table | None:
         ),
     )
     notes = [
-        "Product − baseline on the pairs that both have; stations are resampled whole, the same "
-        "draw for both. Bold: the 95 % interval excludes zero."
+        "Product − baseline on the pairs that both have; stations are left out in turn, the same "
+        "for both. Bold: the 95 % interval excludes zero."
     ]
     if not _all_defined(frame, numbers):
         notes.append(wording.UNDEFINED)

@@ -14,7 +14,7 @@ UNIT = species.UNIT
 DASH = "—"
 UNDEFINED = (
     f"{DASH} is undefined: R needs at least two pairs in which both vary, and an interval needs "
-    "enough stations to resample."
+    "enough stations, or days."
 )
 
 _LATEX = {

@@ -159,7 +159,7 @@ def table(frame: pd.DataFrame) -> Table:
             Column("d_r", "ΔR", interval=True, signed=True, decimals=3),
         ),
         frame,
-        notes=("From stretches of 48 consecutive hours, tapered (Hann); stations are resampled.",),
+        notes=("From stretches of 48 consecutive hours, tapered (Hann).",),
     )
 
 

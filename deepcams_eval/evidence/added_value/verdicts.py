@@ -41,7 +41,7 @@ VERDICT_COLUMNS = (
 class Enough:
     """What stands behind a comparison: stations, distinct UTC days, or cells of the parent.
 
-    Where there are `cells`, these are resampled and alone must be enough.
+    Where there are `cells`, these are left out in turn and alone must be enough.
     """
 
     stations: int
