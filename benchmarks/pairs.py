@@ -5,7 +5,8 @@
 Both ways start from the same table of observations (6,656 stations over three years) and the same
 3-hourly product, which is made frame by frame so that no reading is measured. Both pair, sum by
 station and month, compute R, RMSE and MAE by month and in all, and again without each
-station. Each way runs in a process of its own, which reports its wall time and peak memory without the making of its input.
+station. Each way runs in a process of its own, which reports its wall time and peak memory
+without the making of its input.
 """
 
 from __future__ import annotations
