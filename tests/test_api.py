@@ -27,6 +27,8 @@ from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import notebook
 from tests.test_cli_openaq import write_cams, write_stations
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LIKE_MODULES = """
 import sys
 import deepcams_eval as dc
@@ -146,7 +148,8 @@ class TestInsitu:
 
     def test_shifted_times_are_counted(self, archive: Path, result: InsituRun) -> None:
         provider = result.stations["provider"].iloc[0]
-        moved = dc.insitu(2019, data=archive, shifts={provider: -1.0}, sensitivity=False)
+        quick = {"added_value": False, "sensitivity": False, "resamples": 100}
+        moved = dc.insitu(2019, data=archive, shifts={provider: -1.0}, **quick)
         counted = moved.qc.set_index("rule")["flagged"]["assumed_time_shift"]
         own = moved.observations
         assert own is not None

@@ -17,7 +17,9 @@ from deepcams_eval.cli.evaluate import app
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.layout import find_data
-from tests.hourly_pairs import hourly, years
+from tests.hourly_pairs import hourly, write_pairs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 LATE = "Demo Late Network"
 
@@ -85,14 +87,8 @@ def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
     assert 'id="table-lags"' in page
     assert "quality control stands in the reports" in page
     described = json.loads((again / "run.json").read_text())
-    assert described["settings"] == {
-        "baseline": "cams",
-        "sample": "common",
-        "average": "hour",
-        "added_value": True,
-        "seed": 4,
-        "resamples": 300,
-    }
+    words = {"baseline": "cams", "sample": "common", "average": "hour"}
+    assert described["settings"] == {**words, "added_value": True, "seed": 4, "resamples": 300}
     assert described["products"]["geoscf"]["kind"] == "geoscf"
     assert str(run / "pairs.parquet") in {one["path"] for one in described["inputs"]}
     assert set(pd.read_csv(again / "scores.csv")["data"]) == {"SYNTHETIC"}
@@ -120,10 +116,7 @@ def test_daily_means_are_scored_like_hours(run: Path, tmp_path: Path) -> None:
 
 
 def test_means_over_a_year_belong_to_no_month_and_no_season(tmp_path: Path) -> None:
-    pairs = hourly(300, start="2018-01-01", stations=6)
-    table = pairs.table
-    table.attrs = {"products": list(pairs.products), "years_with_data": years(pairs)}
-    table.to_parquet(tmp_path / "pairs.parquet", index=False)
+    write_pairs(tmp_path / "pairs.parquet", hourly(300, start="2018-01-01", stations=6))
     found = {}
     for average in ("month", "year"):
         out = tmp_path / average
@@ -193,11 +186,8 @@ def test_records_given_twice_and_other_products_are_refused(run: Path, tmp_path:
     refused(["score", mine, copy, *out], str(mine), str(copy), "records stand in")
     table = pd.read_parquet(mine)
     renamed = table.rename(columns={"geoscf": "other"})
-    renamed.attrs = {
-        **table.attrs,
-        "products": ["cams", "other"],
-        "years_with_data": {"cams": [2019], "other": [2019]},
-    }
+    names = ["cams", "other"]
+    renamed.attrs |= {"products": names, "years_with_data": {name: [2019] for name in names}}
     renamed.to_parquet(copy, index=False)
     refused(["score", mine, copy, *out], str(copy), "cams, other", str(mine))
     assert [path.name for path in tmp_path.iterdir()] == ["copy.parquet"]
@@ -212,12 +202,13 @@ def test_files_that_are_no_pairs_are_refused(run: Path, tmp_path: Path) -> None:
     table = pd.read_parquet(run / "pairs.parquet")
     bare = table.copy()
     bare.attrs = {}
-    bare.to_parquet(path, index=False)
-    refused(["score", path, *out], str(path), "does not say which products")
-    table.drop(columns="observed").to_parquet(path, index=False)
-    refused(["score", path, *out], str(path), "observed")
-    table.iloc[:0].to_parquet(path, index=False)
-    refused(["score", path, *out], str(path), "no pair")
+    for odd, said in (
+        (bare, "does not say which products"),
+        (table.drop(columns="observed"), "observed"),
+        (table.iloc[:0], "no pair"),
+    ):
+        odd.to_parquet(path, index=False)
+        refused(["score", path, *out], str(path), said)
     assert [one.name for one in tmp_path.iterdir()] == ["odd.parquet"]
 
 
