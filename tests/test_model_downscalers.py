@@ -390,18 +390,15 @@ class TestBenchmark:
 
     def test_joint_pairs_and_the_place_of_a_registered_name(self, tmp_path: Path) -> None:
         write_truth(tmp_path / "truth.nc")
+        mine = checkpoint(tmp_path, "xvfi", stamp="mean")
+        abpn = checkpoint(tmp_path, "abpn", degradation="imresize", stamp="mean")
         settings = SimulationOptions(
             year=2020,
             train_years=(),
             truth=ProductSpec("truth", str(tmp_path / "truth.nc"), kind="generic"),
             task=("spatial", "joint"),
             methods=("bicubic-ibp", "mine+abpn", "dis+bicubic-ibp"),
-            checkpoints=(
-                CheckpointSpec("mine", checkpoint(tmp_path, "xvfi", stamp="mean")),
-                CheckpointSpec(
-                    "abpn", checkpoint(tmp_path, "abpn", degradation="imresize", stamp="mean")
-                ),
-            ),
+            checkpoints=(CheckpointSpec("mine", mine), CheckpointSpec("abpn", abpn)),
             resamples=100,
         )
         result = simulate(settings, MonthStore(tmp_path / "months"))
