@@ -22,6 +22,7 @@ from tests.hourly_pairs import hourly, write_pairs
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 LATE = "Demo Late Network"
+PLAIN = "--no-added-value"
 
 
 def call(*arguments: str | Path) -> Result:
@@ -96,7 +97,7 @@ def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
 
 def test_daily_means_are_scored_like_hours(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "days"
-    printed = done("score", run, "--average", "day", "--out", out)
+    printed = done("score", run, "--average", "day", PLAIN, "--out", out)
     assert "means over a day of the common sample" in printed
     pairs = pd.read_parquet(run / "pairs.parquet")
     both = pairs[pairs["cams"].notna() & pairs["geoscf"].notna()]
@@ -120,7 +121,7 @@ def test_means_over_a_year_belong_to_no_month_and_no_season(tmp_path: Path) -> N
     found = {}
     for average in ("month", "year"):
         out = tmp_path / average
-        given = ("--average", average, "--no-added-value", "--resamples", "100")
+        given = ("--average", average, PLAIN, "--resamples", "100")
         done("score", tmp_path / "pairs.parquet", *given, "--out", out)
         found[average] = set(pd.read_csv(out / "scores.csv")["stratum"])
         assert set(pd.read_csv(out / "differences.csv")["stratum"]) == found[average]
@@ -149,16 +150,16 @@ def test_months_paired_apart_make_the_scores_of_both(run: Path, tmp_path: Path) 
         part.to_parquet(folder / "pairs.parquet", index=False)
         shutil.copy(run / "stations.parquet", folder)
         files.append(folder)
-    done("score", *files, "--out", tmp_path / "out")
+    done("score", *files, PLAIN, "--out", tmp_path / "out")
     for name in ("scores.csv", "differences.csv", "lags.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (run / name).read_bytes()
 
 
 def test_a_baseline_and_a_sample_of_its_own(run: Path, tmp_path: Path) -> None:
-    done("score", run, "--baseline", "geoscf", "--sample", "own", "--out", tmp_path / "out")
-    differences = pd.read_csv(tmp_path / "out" / "differences.csv")
-    assert set(differences["baseline"]) == {"geoscf"}
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["sample"] == "own"
+    out = tmp_path / "out"
+    done("score", run, "--baseline", "geoscf", "--sample", "own", PLAIN, "--out", out)
+    assert set(pd.read_csv(out / "differences.csv")["baseline"]) == {"geoscf"}
+    assert json.loads((out / "run.json").read_text())["settings"]["sample"] == "own"
     refused(["score", run, "--baseline", "x", "--out", tmp_path / "no"], "'x'", "cams, geoscf")
     wrong = call("score", run, "--sample", "x", "--out", tmp_path / "no")
     assert wrong.exit_code == 2
@@ -167,10 +168,11 @@ def test_a_baseline_and_a_sample_of_its_own(run: Path, tmp_path: Path) -> None:
 
 def test_without_a_station_file_the_provider_is_unknown(run: Path, tmp_path: Path) -> None:
     shutil.copy(run / "pairs.parquet", tmp_path / "pairs.parquet")
-    said = done("score", tmp_path / "pairs.parquet", "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    said = done("score", tmp_path / "pairs.parquet", PLAIN, "--out", out)
     assert "--stations names a file" in said
-    assert set(pd.read_csv(tmp_path / "out" / "lags.csv")["provider"]) == {"unknown"}
-    assert (tmp_path / "out" / "scores.csv").read_bytes() == (run / "scores.csv").read_bytes()
+    assert set(pd.read_csv(out / "lags.csv")["provider"]) == {"unknown"}
+    assert (out / "scores.csv").read_bytes() == (run / "scores.csv").read_bytes()
 
 
 def test_pairs_are_never_replaced_by_their_own_scores(run: Path) -> None:
@@ -225,8 +227,8 @@ def test_the_late_provider_is_found_and_shifted_back(root: Path, run: Path, tmp_
     assert set(table.loc[table["apart"], "provider"]) == {LATE}
     assert f"--shift &#39;{LATE}=-1h&#39;" in (run / "report.html").read_text()
     out = tmp_path / "out"
-    shift = ["--shift", f"{LATE}=-1h"]
-    said = done(*options(root), *shift, "--resamples", "100", "--out", out)
+    shift = ["--shift", f"{LATE}=-1h", PLAIN, "--resamples", "100"]
+    said = done(*options(root), *shift, "--out", out)
     after = of_late(out)
     assert after["best_lag_h"] == 0
     assert not after["significant"]
