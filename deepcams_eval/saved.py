@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 
 from deepcams_eval.core.observations import make_stations
@@ -306,21 +307,14 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def _coverage(saved: SavedPairs) -> pd.DataFrame:
     """Return the pairs and stations of each product and year."""
     table = saved.pairs.table
-    year = table["time_start"].dt.year
-    lines = []
+    year = table["time_start"].dt.year.rename("year")
+    found: dict[str, pd.DataFrame] = {}
     for name in saved.pairs.products:
         has = table[name].notna()
-        stations = table["station_id"][has].groupby(year[has]).nunique()
-        lines += [
-            {
-                "product": name,
-                "year": int(one),
-                "paired": int(count),
-                "stations": int(stations[one]),
-            }
-            for one, count in year[has].value_counts().sort_index().items()
-        ]
-    return pd.DataFrame(lines)
+        stations = table.loc[has, "station_id"].astype(str).groupby(year[has])
+        found[name] = pd.DataFrame({"paired": stations.size(), "stations": stations.nunique()})
+    counts = pd.concat(found, names=["product"]).reset_index()
+    return counts.astype({"year": np.int64})
 
 
 def _notes(saved: SavedPairs, station_files: int, without_provider: int) -> list[str]:

@@ -137,13 +137,6 @@ class AbpnSettings(NetworkSettings):
 class ABPN(nn.Module):
     """Enlarges maps three times.
 
-    Parameters
-    ----------
-    settings : AbpnSettings
-        See `AbpnSettings.preset`.
-
-    Notes
-    -----
     Weights are kept in the channels-last layout, which convolutions on a CPU want.
     """
 

@@ -96,14 +96,7 @@ class Card:
 
 
 def build(network: str, settings: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained network.
-
-    Parameters
-    ----------
-    network : str
-        A key of `networks.NETWORKS`.
-    settings : mapping
-        Every attribute of its settings, by name.
+    """Return an untrained network, by its key in `NETWORKS` and every attribute of its settings.
 
     Raises
     ------
@@ -143,7 +136,11 @@ def save(path: Path, module: nn.Module, card: Card, *, half: bool = False) -> Pa
         If the module is not what the card describes, or a weight is not finite as stored.
     """
     expected = build(card.network, card.settings).state_dict()
-    tensors = {name: _stored(one, half=half) for name, one in module.state_dict().items()}
+    kind = torch.float16 if half else torch.float32
+    tensors = {
+        name: one.detach().to("cpu", kind if one.is_floating_point() else one.dtype).contiguous()
+        for name, one in module.state_dict().items()
+    }
     _require_same(tensors, expected, path)
     endless = sorted(name for name, one in tensors.items() if not bool(torch.isfinite(one).all()))
     if endless:
@@ -251,24 +248,16 @@ def _about(file: Path) -> Iterator[None]:
         raise InputError(error.problem, path=file, hint=error.hint) from error
 
 
-def _stored(tensor: Tensor, *, half: bool) -> Tensor:
-    floating = tensor.is_floating_point()
-    kind = (torch.float16 if half else torch.float32) if floating else tensor.dtype
-    return tensor.detach().to("cpu", kind).contiguous()
-
-
 def _require_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
-    odd = sorted(set(found) ^ set(expected))
-    if odd:
-        said = "are not part of this network" if odd[0] in found else "are missing"
+    for name in sorted(set(found) ^ set(expected)) or found:
+        if name not in expected:
+            said = "are not part of this network"
+        elif name not in found:
+            said = "are missing"
+        elif found[name].shape != (shape := expected[name].shape):
+            said = f"have the shape {tuple(found[name].shape)}, but the card gives {tuple(shape)}"
+        else:
+            continue
         raise InputError(
-            f"the weights {odd[0]} {said}", path=path, hint="use the card that was written with it"
+            f"the weights {name} {said}", path=path, hint="use the card that was written with it"
         )
-    for name, tensor in found.items():
-        if tensor.shape != expected[name].shape:
-            raise InputError(
-                f"the weights {name} have the shape {tuple(tensor.shape)}, but the card gives"
-                f" {tuple(expected[name].shape)}",
-                path=path,
-                hint="use the card that was written with it",
-            )

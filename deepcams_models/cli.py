@@ -104,12 +104,12 @@ def train(
     from deepcams_models.checkpoint import load, save
     from deepcams_models.train import STATE, Trainer, TrainSettings, processes
 
+    options |= {
+        "train_years": _years(train_years, "--train-years"),
+        "valid_years": _years(valid_years, "--valid-years"),
+    }
     names = (name for name in TrainSettings.model_fields if options.get(name) is not None)
-    values = {name: options[name] for name in names}
-    for name, years in (("train_years", train_years), ("valid_years", valid_years)):
-        if years is not None:
-            values[name] = _years(years, f"--{name.replace('_', '-')}")
-    values |= _parsed(more or ())
+    values = {name: options[name] for name in names} | _parsed(more or ())
     settings = TrainSettings.make(values)
     out = _folder(out, f"{network}-{preset}", STATE, resume=resume)
     with processes():
@@ -258,16 +258,13 @@ def _years(text: str | None, option: str) -> tuple[int, ...] | None:
 
 def _lasting(arguments: list[str]) -> list[str]:
     """Return the arguments without those that may differ between runs that share a store."""
-    kept: list[str] = []
-    skip = False
-    for one in arguments:
-        if skip:
-            skip = False
-        elif one in ("--part", "--threads"):
-            skip = True
-        elif one not in ("--resume", "--debug") and not one.startswith(("--part=", "--threads=")):
-            kept.append(one)
-    return kept
+    numbered = "--part", "--threads"
+    before = ["", *arguments[:-1]]
+    return [
+        one
+        for one, last in zip(arguments, before, strict=True)
+        if not (one.partition("=")[0] in (*numbered, "--resume", "--debug") or last in numbered)
+    ]
 
 
 def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
@@ -329,18 +326,13 @@ def _line(result: Validation) -> str:
     return "  ".join(f"{name} {one.rmse:.4f}/{one.mae:.4f}" for name, one in scores.items())
 
 
-def make_models_app() -> typer.Typer:
-    """Return the command line with its commands."""
-    app = make_app("Trains the networks of deepcams and makes hourly maps with them.")
-    app.command()(train)
-    app.command()(produce)
-    return app
-
-
 def main() -> None:
     """Run ``deepcams-models``."""
     if absent := not_installed():
         said = f"error: deepcams-models needs {absent}, not installed here; {INSTALL}"
         print(said, file=sys.stderr)
         raise SystemExit(STATED_ERROR)
-    run_app(make_models_app())
+    app = make_app("Trains the networks of deepcams and makes hourly maps with them.")
+    app.command()(train)
+    app.command()(produce)
+    run_app(app)

@@ -197,17 +197,6 @@ def split(truth: Truth) -> tuple[Truth, Truth]:
     return truth.at(~held), truth.at(held)
 
 
-def joined(earlier: Truth, later: Truth) -> Truth:
-    """Return two truths of one grid as one; all hours of the first come before the second's."""
-    return replace(
-        later,
-        values=np.concatenate([earlier.values, later.values]),
-        hours=np.concatenate([earlier.hours, later.hours]),
-        years=(*earlier.years, *later.years),
-        source=f"{later.source} and {earlier.source}",
-    )
-
-
 def load_truth(settings: DataSettings) -> tuple[Truth, Truth]:
     """Return the truth to learn from and the truth that is held out.
 
@@ -233,7 +222,15 @@ def load_truth(settings: DataSettings) -> tuple[Truth, Truth]:
         return split(nature_truth(settings))
     if settings.data == "demo+nature":
         own, held_out = load_truth(settings.model_copy(update={"data": "demo"}))
-        return joined(nature_truth(settings), own), held_out
+        nature = nature_truth(settings)  # all before the archive begins
+        both = replace(
+            own,
+            values=np.concatenate([nature.values, own.values]),
+            hours=np.concatenate([nature.hours, own.hours]),
+            years=(*nature.years, *own.years),
+            source=f"{own.source} and {nature.source}",
+        )
+        return both, held_out
     root = demo_archive() if settings.data == "demo" else Path(settings.data)
     field = _open(root)
     hours = hours_of(field).astype("datetime64[h]")
@@ -603,31 +600,17 @@ class Enlargements:
         if index not in self._made:
             self._made[index] = self._make(index)
         coarse, start, plain = self._made[index]
-        return Enlargement(coarse, start, plain, self.on_blocks(self.truth.values[index]))
+        return Enlargement(coarse, start, plain, self._grid.on_blocks(self.truth.values[index]))
 
     def _make(self, index: int) -> tuple[Map, Map, Map]:
         grid, target = self._grid, self.truth.target(index)
         values = grid.each(self.truth.values[index : index + 1])
         field = Target(target.time, grid.latitude, grid.longitude, "point").field(values)
         start, plain = (
-            self.on_blocks(method(Coarse(field, self.operator), target).values[0])
+            grid.on_blocks(method(Coarse(field, self.operator), target).values[0])
             for method in self._enlarge
         )
         return values[0], start, plain
-
-    def on_blocks(self, fine: Map) -> Map:
-        """Return a fine map on three nodes about each coarse one."""
-        grid = self._grid
-        for axis, positions, count, cyclic in (
-            (0, grid.row_positions, len(grid.latitude), False),
-            (1, grid.column_positions, len(grid.longitude), grid.cyclic),
-        ):
-            first = int(np.abs(positions).argmin()) - 1
-            index = np.arange(first, first + FACTOR * count)
-            size = fine.shape[axis]
-            index = index % size if cyclic else index.clip(0, size - 1)
-            fine = np.take(fine, index, axis=axis)
-        return fine
 
     def draw(self, rng: np.random.Generator, settings: DataSettings) -> Enlargement:
         """Return one sample: any hour, window, orientation and amplitude."""

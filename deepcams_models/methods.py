@@ -20,10 +20,10 @@ import xarray as xr
 from scipy import ndimage
 
 from deepcams_eval.core.arrays import FloatArray
-from deepcams_eval.core.field import spans_globe, stamp_of
+from deepcams_eval.core.field import stamp_of
 from deepcams_eval.core.solar import cosine_of_zenith
 from deepcams_eval.downscale import registry
-from deepcams_eval.downscale.degrade import FACTOR, Degradation, degradation
+from deepcams_eval.downscale.degrade import FACTOR, Degradation, Registration, degradation
 from deepcams_eval.downscale.derived import linear
 from deepcams_eval.downscale.flow import dis_flows, intermediate_flows, warp
 from deepcams_eval.downscale.protocol import Coarse, Downscaler, Target, Task
@@ -313,15 +313,16 @@ class Abpn(_Method):
         operator = degradation(trained.card.degradation or "")
         self._tell_stamp(coarse.field)
         start = BackProjection()(coarse, target).values
-        canvas = _Canvas(coarse, target)
-        below: Iterable[_Maps] = map(canvas.spread, start)
+        places = target.latitude, target.longitude
+        grid = coarse.operator.registration_of(coarse.field, *places)
+        below: Iterable[_Maps] = map(grid.on_blocks, start)
         if operator != coarse.degradation:
             below = _back_projected(coarse, operator)
         result = start.copy()
         for index, (frame, seen) in enumerate(zip(coarse.field.values, below, strict=True)):
             if np.isfinite(frame).any():
-                made = _enlarged(trained, frame, seen, canvas.cyclic)
-                canvas.place(made, result[index])
+                made = _enlarged(trained, frame, seen, grid.cyclic)
+                _place(made, result[index], grid)
         result[np.isnan(start)] = np.nan
         return target.field(result)
 
@@ -376,45 +377,22 @@ def _shipped(network: str) -> list[Path]:
     return [usual, *others] if usual.with_suffix(".json").exists() or not others else others
 
 
-class _Canvas:
-    """The three by three fine nodes about each coarse one, against the grid that is asked for.
+def _place(made: _Maps, fine: _Maps, grid: Registration) -> None:
+    """Put what was made on the blocks of three nodes onto the fine grid, where they overlap.
 
-    Row k of the canvas is row k + `row` of the grid, and the same for columns; either may reach
-    beyond the other. With half-pixel operators both agree, but for a row at the south pole. With
-    ``node`` the outermost coarse nodes lie on the edge of the grid, so that the canvas is one
-    step larger all round, and turned by one column where longitude is cyclic.
+    With half-pixel operators both agree, but for a row at the south pole. With ``node`` the blocks
+    are one step larger all round, and turned by one column where longitude is cyclic.
     """
-
-    def __init__(self, coarse: Coarse, target: Target) -> None:
-        grid = coarse.operator.registration_of(coarse.field, target.latitude, target.longitude)
-        _, height, width = coarse.field.shape
-        self.cyclic = spans_globe(target.longitude)
-        self._rows = np.arange(FACTOR * height) + _first_node(grid.row_positions)
-        self._columns = np.arange(FACTOR * width) + _first_node(grid.column_positions)
-        if self.cyclic:
-            self._columns %= len(target.longitude)
-
-    def spread(self, fine: _Maps) -> _Maps:
-        """Return a map of the grid on the canvas; beyond the grid its edge is repeated."""
-        rows, columns = (
-            np.clip(places, 0, size - 1)
-            for places, size in zip((self._rows, self._columns), fine.shape, strict=True)
-        )
-        spread: _Maps = fine[np.ix_(rows, columns)]
-        return spread
-
-    def place(self, made: _Maps, fine: _Maps) -> None:
-        """Put what was made on the canvas onto the grid, where they overlap."""
-        rows, columns = self._rows, self._columns
-        down = (rows >= 0) & (rows < fine.shape[0])
-        across = (columns >= 0) & (columns < fine.shape[1])
-        fine[np.ix_(rows[down], columns[across])] = made[np.ix_(down, across)]
+    rows, columns = grid.blocks
+    down = (rows >= 0) & (rows < fine.shape[0])
+    across = (columns >= 0) & (columns < fine.shape[1])
+    fine[np.ix_(rows[down], columns[across])] = made[np.ix_(down, across)]
 
 
 def _back_projected(coarse: Coarse, operator: Degradation) -> _Maps:
-    """Return bicubic with ten back-projections of another operator, on a canvas.
+    """Return bicubic with ten back-projections of another operator, on blocks of three nodes.
 
-    As bare frames: a canvas reaches beyond the poles, which no Field does.
+    As bare frames: blocks reach beyond the poles, which no Field does.
     """
     coordinates = []
     for name in ("latitude", "longitude"):
@@ -424,11 +402,6 @@ def _back_projected(coarse: Coarse, operator: Degradation) -> _Maps:
         coordinates.append((nodes[:, np.newaxis] + thirds).ravel())
     lattice = Target.like(coarse.field).on(*coordinates)
     return BackProjection().frames(Coarse(coarse.field, operator), lattice)
-
-
-def _first_node(positions: FloatArray) -> int:
-    """Return the fine node that the three about the first coarse one begin with."""
-    return int(np.rint(-FACTOR * positions[0])) - FACTOR // 2
 
 
 def _filled(maps: _Maps, other: _Maps) -> _Maps:

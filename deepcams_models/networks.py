@@ -105,9 +105,14 @@ def validated(kind: Any, content: Mapping[str, Any], what: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(dict(content))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place, said = first_problem(error)
         raise InputError(
-            f"{what}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}",
-            hint=f"it has {first['input']!r}" if place else None,
+            f"{what}: {place}: {said}" if place else f"{what}: {said}",
+            hint=f"it has {error.errors()[0]['input']!r}" if place else None,
         ) from error
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return the place of the first value that pydantic refuses, and why it does."""
+    first = error.errors()[0]
+    return ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")

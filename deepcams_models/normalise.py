@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -75,13 +75,9 @@ class Normalisation:
             return self.scale * normalised * (normalised.abs() + 2 * _KNEE)
         return self.scale * torch.sign(normalised) * torch.expm1(normalised.abs())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attributes, for a card."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, attributes: Mapping[str, Any]) -> Self:
-        """Return the normalisation of `to_dict`.
+        """Return the normalisation that a card describes, by its attributes.
 
         Raises
         ------

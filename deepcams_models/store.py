@@ -216,10 +216,8 @@ def check_output(path: Path, *, shared: bool, resume: bool) -> None:
     ----------
     path : Path
         The output.
-    shared : bool
-        Whether several runs make it.
-    resume : bool
-        Whether an earlier run is resumed.
+    shared, resume : bool
+        Whether several runs make it, and whether an earlier run is resumed.
 
     Raises
     ------
@@ -232,14 +230,9 @@ def check_output(path: Path, *, shared: bool, resume: bool) -> None:
             path=path,
             hint="give a Zarr store, such as --out STORE.zarr, to resume or to share the work",
         )
-    if path.exists() and is_netcdf(path):
-        raise InputError("exists, and is not overwritten", path=path, hint=_ELSEWHERE)
     if path.exists() and not (resume or shared):
-        raise InputError(
-            "exists, and is not overwritten",
-            path=path,
-            hint=f"add --resume to go on with it, or {_ELSEWHERE}",
-        )
+        hint = _ELSEWHERE if is_netcdf(path) else f"add --resume to go on with it, or {_ELSEWHERE}"
+        raise InputError("exists, and is not overwritten", path=path, hint=hint)
 
 
 def _require_same(path: Path, settings: Mapping[str, Any]) -> None:

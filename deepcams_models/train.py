@@ -49,7 +49,7 @@ from deepcams_models.data import (
     load_truth,
     stacked,
 )
-from deepcams_models.networks import find_network, validated
+from deepcams_models.networks import find_network, first_problem, validated
 from deepcams_models.normalise import Normalisation, NormalisationKind
 from deepcams_models.validate import (
     EnlargementValidation,
@@ -64,14 +64,11 @@ from deepcams_models.xvfi import XvfiOutput, pyramid
 STATE, LOG = "state.safetensors", "log.csv"
 """What is written into the folder of a training, beside the best checkpoint."""
 
-LICENCE = "BSD-3-Clause"
-
 EDGE_WEIGHT = 150.0
 """e of the edge-aware smoothness, for maps scaled to 1."""
 
 _LAST_RATE = 0.02  # of the highest
 _STATE_VERSION = 2
-
 
 CHANGEABLE = ("steps", "minutes", "valid_every", "valid_maps", "threads", "memory_gb")
 """What may differ when a run is resumed: how long, how often and on what, never what is learned."""
@@ -208,10 +205,9 @@ class TrainSettings(DataSettings):
         try:
             return cls.model_validate(base | dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the settings"
+            place, said = first_problem(error)
             raise InputError(
-                f"{place}: {first['msg'].removeprefix('Value error, ')}",
+                f"{place or 'the settings'}: {said}",
                 hint=f"the settings of a training are {', '.join(cls.model_fields)}",
             ) from error
 
@@ -313,15 +309,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Report:
-    """What is told after each step.
-
-    Attributes
-    ----------
-    share : float
-        Of the training that is done.
-    validation : Validation or None
-        Where there was one at this step.
-    """
+    """What is told after each step: `share` is that of the training that is done."""
 
     step: int
     share: float
@@ -373,9 +361,16 @@ class Trainer:
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
         self.progress = Progress()
-        self.train, self.valid = load_truth(settings) if truth is None else truth
+        self.train, self.valid = truth or load_truth(settings)
         for one in (self.train, self.valid):
-            _require_room(one, settings)
+            rows, columns = one.values.shape[1:]
+            if min(rows, columns) <= 2 * settings.margin:
+                fits = max((min(rows, columns) - 1) // 3, 0)
+                raise InputError(
+                    f"{one.source}: maps of {rows} x {columns} nodes have no inside of a margin of"
+                    f" {settings.margin}",
+                    hint=f"give --set margin={fits}, or larger maps",
+                )
         self.form = Normalisation(settings.normalisation, settings.scale)
         self.samples: Intervals | Enlargements
         self.validation: IntervalValidation | EnlargementValidation
@@ -531,7 +526,7 @@ class Trainer:
             network=settings.network,
             preset=settings.preset,
             settings=asdict(settings.network_settings),
-            normalisation=self.form.to_dict(),
+            normalisation=asdict(self.form),
             degradation=settings.degrade if settings.task == "spatial" else None,
             stamp=self.train.stamp,
             data=self.train.source,
@@ -540,7 +535,7 @@ class Trainer:
             parameters=0,
             commit=commit(),
             version=__version__,
-            licence=LICENCE,
+            licence="BSD-3-Clause",
             synthetic=self.train.synthetic,
             command=self.command,
         )
@@ -641,17 +636,6 @@ class Trainer:
         kept = [row for row in rows if int(row.split(",")[0]) <= self.progress.step]
         with whole_file(path) as work:
             work.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
-
-
-def _require_room(truth: Truth, settings: TrainSettings) -> None:
-    """Refuse maps of which the margin leaves nothing to learn from."""
-    rows, columns = truth.values.shape[1:]
-    if min(rows, columns) <= 2 * settings.margin:
-        raise InputError(
-            f"{truth.source}: maps of {rows} x {columns} nodes have no inside of a margin of"
-            f" {settings.margin}",
-            hint=f"give --set margin={max((min(rows, columns) - 1) // 3, 0)}, or larger maps",
-        )
 
 
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

@@ -97,15 +97,8 @@ class Validation:
         return None
 
     def warn_of_collapse(self) -> None:
-        """Warn if the network only does what plain interpolation does.
-
-        Warns
-        -----
-        DeepcamsWarning
-            With the score or the flow that shows it.
-        """
-        why = self.collapse
-        if why is not None:
+        """Warn if the network only does what plain interpolation does, and say what shows it."""
+        if why := self.collapse:
             warn(f"the network has collapsed: {why}", DeepcamsWarning, stacklevel=2)
 
     def to_dict(self) -> dict[str, Any]:
@@ -169,14 +162,7 @@ class _Validation(ABC):
 
 
 class IntervalValidation(_Validation):
-    """Validation in time, on whole maps of held-out intervals.
-
-    Parameters
-    ----------
-    intervals : Intervals
-    count : int
-        How many intervals, evenly chosen.
-    """
+    """Validation in time, on whole maps of `count` held-out intervals, evenly chosen."""
 
     def __init__(self, intervals: Intervals, count: int) -> None:
         self.intervals = intervals
@@ -211,14 +197,7 @@ class IntervalValidation(_Validation):
 
 
 class EnlargementValidation(_Validation):
-    """Validation in space, on whole held-out maps.
-
-    Parameters
-    ----------
-    enlargements : Enlargements
-    count : int
-        How many maps, evenly chosen.
-    """
+    """Validation in space, on `count` whole held-out maps, evenly chosen."""
 
     def __init__(self, enlargements: Enlargements, count: int) -> None:
         self.enlargements = enlargements
@@ -233,10 +212,9 @@ class EnlargementValidation(_Validation):
         self, network: nn.Module, form: Normalisation, device: torch.device
     ) -> tuple[list[Map], list[float]]:
         errors = []
-        cyclic = self.enlargements.truth.cyclic
         for sample in map(self.enlargements.whole, self.chosen):
             given = enlargement_inputs(network, [sample], form, device)
-            made = form.inverse(network(*given, cyclic=cyclic))
+            made = form.inverse(network(*given, cyclic=self.enlargements.truth.cyclic))
             errors.append(made[0, 0].cpu().numpy() - sample.truth)
         return errors, []
 

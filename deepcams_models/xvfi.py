@@ -192,13 +192,6 @@ def pyramid(maps: Tensor, scales: int, *, cyclic: bool) -> list[Tensor]:
 class XVFI(nn.Module):
     """Interpolates between two maps in time.
 
-    Parameters
-    ----------
-    settings : XvfiSettings
-        See `XvfiSettings.preset`.
-
-    Notes
-    -----
     Weights are kept in the channels-last layout, which convolutions on a CPU want.
     """
 

@@ -25,7 +25,6 @@ from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import InsituOptions, SimulationOptions
 from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import notebook
-from deepcams_eval.report.notebook import InsituPlots
 from tests.test_cli_openaq import write_cams, write_stations
 
 LIKE_MODULES = """
@@ -205,14 +204,14 @@ class TestPlots:
     ) -> None:
         rows = result.plot.content.scores
         means = rows[~rows["stratum"].isin(["month", "hour"])]
-        plot = InsituPlots(replace(result.plot.content, scores=means))
+        plot = replace(result.plot, content=replace(result, scores=means))
         assert plot.scatter("cams", 2019).axes
         for draw in (plot.months, plot.hours, lambda: plot.scatter("cams", 2019, months=True)):
             with pytest.raises(NoDataError, match="no figure of the kind"):
                 draw()
 
     def test_no_lags_to_draw_is_said(self, result: InsituRun) -> None:
-        plot = InsituPlots(replace(result.plot.content, lags=None))
+        plot = replace(result.plot, content=replace(result, answers=()))
         with pytest.raises(InputError, match="no correlation"):
             plot.lags()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,9 @@ class TestNormalisation:
 
     def test_from_dict(self, kind: str) -> None:
         form = Normalisation(kind, 7.0)
-        assert Normalisation.from_dict(form.to_dict()) == form
+        assert Normalisation.from_dict(asdict(form)) == form
         with pytest.raises(InputError, match="'clip'"):
-            Normalisation.from_dict({**form.to_dict(), "clip": 800})
+            Normalisation.from_dict({**asdict(form), "clip": 800})
         with pytest.raises(InputError, match="'scale'"):
             Normalisation.from_dict({"kind": kind})
 

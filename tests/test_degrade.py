@@ -80,17 +80,13 @@ def matlab_imresize(image: np.ndarray) -> np.ndarray:
     return matlab_rows(matlab_rows(image).T).T
 
 
-class TestRegistry:
-    def test_names(self) -> None:
-        assert list(DEGRADATIONS) == ["imresize", "mean", "node"]
-        assert degradation("node").name == "node"
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"'box'; choose from imresize, mean, node"):
+        degradation("box")
 
-    def test_an_unknown_name_is_answered_with_the_known_ones(self) -> None:
-        with pytest.raises(InputError, match=r"'box'; choose from imresize, mean, node"):
-            degradation("box")
 
-    def test_operators_travel_between_processes(self, operator: Degradation) -> None:
-        assert pickle.loads(pickle.dumps(operator)) == operator
+def test_operators_travel_between_processes(operator: Degradation) -> None:
+    assert pickle.loads(pickle.dumps(operator)) == operator
 
 
 class TestImresize:
@@ -212,14 +208,10 @@ class TestFineGrid:
         np.testing.assert_array_equal(longitude, LONGITUDE)
 
     def test_eac4_nodes_belong_to_node_alone(self) -> None:
-        coords = {
-            "latitude": np.linspace(-90, 90, 241),
-            "longitude": -180 + 0.75 * np.arange(480),
-        }
+        coords = {"latitude": np.linspace(-90, 90, 241), "longitude": -180 + 0.75 * np.arange(480)}
         nodes = xr.DataArray(np.zeros((241, 480)), dims=list(coords), coords=coords)
-        latitude, longitude = NODE.fine_grid(nodes)
-        np.testing.assert_array_equal(latitude, LATITUDE)
-        np.testing.assert_array_equal(longitude, LONGITUDE)
+        for found, expected in zip(NODE.fine_grid(nodes), (LATITUDE, LONGITUDE), strict=True):
+            np.testing.assert_array_equal(found, expected)
         for other in (IMRESIZE, MEAN):
             with pytest.raises(InputError, match=r"-90\.25 to 90\.25 degrees.*need 'node'"):
                 other.fine_grid(nodes)
@@ -240,9 +232,8 @@ class TestFineGrid:
         )
         coarse = operator.spatial(field)
         assert coarse.shape == (1, rows, columns)
-        found = operator.fine_grid(coarse)
-        np.testing.assert_allclose(found[0], latitude, atol=1e-8)
-        np.testing.assert_allclose(found[1], longitude, atol=1e-8)
+        for found, fine in zip(operator.fine_grid(coarse), (latitude, longitude), strict=True):
+            np.testing.assert_allclose(found, fine, atol=1e-8)
 
 
 class TestEdges:

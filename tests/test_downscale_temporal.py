@@ -367,15 +367,12 @@ def test_flow_is_linear_beside_a_gap_and_moves_elsewhere() -> None:
 # ---- time and space together ---------------------------------------------------------------
 
 
-def joint_case(
-    hours: np.ndarray, *, operator: str = "imresize", fine: np.ndarray | None = None
-) -> tuple[Coarse, xr.DataArray]:
+def joint_case(hours: np.ndarray) -> tuple[Coarse, xr.DataArray]:
     """Return coarse frames every three hours, and the hourly truth."""
-    values = moving(hours) if fine is None else fine
-    truth = frames(values, hours=hours, longitude=GLOBE)
-    kept = truth.isel(time=np.flatnonzero(np.asarray(hours) % 3 == 0))
-    chosen = DEGRADATIONS[operator]
-    return Coarse(chosen.spatial(kept).compute(), chosen), truth
+    truth = frames(moving(hours), hours=hours, longitude=GLOBE)
+    kept = truth.isel(time=np.flatnonzero(hours % 3 == 0))
+    operator = DEGRADATIONS["imresize"]
+    return Coarse(operator.spatial(kept).compute(), operator), truth
 
 
 def test_linear_and_bicubic_commute_and_flow_does_not() -> None:
@@ -439,10 +436,10 @@ def test_composed_learns_only_where_a_step_does() -> None:
 
 def test_composed_refuses_a_time_outside_and_keeps_a_single_frame() -> None:
     coarse, truth = joint_case(np.arange(4))
-    one = Coarse(coarse.field.isel(time=[0]), coarse.degradation)
+    one, first = Coarse(coarse.field.isel(time=[0]), coarse.degradation), truth.isel(time=[0])
     for method in (Composed(Linear(), Bicubic()), Composed(Bicubic(), Linear())):
-        kept = method(one, Target.like(truth.isel(time=[0])))
-        np.testing.assert_array_equal(kept, Bicubic()(one, Target.like(truth.isel(time=[0]))))
+        kept, plain = (each(one, Target.like(first)) for each in (method, Bicubic()))
+        np.testing.assert_array_equal(kept, plain)
         with pytest.raises(InputError, match="between the frames"):
             method(one, Target.like(truth.isel(time=[1])))
 

@@ -274,37 +274,35 @@ class TestRefused:
         spec = cams(tmp_path / "cams.nc")
         out = tmp_path / "out.zarr"
         made(plain(spec, out))
-        with pytest.raises(InputError, match="add --resume"):
-            made(plain(spec, out))
-        with pytest.raises(InputError, match="made with other methods"):
-            made(plain(spec, out, resume=True, spatial="bilinear"))
-        with pytest.raises(InputError, match="made with other cams"):
-            made(plain(replace(spec, units="kg m-3"), out, resume=True))
+        (tmp_path / "other.zarr").mkdir()
+        for settings, said in (
+            (plain(spec, out), "add --resume"),
+            (plain(spec, out, resume=True, spatial="bilinear"), "made with other methods"),
+            (plain(replace(spec, units="kg m-3"), out, resume=True), "made with other cams"),
+            (plain(spec, tmp_path / "out.nc", part=(1, 2)), "made in one go"),
+            (plain(spec, out, part=(3, 2)), "part 3 of 2"),
+            (plain(spec, tmp_path / "other.zarr", resume=True), "no store that this command has"),
+        ):
+            with pytest.raises(InputError, match=said):
+                made(settings)
         stored = Path(spec.path).read_bytes()
         Path(spec.path).write_bytes(stored[:-1] + bytes([stored[-1] ^ 1]))
         with pytest.raises(InputError, match="made with other inputs"):
             made(plain(spec, out, resume=True))
-        Path(spec.path).write_bytes(stored)
-        with pytest.raises(InputError, match="made in one go"):
-            made(plain(spec, tmp_path / "out.nc", part=(1, 2)))
-        with pytest.raises(InputError, match="part 3 of 2"):
-            made(plain(spec, out, part=(3, 2)))
-        (tmp_path / "other.zarr").mkdir()
-        with pytest.raises(InputError, match="no store that this command has made"):
-            made(plain(spec, tmp_path / "other.zarr", resume=True))
 
     def test_methods(self, tmp_path: Path) -> None:
         spec = cams(tmp_path / "cams.nc", maps=3)
         out = tmp_path / "out.zarr"
         cells = checkpoint(tmp_path, "abpn", degradation="imresize")
-        with pytest.raises(InputError, match=r"'node'.*--spatial bicubic.*--allow-registration"):
-            made(plain(spec, out, spatial=None, abpn=cells))
-        with pytest.raises(InputError, match=r"no weights of xvfi.*--temporal dis"):
-            made(plain(spec, out, temporal=None, xvfi=tmp_path / "absent"))
-        with pytest.raises(InputError, match="both 'bicubic' and a checkpoint of abpn"):
-            made(plain(spec, out, abpn=cells))
-        with pytest.raises(InputError, match="learns from years"):
-            made(plain(spec, out, spatial="pattern"))
+        absent = tmp_path / "absent"
+        for changes, said in (
+            ({"spatial": None, "abpn": cells}, r"'node'.*--spatial bicubic.*--allow-registration"),
+            ({"temporal": None, "xvfi": absent}, r"no weights of xvfi.*--temporal dis"),
+            ({"abpn": cells}, "both 'bicubic' and a checkpoint of abpn"),
+            ({"spatial": "pattern"}, "learns from years"),
+        ):
+            with pytest.raises(InputError, match=said):
+                made(plain(spec, out, **changes))
         assert not out.exists()
         allowed = plain(spec, out, spatial=None, abpn=cells, allow_registration="imresize")
         assert any("middles of its cells" in note for note in made(allowed).notes)

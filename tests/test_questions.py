@@ -70,6 +70,6 @@ def test_each_question_stands_at_a_place_of_its_own() -> None:
     known = questions()
     assert list(known) == [
         *("added_value", "uncertainty", "published", "fairmode"),
-        *("exceedances", "distributions", "sensitivity"),
+        *("exceedances", "distributions", "sensitivity", "lags"),
     ]
     assert len({one.place for one in known.values()}) == len(known)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deepcams_eval.core.observations import make_stations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.write import write_report
+from deepcams_eval.evidence.run import write_report
 from deepcams_eval.report import (
     credit,
     figures,

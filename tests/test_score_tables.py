@@ -12,7 +12,7 @@ from deepcams_eval.pair.colocate import colocate
 from deepcams_eval.pair.samples import sample_rows
 from deepcams_eval.pair.selection import years_of
 from deepcams_eval.score.strata import STRATA
-from deepcams_eval.score.tables import baseline_of, score_pairs
+from deepcams_eval.score.tables import ScoreTables, baseline_of, score_pairs
 from tests.fields import observations, product
 
 COUNTRY = {f"s{i:02d}": ("BE", "FR", "")[i % 3] for i in range(24)}
@@ -53,15 +53,14 @@ def make_pairs(seed: int = 0, hours: int = 300) -> Pairs:
 YEARS = {"cams": (2017, 2018), "fine": (2018,)}
 
 
+def scored(pairs: Pairs, seed: int = 1, years: dict[str, tuple[int, ...]] = YEARS) -> ScoreTables:
+    rng = np.random.default_rng(seed)
+    return score_pairs(pairs, years_with_data=years, baseline="cams", rng=rng, resamples=200)
+
+
 @pytest.fixture(scope="module")
-def result():
-    return score_pairs(
-        make_pairs(),
-        years_with_data=YEARS,
-        baseline="cams",
-        rng=np.random.default_rng(1),
-        resamples=200,
-    )
+def result() -> ScoreTables:
+    return scored(make_pairs())
 
 
 def by_hand(table: pd.DataFrame, stratum: str) -> pd.Series:
@@ -105,15 +104,11 @@ def test_scores_equal_an_independent_computation(result, stratum: str, sample: s
             potential = np.sum((np.abs(m - o.mean()) + np.abs(o - o.mean())) ** 2)
             assert row["ioa"] == pytest.approx(1 - np.sum(error**2) / potential)
             sizes = group.groupby("station_id", observed=True).size()
-            if (sizes >= 10).any():
-                maes = (
-                    pd.Series(np.abs(error), index=group["station_id"])
-                    .groupby(level=0, observed=True)
-                    .mean()
-                )
-                assert row["station_median_mae"] == pytest.approx(maes[sizes >= 10].median())
-            else:
-                assert np.isnan(row["station_median_mae"])
+            by_station = pd.Series(np.abs(error), index=group["station_id"]).groupby(
+                level=0, observed=True
+            )
+            median = by_station.mean()[sizes >= 10].median()  # NaN of none
+            assert row["station_median_mae"] == pytest.approx(median, nan_ok=True)
 
 
 def test_an_absent_year_does_not_empty_the_common_sample(result) -> None:
@@ -164,35 +159,17 @@ def test_a_paired_interval_is_narrower_than_the_two_alone(result) -> None:
 
 
 def test_the_seed_repeats_the_tables(result) -> None:
-    again, other = (
-        score_pairs(
-            make_pairs(),
-            years_with_data=YEARS,
-            baseline="cams",
-            rng=np.random.default_rng(seed),
-            resamples=200,
-        )
-        for seed in (1, 2)
-    )
+    again, other = (scored(make_pairs(), seed) for seed in (1, 2))
     pd.testing.assert_frame_equal(again.scores, result.scores)
     assert not again.scores["r_lo"].equals(other.scores["r_lo"])
 
 
 def test_shuffled_observations_score_worse(result) -> None:
     pairs = make_pairs()
-    rng = np.random.default_rng(3)
-    shuffled = pairs.table.assign(observed=rng.permutation(pairs.table["observed"]))
-    wrong = score_pairs(
-        Pairs(shuffled, pairs.products),
-        years_with_data=YEARS,
-        baseline="cams",
-        rng=rng,
-        resamples=100,
-    )
-    row = wrong.scores.query("stratum == 'all' and product == 'fine' and sample == 'own'").iloc[0]
-    right = result.scores.query("stratum == 'all' and product == 'fine' and sample == 'own'").iloc[
-        0
-    ]
+    permuted = np.random.default_rng(3).permutation(pairs.table["observed"])
+    wrong = scored(Pairs(pairs.table.assign(observed=permuted), pairs.products))
+    chosen = "stratum == 'all' and product == 'fine' and sample == 'own'"
+    row, right = (tables.scores.query(chosen).iloc[0] for tables in (wrong, result))
     assert abs(row["r"]) < 0.05
     assert row["rmse"] > right["rmse"] * 1.3
 
@@ -204,12 +181,7 @@ def test_products_without_a_common_row_are_an_error() -> None:
         cams=pairs.table["cams"].where(even), fine=pairs.table["fine"].where(~even)
     )
     with pytest.raises(NoDataError, match="no observation in common"):
-        score_pairs(
-            Pairs(table, pairs.products),
-            years_with_data={"cams": (2018,), "fine": (2017, 2018)},
-            baseline="cams",
-            rng=np.random.default_rng(0),
-        )
+        scored(Pairs(table, pairs.products), years={"cams": (2018,), "fine": (2017, 2018)})
 
 
 def test_the_baseline_is_cams_unless_asked_otherwise() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from deepcams_eval.core.observations import make_stations
-from deepcams_eval.evidence.write import write_report
+from deepcams_eval.evidence.run import write_report
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.station_map import (
     frame_about,

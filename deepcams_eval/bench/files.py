@@ -7,11 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from deepcams_eval.bench import figures, page
 from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
-from deepcams_eval.report import style
-from deepcams_eval.report.tables import write_table, write_tables
+from deepcams_eval.report import files
 
 if TYPE_CHECKING:
     from deepcams_eval.bench.run import SimulationRun
@@ -36,10 +37,9 @@ def write_files(
     progress : callable, optional
         Called with the figures done and the figures in all.
     """
-    named = ("summary", "skill", "spectra", "counts")
-    for name, table in (*run.months.items(), *((name, getattr(run, name)) for name in named)):
-        marked = table.assign(data="SYNTHETIC") if run.synthetic else table
-        marked.to_csv(folder / f"{name}.csv", index=False)
+    frames: dict[str, pd.DataFrame] = {str(task): table for task, table in run.months.items()}
+    frames |= {name: getattr(run, name) for name in ("summary", "skill", "spectra", "counts")}
+    files.write_frames(folder, frames, synthetic=run.synthetic)
     rest = [name for name in run.samples if name not in SAMPLE_COLUMNS]
     run.samples[[*SAMPLE_COLUMNS, *rest]].to_parquet(folder / "samples.parquet", index=False)
     said = describe(run)
@@ -57,34 +57,23 @@ def write_report(
 ) -> list[Path]:
     """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`; return every file.
 
-    As `deepcams_eval.evidence.write.write_report` does, out of `run` and the content `said` of
-    ``run.json``. Tasks that were not scored are left out.
+    `said` is the content of ``run.json``. Tasks that were not scored are left out.
     """
     planned = figures.planned_figures(run)
-    total = len(planned) + 2
-    tell = progress or (lambda _done, _total: None)
-    (folder / "tables").mkdir(exist_ok=True)
-    (folder / "figures").mkdir(exist_ok=True)
-
-    written: list[Path] = []
-    for task in run.tasks:
+    tables: list[files.TableFiles] = [
         # The CSV holds every column in one table, laid out as Tables 2 and 3 of the paper.
-        blocks = page.month_tables(run, task)
-        written += write_table(folder / "tables", task, blocks, run.months[task])
-    written += write_tables(folder / "tables", page.long_tables(run))
-    tell(1, total)
-
-    pictures: list[style.Picture] = []
-    for done, draw in enumerate(planned, start=2):
-        drawing = draw()
-        written += style.save(drawing, folder / "figures")
-        pictures.append(drawing)
-        tell(done, total)
-
-    path = folder / "report.html"
-    path.write_text(page.render_page(run, pictures, folder, said), encoding="utf-8")
-    tell(total, total)
-    return [*written, path]
+        (task, page.month_tables(run, task), run.months[task])
+        for task in run.tasks
+    ]
+    tables += [(one.name, [one], None) for one in page.long_tables(run)]
+    return files.write_report(
+        folder,
+        tables,
+        (draw() for draw in planned),
+        len(planned),
+        lambda pictures: page.render_page(run, pictures, folder, said),
+        progress,
+    )
 
 
 def describe(run: SimulationRun) -> dict[str, Any]:

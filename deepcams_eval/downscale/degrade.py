@@ -152,6 +152,26 @@ class Registration(Separable):
     column_positions: FloatArray
     cyclic: bool
 
+    @property
+    def blocks(self) -> tuple[IntArray, IntArray]:
+        """The fine rows and columns in threes about each coarse one.
+
+        With ``node`` the outermost reach beyond the fine grid, unless longitude is cyclic.
+        """
+        rows, columns = (
+            int(np.rint(-FACTOR * fine[0])) - FACTOR // 2 + np.arange(FACTOR * len(coarse))
+            for fine, coarse in (
+                (self.row_positions, self.latitude),
+                (self.column_positions, self.longitude),
+            )
+        )
+        return rows, columns % len(self.column_positions) if self.cyclic else columns
+
+    def on_blocks(self, fine: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return a fine map on `blocks`; beyond the grid its edge is repeated."""
+        places = zip(self.blocks, fine.shape, strict=True)
+        return fine[np.ix_(*(np.clip(index, 0, size - 1) for index, size in places))]
+
 
 @dataclass(frozen=True)
 class Degradation:

@@ -247,7 +247,7 @@ def assign(
     for name, own in tasks_of.items():
         if not own:
             raise _unknown(name, tasks, entries)
-        if not own & set(tasks):
+        if own.isdisjoint(tasks):
             raise InputError(
                 f"{name!r} is a method of the task {' and '.join(sorted(own))},"
                 f" which is not among those asked for ({', '.join(tasks)})",
@@ -348,11 +348,9 @@ def _load_pair(name: str, entries: Sequence[Entry], parts: list[Method]) -> Meth
         )
     pair = []
     for task, part in zip(order, (first, second), strict=True):
-        method = _load_named(task, part, entries, parts)
-        if method not in parts:
-            parts.append(method)
-        pair.append(method)
-    call = Composed(pair[0].call, pair[1].call)
+        pair.append(_load_named(task, part, entries, parts))
+        parts += [one for one in pair if one not in parts]
+    call = Composed(*(method.call for method in pair))
     source = " + ".join(dict.fromkeys(method.source for method in pair))
     return Method(name, "joint", call.title, source, call)
 

@@ -163,14 +163,7 @@ class _Enlargement:
     kernel: Kernel
 
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
-        """Return the frames of `coarse` on the grid of `target`.
-
-        Parameters
-        ----------
-        coarse : Coarse
-            Frames and the operator that made them.
-        target : Target
-            The same times, on the fine grid.
+        """Return the frames of `coarse` on the fine grid of `target`, at the same times.
 
         Raises
         ------

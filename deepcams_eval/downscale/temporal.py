@@ -78,14 +78,7 @@ class IntervalMethod(ABC):
     halo: int = 0
 
     def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
-        """Return a Field at the times of `target`.
-
-        Parameters
-        ----------
-        coarse : Coarse
-            Frames on the grid of `target`: at least two.
-        target : Target
-            Times within the span of the frames, in one or in several intervals.
+        """Return a Field at the times of `target`, within the span of two or more frames.
 
         Raises
         ------

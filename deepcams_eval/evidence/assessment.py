@@ -1,4 +1,4 @@
-"""From pairs to scores, lags and evidence: what a run and its saved pairs have in common."""
+"""From pairs to scores and evidence: what a run and its saved pairs have in common."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pandas as pd
 from deepcams_eval.core.field import Product
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
-from deepcams_eval.evidence.lags import lag_notes, lag_table
-from deepcams_eval.evidence.questions import Given, answers
+from deepcams_eval.evidence import questions
 from deepcams_eval.evidence.references import Grid
 from deepcams_eval.evidence.run import InsituRun
 from deepcams_eval.options import Average, InsituOptions
@@ -89,15 +88,9 @@ def assess(
         station_sample=options.sample,
         strata=[one for one in STRATA if one not in _WITHOUT[options.average]],
     )
-    lags = lag_table(
-        pairs,
-        dict(zip(stations["station_id"].astype(str), stations["provider"], strict=True)),
-        rng=np.random.default_rng(options.seed),
-        resamples=options.resamples,
-    )
     hourly = options.average == "hour"
     shown = tables.scores[tables.scores["sample"] == options.sample]
-    given = Given(
+    given = questions.Given(
         pairs=pairs,
         rows=(tables.rows if hourly else sample_rows(pairs, years_with_data))[options.sample],
         years=years_with_data,
@@ -106,6 +99,7 @@ def assess(
         scores=shown if hourly else shown.iloc[:0],
         references=references,
         grids=grids if options.added_value else {},
+        providers=dict(zip(stations["station_id"].astype(str), stations["provider"], strict=True)),
         observations=observations,
         products=products,
         compute=options.compute,
@@ -113,22 +107,22 @@ def assess(
         resamples=options.resamples,
         restricted=restricted,
     )
+    answers = questions.answers(given)
     return InsituRun(
         options=replace(options, compute=None, progress=None),
         scores=tables.scores,
         differences=tables.differences,
-        lags=lags,
         scored_pairs=scored,
         rows=tables.rows[options.sample],
         stations=station_table(stations, scored, tables.stations),
         qc=pd.DataFrame(columns=["rule", "flagged", "flagged_first", "stage"]),
         coverage=pd.DataFrame(),
-        notes=[*notes, *lag_notes(lags)],
+        notes=[*notes, *questions.notes(answers)],
         run={},
         sample=options.sample,
         baseline=baseline,
         synthetic=False,
-        answers=answers(given),
+        answers=answers,
         hourly=pairs,
         years_with_data=years_with_data,
         references=references,

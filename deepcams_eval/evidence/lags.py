@@ -7,16 +7,25 @@ at another than that of all the other providers: were it the product that is lat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from deepcams_eval.core.arrays import Array, FloatArray, IntArray
 from deepcams_eval.core.pairs import Pairs, codes_of
+from deepcams_eval.evidence import parts
+from deepcams_eval.evidence.questions import Frames, Given, Question
+from deepcams_eval.report import style, wording
+from deepcams_eval.report.content import Content, records
+from deepcams_eval.report.evidence import Section
+from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.wording import escape_figure, plural, shortened
 from deepcams_eval.score import intervals, metrics
 from deepcams_eval.score.moments import Moments
 
@@ -34,6 +43,19 @@ _HOUR_S = 3600
 _PART = 1_000_000
 _LEVEL = 0.95
 _R = {"r": metrics.r}
+_PANELS_ACROSS = 3
+_FAINT: Mapping[str, Any] = {
+    "linewidth": 0.7,
+    "markersize": 1.8,
+    "markeredgewidth": 0,
+    "zorder": 2,
+}
+
+
+def answer(given: Given) -> Frames:
+    """Return ``lags``, of `lag_table`."""
+    rng, resamples = given.rng(), given.resamples
+    return {"lags": lag_table(given.pairs, given.providers, rng=rng, resamples=resamples)}
 
 
 def lag_table(
@@ -301,3 +323,146 @@ def _best(gain: Array) -> int | None:
         return None
     place = int(np.nanargmax(gain))
     return LAGS_H[place] if gain[place] > 0 else 0
+
+
+def section(frames: Frames, content: Content) -> Section:
+    """Return the section of the page on time lags."""
+    lags = frames["lags"]
+    moved = lags["lag_h"] != 0
+    return Section(
+        name="lags",
+        label="Time lags",
+        title="Is a provider off in time?",
+        sentences=tuple(_sentences(lags)),
+        tables=(_table(lags),),
+        drawings=(_draw(lags, content),) if lags.loc[moved, "r"].notna().any() else (),
+    )
+
+
+def _sentences(lags: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each provider that differs from the others in time, or one if none."""
+    best = lags[lags["lag_h"] == lags["best_lag_h"]]
+    if not lags.loc[lags["lag_h"] != 0, "d_r_lo"].notna().any():
+        yield "No provider has enough stations, or hours in a row, for a verdict on time lags."
+    elif not best["apart"].any():
+        yield (
+            "No provider's best time lag differs significantly both from 0 h and from that of the "
+            "others."
+        )
+    for row in records(best[best["apart"]]):
+        mine, others = (
+            wording.number(row[key], 0, sign=True) for key in ("best_lag_h", "others_best_lag_h")
+        )
+        yield (
+            f"{row['provider']} fits {row['product']} best at a lag of {mine} h, the other "
+            f"providers at {others} h: ΔR {wording.with_interval(row, 'd_r', sign=True)} over lag "
+            f"0 at {plural(row['stations'], 'station')}."
+        )
+
+
+def _table(lags: pd.DataFrame) -> Table:
+    keys = ["provider", "product"]
+    best = lags[lags["lag_h"] == lags["best_lag_h"]]
+    still = lags[lags["lag_h"] == 0][[*keys, "r"]].rename(columns={"r": "r_at_0"})
+    frame = best.merge(still, on=keys).reset_index(drop=True)
+    numbers = ["r_at_0", "r", "d_r", "d_r_lo", "d_r_hi"]
+    found = ["best_lag_h", "others_best_lag_h"]
+    frame = frame[[*keys, "stations", "n", *found, *numbers, "significant", "apart"]]
+    return Table(
+        "lags",
+        "Best time lag by provider",
+        (
+            Column("provider", "Provider"),
+            parts.PRODUCT,
+            parts.STATIONS,
+            parts.N,
+            Column("best_lag_h", "Best lag", "h", 0, signed=True),
+            Column("others_best_lag_h", "Others'", "h", 0, signed=True),
+            Column("r_at_0", "R at lag 0", decimals=3),
+            Column("r", "R at best", decimals=3),
+            Column("d_r", "ΔR", "", 3, True, signed=True),
+        ),
+        frame,
+        frozenset((int(row), "best_lag_h") for row in np.flatnonzero(frame["significant"])),
+        notes=(
+            "Lag: hours by which the product is read after the hour of the observation; −1 h fits "
+            "best where stamps are 1 h late. R of departures from each station's mean. ΔR: best − "
+            "lag 0 on the same observations; its interval resamples stations and holds for all "
+            f"lags together ({wording.DASH} at lag 0 and with fewer than 5 stations). Bold: that "
+            "interval lies above zero.",
+        ),
+    )
+
+
+def _draw(lags: pd.DataFrame, content: Content) -> style.Drawing:
+    products = [name for name in content.products if name in set(lags["product"])]
+    looks = style.looks(sorted(set(lags.loc[lags["significant"], "provider"])))
+    columns = min(_PANELS_ACROSS, len(products))
+    rows = -(-len(products) // columns)
+    figure = style.new_figure(parts.WIDTH, 0.9 + 2.5 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(products) :]:
+        axes.set_visible(False)
+    for place, (axes, product) in enumerate(zip(grid.ravel(), products, strict=False)):
+        mine = lags[lags["product"] == product]
+        # The coloured ones last, so that no grey line covers them.
+        for _, line in mine.groupby(["significant", "provider"]):
+            known = bool(line["significant"].iloc[0])
+            _draw_line(axes, line, looks[str(line["provider"].iloc[0])] if known else None)
+        style.dress(axes, y="R" if place % columns == 0 else "")
+        axes.set_title(escape_figure(shortened(product)), fontsize=style.TEXT, color=style.INK)
+        axes.set_xticks(sorted(set(lags["lag_h"])))
+        axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=0)
+        if mine["significant"].any():
+            axes.legend(loc="best", fontsize=style.SMALL, frameon=False, handlelength=1.6)
+        if place + columns >= len(products):
+            axes.set_xlabel("Lag of the product (h)", fontsize=style.TEXT)
+            axes.tick_params(labelbottom=True)
+    return parts.finished(
+        figure,
+        content,
+        "lags",
+        title="Correlation by time lag and provider",
+        note=_note(lags),
+        alternative="R of each provider with each product at lags of -3 to 3 hours; the best lags "
+        "are in the table of lags.",
+    )
+
+
+def _draw_line(axes: Axes, line: pd.DataFrame, look: style.Look | None) -> None:
+    """Draw one provider; one with a look has its interval and stands in the legend."""
+    # A 3-hourly product has no lags between, and its points are joined.
+    line = line[line["r"].notna()]
+    if look is None:
+        axes.plot(line["lag_h"], line["r"], color=style.GREY, marker="o", **_FAINT)
+        return
+    best = wording.typographic(f"{line['best_lag_h'].iloc[0]:+d}")
+    axes.fill_between(
+        line["lag_h"], line["r_lo"], line["r_hi"], color=look.colour, alpha=0.16, linewidth=0
+    )
+    style.draw_line(
+        axes,
+        line["lag_h"],
+        line["r"],
+        look,
+        f"{shortened(str(line['provider'].iloc[0]))}, {best} h",
+        linewidth=1.3,
+        markersize=3.6,
+        markevery=[int(np.flatnonzero(line["lag_h"] == line["best_lag_h"])[0])],
+        zorder=4,
+    )
+
+
+def _note(lags: pd.DataFrame) -> str:
+    meaning = "Departures from each station's mean; the product is read at the hour + lag."
+    count = lags["provider"].nunique()
+    if not lags["significant"].any():
+        none = f"At none of {plural(count, 'provider')} is the best lag "
+        return f"{meaning} {none}significantly different from 0."
+    return (
+        f"{meaning} Colour: R is significantly higher at the best lag (marker) than at 0; bands "
+        f"are 95 % intervals from resampling stations. Grey: the others of {count} providers."
+    )
+
+
+QUESTION = Question("lags", 80, answer, section, lambda frames: lag_notes(frames["lags"]))

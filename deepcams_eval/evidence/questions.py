@@ -51,6 +51,8 @@ class Given:
         Column of each interpolation of the baseline, by its name such as ``linear:cams``.
     grids : mapping of str to Grid
         Of every product; empty where added value is not asked for.
+    providers : mapping of str to str
+        Provider of each ``station_id``; "" or none where it is unknown.
     observations : Observations, optional
         After quality control, flagged rows included; None where they are not at hand, as with
         saved pairs, or not to be scored again.
@@ -71,6 +73,7 @@ class Given:
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     references: Mapping[str, str] = field(default_factory=dict)
     grids: Mapping[str, Grid] = field(default_factory=dict)
+    providers: Mapping[str, str] = field(default_factory=dict)
     observations: Observations | None = None
     products: Sequence[Product] = ()
     compute: Compute | None = None
@@ -110,12 +113,15 @@ class Question:
     section : callable
         Makes the section of the page out of these tables and the rest of the report; None where
         there is nothing to show. Negative numbers and the mark of synthetic data are seen to.
+    notes : callable, optional
+        Makes sentences for the notes of the run out of these tables.
     """
 
     name: str
     place: int
     answer: Callable[[Given], Frames | None]
     section: Callable[[Frames, Content], Section | None]
+    notes: Callable[[Frames], Sequence[str]] = lambda _frames: ()
 
 
 def questions() -> dict[str, Question]:
@@ -130,6 +136,12 @@ def answers(given: Given) -> tuple[Evidence, ...]:
     """Return the tables of every question that can be asked of what is given."""
     found = {name: one.answer(given) for name, one in questions().items()}
     return tuple(Evidence(name, frames) for name, frames in found.items() if frames is not None)
+
+
+def notes(found: Sequence[Evidence]) -> list[str]:
+    """Return what some evidence adds to the notes of its run."""
+    known = questions()
+    return [note for one in found for note in known[one.name].notes(one.frames)]
 
 
 def sections(content: Content) -> list[Section]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from deepcams_eval.core import provenance
 from deepcams_eval.core.folder import write_run
 from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
+from deepcams_eval.evidence.questions import sections
 from deepcams_eval.evidence.references import Grid
-from deepcams_eval.evidence.write import write_report
 from deepcams_eval.options import SCORING, InsituOptions
-from deepcams_eval.report import wording
+from deepcams_eval.report import figures, files, page, tables, wording
 from deepcams_eval.report.content import SYNTHETIC, Content, records
 from deepcams_eval.report.notebook import MARK, InsituPlots, Saved, as_html
 from deepcams_eval.score.metrics import HEADLINE
@@ -33,7 +34,7 @@ class InsituRun(Content, Saved):
     """A validation: its tables as data frames, its figures, its files.
 
     What the report shows of it stands in `deepcams_eval.report.content.Content`: ``scores``,
-    ``differences``, ``lags``, ``stations``, ``qc``, ``coverage`` and ``notes``, each as in the
+    ``differences``, ``stations``, ``qc``, ``coverage`` and ``notes``, each as in the
     file of that name.
 
     Attributes
@@ -82,6 +83,11 @@ class InsituRun(Content, Saved):
         return self.scored_pairs.table
 
     @property
+    def lags(self) -> pd.DataFrame:
+        """The rows of ``lags.csv``."""
+        return self.evidence["lags"]["lags"]
+
+    @property
     def evidence(self) -> dict[str, dict[str, pd.DataFrame]]:
         """Tables of questions beyond the scores, by question and name."""
         return {one.name: dict(one.frames) for one in self.answers}
@@ -89,31 +95,25 @@ class InsituRun(Content, Saved):
     @cached_property
     def plot(self) -> InsituPlots:
         """The figures of the report, one method each."""
-        return InsituPlots(self)
+        return InsituPlots(self, sections)
 
     def write(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Write what ``deepcams-eval openaq`` writes, file by file."""
-        tables = {
+        frames = {
             "scores": self.scores,
             "differences": self.differences,
-            "lags": self.lags,
-            "qc": self.qc,
             "coverage": self.coverage,
             **{name: frame for one in self.answers for name, frame in one.frames.items()},
         }
-        if self.observations is None:
-            del tables["qc"]
-        else:
+        if self.observations is not None:
+            frames["qc"] = self.qc
             self._write_pairs(folder / PAIRS_FILE)
-        for name, table in tables.items():
-            if table is not None:
-                marked = table.assign(data=SYNTHETIC) if self.synthetic else table
-                marked.to_csv(folder / f"{name}.csv", index=False)
+        files.write_frames(folder, frames, synthetic=self.synthetic)
         self.stations.to_parquet(folder / STATIONS_FILE, index=False)
         run = provenance.basis(self.command, synthetic=self.synthetic)
         run |= {**self.run, "inputs": provenance.hash_inputs(self.files)}
         run |= provenance.cost(self.clock_start)
-        write_report(folder, replace(self, run=run), progress=progress)
+        write_report(folder, replace(self, run=run), progress)
         write_run(folder, run | provenance.cost(self.clock_start))
 
     def _write_pairs(self, path: Path) -> None:
@@ -171,6 +171,38 @@ class InsituRun(Content, Saved):
         )
         caption = f"All pairs, {self.sample} sample; RMSE and MAE in {wording.UNIT}, 95 % intervals"
         return as_html(table, caption, self.notes, synthetic=self.synthetic)
+
+
+def write_report(
+    folder: Path, content: Content, progress: Callable[[int, int], None] | None = None
+) -> list[Path]:
+    """Write ``tables/``, ``figures/`` and ``report.html`` into `folder`, which exists.
+
+    Every number shown is one of the tables of `content`; none is computed again. Errors are in
+    µg m⁻³, NaN is undefined and shown as a dash.
+
+    Returns
+    -------
+    list of Path
+        Every file that was written.
+
+    Raises
+    ------
+    ValueError
+        If `content.rows` selects another number of pairs than `content.scores` says.
+    """
+    shown = sections(content)
+    further = (tables.month_table(content), tables.difference_table(content))
+    main = [tables.year_table(content), *(table for table in further if table is not None)]
+    drawings = [drawing for one in shown for drawing in one.drawings]
+    return files.write_report(
+        folder,
+        [(table.name, [table], None) for table in chain(main, *(one.tables for one in shown))],
+        chain(drawings, figures.draw_figures(content)),
+        len(drawings) + figures.count_figures(content),
+        lambda pictures: page.render_page(content, main, pictures, folder, shown),
+        progress,
+    )
 
 
 def scoring(options: InsituOptions, baseline: str) -> dict[Any, Any]:

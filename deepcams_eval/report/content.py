@@ -61,8 +61,6 @@ class Content:
         The product that `differences` are taken from.
     synthetic : bool
         Whether the data are generated; then every table, figure and the page say so.
-    lags : pandas.DataFrame, optional
-        The rows of ``lags.csv``; without any the report has no section on lags.
     answers : sequence of Evidence
         Each gets a section of the page, with its tables and figures.
     """
@@ -79,7 +77,6 @@ class Content:
     sample: Sample
     baseline: str
     synthetic: bool
-    lags: pd.DataFrame | None = None
     answers: Sequence[Evidence] = ()
 
     @property

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from deepcams_eval.core.arrays import Array
-from deepcams_eval.report import credit, maps, scatter, style, wording
+from deepcams_eval.report import credit, maps, scatter, style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.wording import escape_figure, plural, shortened
 from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
@@ -22,13 +22,6 @@ from deepcams_eval.score.metrics import HEADLINE, HEADLINE_METRICS
 _MAP_WIDTH = 7.2
 _CELLS_ACROSS = 48
 _MONTHS = "JFMAMJJASOND"
-_LAG_COLUMNS = 3
-_FAINT: Mapping[str, Any] = {
-    "linewidth": 0.7,
-    "markersize": 1.8,
-    "markeredgewidth": 0,
-    "zorder": 2,
-}
 
 
 def draw_figures(content: Content) -> Iterator[style.Drawing]:
@@ -38,8 +31,6 @@ def draw_figures(content: Content) -> Iterator[style.Drawing]:
         yield _draw_months(content)
     if content.values("hour"):
         yield _draw_hours(content)
-    if has_lags(content):
-        yield _draw_lags(content)
     yield from scatter.draw_scatters(content)
 
 
@@ -51,14 +42,7 @@ def count_figures(content: Content) -> int:
         for year in content.years
     ]
     by_month, by_hour = (bool(content.values(stratum)) for stratum in ("month", "hour"))
-    return 1 + by_month + by_hour + has_lags(content) + (1 + by_month) * sum(scored)
-
-
-def has_lags(content: Content) -> bool:
-    """Return whether there is a correlation to draw at any lag but 0."""
-    if content.lags is None:
-        return False
-    return bool(content.lags.loc[content.lags["lag_h"] != 0, "r"].notna().any())
+    return 1 + by_month + by_hour + (1 + by_month) * sum(scored)
 
 
 def cluster_stations(located: pd.DataFrame, cell_deg: tuple[float, float]) -> pd.DataFrame:
@@ -228,79 +212,6 @@ def _draw_hours(content: Content) -> style.Drawing:
         title=f"Scores by hour of the day, {content.sample} sample",
         note=note,
         alternative="R, RMSE and MAE of each product by hour of the day, in UTC and local time.",
-    )
-
-
-def _draw_lags(content: Content) -> style.Drawing:
-    lags = pd.DataFrame(content.lags)
-    products = [name for name in content.products if name in set(lags["product"])]
-    looks = style.looks(sorted(set(lags.loc[lags["significant"], "provider"])))
-    columns = min(_LAG_COLUMNS, len(products))
-    rows = -(-len(products) // columns)
-    figure = style.new_figure(7.2, 0.9 + 2.5 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.ravel()[len(products) :]:
-        axes.set_visible(False)
-    for place, (axes, product) in enumerate(zip(grid.ravel(), products, strict=False)):
-        mine = lags[lags["product"] == product]
-        # The coloured ones last, so that no grey line covers them.
-        for _, line in mine.groupby(["significant", "provider"]):
-            known = bool(line["significant"].iloc[0])
-            _draw_lag_line(axes, line, looks[str(line["provider"].iloc[0])] if known else None)
-        style.dress(axes, y="R" if place % columns == 0 else "")
-        axes.set_title(escape_figure(shortened(product)), fontsize=style.TEXT, color=style.INK)
-        axes.set_xticks(sorted(set(lags["lag_h"])))
-        axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=0)
-        if mine["significant"].any():
-            axes.legend(loc="best", fontsize=style.SMALL, frameon=False, handlelength=1.6)
-        if place + columns >= len(products):
-            axes.set_xlabel("Lag of the product (h)", fontsize=style.TEXT)
-            axes.tick_params(labelbottom=True)
-    return style.finish(
-        figure,
-        credit.line(content),
-        name="lags",
-        kind="lags",
-        title="Correlation by time lag and provider",
-        note=_lag_note(lags),
-        alternative="R of each provider with each product at lags of -3 to 3 hours; the best lags "
-        "are in the table of lags.",
-    )
-
-
-def _draw_lag_line(axes: Axes, line: pd.DataFrame, look: style.Look | None) -> None:
-    """Draw one provider; one with a look has its interval and stands in the legend."""
-    # A 3-hourly product has no lags between, and its points are joined.
-    line = line[line["r"].notna()]
-    if look is None:
-        axes.plot(line["lag_h"], line["r"], color=style.GREY, marker="o", **_FAINT)
-        return
-    best = wording.typographic(f"{line['best_lag_h'].iloc[0]:+d}")
-    axes.fill_between(
-        line["lag_h"], line["r_lo"], line["r_hi"], color=look.colour, alpha=0.16, linewidth=0
-    )
-    style.draw_line(
-        axes,
-        line["lag_h"],
-        line["r"],
-        look,
-        f"{shortened(str(line['provider'].iloc[0]))}, {best} h",
-        linewidth=1.3,
-        markersize=3.6,
-        markevery=[int(np.flatnonzero(line["lag_h"] == line["best_lag_h"])[0])],
-        zorder=4,
-    )
-
-
-def _lag_note(lags: pd.DataFrame) -> str:
-    meaning = "Departures from each station's mean; the product is read at the hour + lag."
-    count = lags["provider"].nunique()
-    if not lags["significant"].any():
-        none = f"At none of {plural(count, 'provider')} is the best lag "
-        return f"{meaning} {none}significantly different from 0."
-    return (
-        f"{meaning} Colour: R is significantly higher at the best lag (marker) than at 0; bands "
-        f"are 95 % intervals from resampling stations. Grey: the others of {count} providers."
     )
 
 

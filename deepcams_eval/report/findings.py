@@ -59,7 +59,7 @@ def sentences(content: Content) -> list[str]:
             for key, one in HEADLINE_METRICS.items()
         )
         lines.append(f"{product}, {_pairs(row)}: {parts}.{_missing(row)}")
-    return lines + _differences(content) + _lags(content)
+    return lines + _differences(content)
 
 
 def _differences(content: Content) -> list[str]:
@@ -80,34 +80,6 @@ def _differences(content: Content) -> list[str]:
             f"both have: {', '.join(parts)}."
         )
     return lines
-
-
-def _lags(content: Content) -> list[str]:
-    """Return a sentence for each provider that differs from the others in time, or one if none."""
-    if content.lags is None or content.lags.empty:
-        return []
-    table = content.lags[content.lags["lag_h"] == content.lags["best_lag_h"]]
-    apart = records(table[table["apart"]])
-    moved = content.lags["lag_h"] != 0
-    if not content.lags.loc[moved, "d_r_lo"].notna().any():
-        return ["No provider has enough stations, or hours in a row, for a verdict on time lags."]
-    if not apart:
-        return [
-            "No provider's best time lag differs significantly both from 0 h and from that of the "
-            "others."
-        ]
-    return [
-        f"{row['provider']} fits {row['product']} best at a lag of "
-        f"{_hours(row['best_lag_h'])} h, the other providers at "
-        f"{_hours(row['others_best_lag_h'])} h: ΔR "
-        f"{wording.with_interval(row, 'd_r', sign=True)} over lag 0 at "
-        f"{wording.number(row['stations'], 0)} stations."
-        for row in apart
-    ]
-
-
-def _hours(lag: int) -> str:
-    return wording.typographic(wording.number(lag, 0, sign=True))
 
 
 def _verdict(row: Mapping[str, Any], metric: Metric) -> str:

@@ -15,6 +15,7 @@ from deepcams_eval.core.folder import write_whole
 from deepcams_eval.errors import InputError, NoDataError
 from deepcams_eval.report import figures, scatter
 from deepcams_eval.report.content import SYNTHETIC, Content
+from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.style import Drawing
 
 MARK = f"{SYNTHETIC} data: nothing here says anything about a real product"
@@ -67,6 +68,8 @@ class InsituPlots:
     ----------
     content : Content
         What they show.
+    sections_of : callable
+        Makes the sections that show the evidence of a report.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class InsituPlots:
     """
 
     content: Content
+    sections_of: Callable[[Content], Sequence[Section]]
 
     def scatter(self, product: str, year: int, *, months: bool = False) -> Figure:
         """Return the density of pairs of one product and year; of its twelve months if asked.
@@ -133,9 +137,12 @@ class InsituPlots:
         InputError
             If no correlation at any lag but 0 is defined.
         """
-        if not figures.has_lags(self.content):
+        lags = [one for one in self.content.answers if one.name == "lags"]
+        sections = self.sections_of(replace(self.content, answers=lags))
+        drawn = [one.figure for section in sections for one in section.drawings]
+        if not drawn:
             raise InputError("no correlation is defined at a lag other than 0")
-        return self._figure("lags")
+        return drawn[0]
 
     def _figure(self, kind: str) -> Figure:
         return _first(figures.draw_figures(self.content), kind)

@@ -14,7 +14,7 @@ from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.rendering import render
 from deepcams_eval.report.station_map import station_map
 from deepcams_eval.report.style import Picture
-from deepcams_eval.report.tables import Column, Table
+from deepcams_eval.report.tables import Table
 from deepcams_eval.score.metrics import METRICS
 
 _CONTENTS = (
@@ -127,43 +127,6 @@ def render_page(
             synthetic=content.synthetic,
         ),
         undefined=wording.UNDEFINED,
-    )
-
-
-def lag_table(content: Content) -> Table | None:
-    """Return the best lag of each provider with each product, or None without lags."""
-    rows = content.lags
-    if rows is None or rows.empty:
-        return None
-    keys = ["provider", "product"]
-    best = rows[rows["lag_h"] == rows["best_lag_h"]]
-    still = rows[rows["lag_h"] == 0][[*keys, "r"]].rename(columns={"r": "r_at_0"})
-    frame = best.merge(still, on=keys).reset_index(drop=True)
-    numbers = ["r_at_0", "r", "d_r", "d_r_lo", "d_r_hi"]
-    lags = ["best_lag_h", "others_best_lag_h"]
-    frame = frame[[*keys, "stations", "n", *lags, *numbers, "significant", "apart"]]
-    decimals = METRICS["r"].digits
-    columns = (
-        Column("provider", "Provider"),
-        Column("product", "Product"),
-        Column("stations", "Stations", decimals=0),
-        Column("n", "N", decimals=0),
-        Column("best_lag_h", "Best lag", "h", 0, signed=True),
-        Column("others_best_lag_h", "Others'", "h", 0, signed=True),
-        Column("r_at_0", "R at lag 0", decimals=decimals),
-        Column("r", "R at best", decimals=decimals),
-        Column("d_r", "ΔR", "", decimals, True, signed=True),
-    )
-    bold = frozenset((place, "best_lag_h") for place, one in enumerate(frame["significant"]) if one)
-    notes = (
-        "Lag: hours by which the product is read after the hour of the observation; −1 h fits "
-        "best where stamps are 1 h late. R of departures from each station's mean. ΔR: best − "
-        "lag 0 on the same observations; its interval resamples stations and holds for all lags "
-        f"together ({wording.DASH} at lag 0 and with fewer than 5 stations). Bold: that interval "
-        "lies above zero.",
-    )
-    return Table(
-        "lags", "Best time lag by provider", columns, frame, bold, notes, content.synthetic
     )
 
 

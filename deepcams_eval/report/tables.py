@@ -285,11 +285,6 @@ def plain_table(name: str, title: str, frame: pd.DataFrame, *, synthetic: bool) 
     return Table(name, title, columns, frame, synthetic=synthetic)
 
 
-def write_tables(folder: Path, tables: Sequence[Table]) -> list[Path]:
-    """Write each table as CSV, Markdown and LaTeX into `folder`, which exists."""
-    return [path for table in tables for path in write_table(folder, table.name, [table])]
-
-
 def write_table(
     folder: Path, name: str, blocks: Sequence[Table], whole: pd.DataFrame | None = None
 ) -> list[Path]:
