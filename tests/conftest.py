@@ -12,6 +12,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from deepcams_eval.downscale.degrade import Degradation
+    from deepcams_eval.report.style import Drawing
 
 # A machine that is busy with something else is not a failure.
 settings.register_profile("deepcams", deadline=None)
@@ -37,6 +38,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Leave the files of figures empty: to draw them takes longer than all else that a run does."""
+
+    def save(drawing: Drawing, folder: Path) -> list[Path]:
+        drawing.figure.clear()
+        files = [folder / f"{drawing.name}.{ending}" for ending in ("png", "pdf")]
+        for path in files:
+            path.touch()
+        return files
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepcams_eval.report.style.save", save)
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -62,6 +64,13 @@ def by_station(times: np.ndarray, observed: np.ndarray, **products: np.ndarray) 
             **{name: values.ravel() for name, values in columns.items()},
         }
     )
+
+
+def write_pairs(path: Path, pairs: Pairs, **said: object) -> Path:
+    """Write ``pairs.parquet`` as a run does; `said` are further statements of the run."""
+    pairs.table.attrs = {"products": list(pairs.products), "years_with_data": years(pairs), **said}
+    pairs.table.to_parquet(path, index=False)
+    return path
 
 
 def years(pairs: Pairs) -> dict[str, list[int]]:

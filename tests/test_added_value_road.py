@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 from deepcams_eval.core.field import Product, make_field
-from deepcams_eval.core.observations import Observations, make_stations
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.evidence.added_value import answer
 from deepcams_eval.evidence.questions import Given
@@ -23,6 +23,7 @@ from deepcams_eval.options import InsituOptions
 from deepcams_eval.read.layout import find_data
 from deepcams_eval.saved import SavedPairs, read_pairs
 from deepcams_eval.validation import insitu
+from tests.fields import observations
 
 BICUBIC = "linear+bicubic:cams"
 FRAMES = {"added_value", "within_cell", "diurnal", "diurnal_cycle", "spectra", "verdicts"}
@@ -215,76 +216,53 @@ def fine_product() -> Product:
     return Product("fine", fine, "generic")
 
 
-def observations(latitude: float, flags: int = 0) -> Observations:
-    start = np.datetime64("2018-01-01", "us")
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(["a"]),
-            "sensor_id": "a",
-            "time_start": [start],
-            "time_end": [start + np.timedelta64(1, "h")],
-            "value": [5.0],
-            "is_reference": pd.array([pd.NA], dtype="boolean"),
-            "flags": [flags],
-        }
-    )
-    places = pd.DataFrame({"station_id": ["a"], "latitude": [latitude], "longitude": [4.0]})
-    return Observations(table, make_stations(places))
+def seen_at(latitude: float, flags: int = 0) -> Observations:
+    made = observations(["2018-01-01T01"], [5.0], ["a"], {"a": (latitude, 4.0)})
+    return made.with_table(made.table.assign(flags=flags))
 
 
 def test_references_are_made_only_where_they_can_be_used() -> None:
     products = [coarse_product(), fine_product()]
-    made = make_references(products, {}, "cams", observations(50.4))
+    made = make_references(products, {}, "cams", seen_at(50.4))
     assert [one.name for one in made.products] == ["linear:cams", BICUBIC]
     assert made.products[1].field.sizes["latitude"] == 10
     assert made.notes == []
     # Named by the user already: nothing is made twice.
-    named = make_references(products, {"fine": ("linear", "cams")}, "cams", observations(50.4))
+    named = make_references(products, {"fine": ("linear", "cams")}, "cams", seen_at(50.4))
     assert named.columns == {"linear:cams": "fine", BICUBIC: BICUBIC}
     assert [one.name for one in named.products] == [BICUBIC]
     # The refined grid ends at the outermost nodes, the coarse cell half a cell beyond.
-    edge = make_references(products, {}, "cams", observations(49.7))
+    edge = make_references(products, {}, "cams", seen_at(49.7))
     assert [one.name for one in edge.products] == ["linear:cams"]
     assert edge.notes == [f"{BICUBIC} is no reference: no station lies on its grid."]
-    flagged = make_references(products, {}, "cams", observations(50.4, flags=1))
+    flagged = make_references(products, {}, "cams", seen_at(50.4, flags=1))
     assert flagged.products == ()
-    alone = make_references(products[:1], {}, "cams", observations(50.4))
+    alone = make_references(products[:1], {}, "cams", seen_at(50.4))
     assert alone.columns == {}
 
 
 def test_means_cannot_be_interpolated_and_it_is_said() -> None:
     products = [coarse_product(stamp="mean"), fine_product()]
-    made = make_references(products, {}, "cams", observations(50.4))
+    made = make_references(products, {}, "cams", seen_at(50.4))
     assert made.products == ()
     assert len(made.notes) == 2
     assert "linear:cams could not be made as a reference" in made.notes[0]
 
 
 @pytest.mark.parametrize(
-    ("year", "files", "cams", "lacks"),
+    ("year", "seen", "stations", "lacks"),
     [
-        (
-            2019,
-            ("air_quality_long.csv", "air_quality_long_stations.csv"),
-            "eac4_ixelles_2019.nc",
-            "1 station (at least 10 needed)",
-        ),
-        (2018, ("realtime-2018-02-06",), "eac4_ixelles_2018.nc", "1 day"),
+        (2019, "air_quality_long.csv", "air_quality_long_stations.csv", "1 station (at least 10"),
+        (2018, "realtime-2018-02-06", None, "1 day"),
     ],
 )
 def test_real_files_are_too_small_a_sample(
-    real_data: Path, year: int, files: tuple[str, ...], cams: str, lacks: str
+    real_data: Path, year: int, seen: str, stations: str | None, lacks: str
 ) -> None:
-    paths = [real_data / "openaq" / name for name in files]
-    products = (f"cams={real_data / 'cams' / cams}", "fine=linear+bicubic:cams")
-    result = insitu(
-        InsituOptions(
-            year,
-            observations=paths[0],
-            stations=paths[1] if len(paths) > 1 else None,
-            products=products,
-        )
-    )
+    folder = real_data / "openaq"
+    cams = f"cams={real_data / 'cams' / f'eac4_ixelles_{year}.nc'}"
+    given = {"observations": folder / seen, "stations": stations and folder / stations}
+    result = insitu(InsituOptions(year, **given, products=(cams, "fine=linear+bicubic:cams")))
     rows = result.answers[0].frames["verdicts"]
     assert set(rows["verdict"]) == {"too small"}
     kept = rows.loc[rows["question"] == "analysis hours", "sentence"].iloc[0]

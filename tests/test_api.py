@@ -27,6 +27,8 @@ from deepcams_eval.read.product import ProductSpec, open_product
 from deepcams_eval.report import notebook
 from tests.test_cli_openaq import write_cams, write_stations
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LIKE_MODULES = """
 import sys
 import deepcams_eval as dc
@@ -53,14 +55,11 @@ def result(archive: Path) -> InsituRun:
     return dc.insitu([2020, 2019], data=archive, resamples=100, seed=5)
 
 
-@pytest.mark.parametrize("first", ["", "import deepcams_eval.validation, deepcams_eval.bench\n"])
+@pytest.mark.parametrize("first", ["", "import deepcams_eval.validation, deepcams_eval.bench"])
 def test_functions_keep_their_names_beside_modules_called_alike(first: str) -> None:
-    code = LIKE_MODULES if not first else first + LIKE_MODULES.split("assert not heavy, heavy\n")[1]
-    if first:
-        code = "import sys\nimport deepcams_eval as dc\n" + code
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
-    )
+    light = "assert not heavy, heavy\n"
+    code = LIKE_MODULES.replace(light, light if not first else f"{first}\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -76,9 +75,9 @@ class TestInsitu:
             ).set_index("product")
             for name in products:
                 observed, estimate = common["observed"], common[name].astype(float)
+                error = estimate - observed
                 assert rows["n"][name] == len(common) > 50
                 assert rows["r"][name] == pytest.approx(np.corrcoef(observed, estimate)[0, 1])
-                error = estimate - observed
                 assert rows["rmse"][name] == pytest.approx(np.sqrt((error**2).mean()))
 
     def test_every_table_is_there(self, result: InsituRun) -> None:
@@ -101,13 +100,12 @@ class TestInsitu:
         assert "SYNTHETIC" in repr(result)
 
     def test_saved_files_are_those_of_the_command(self, result: InsituRun, tmp_path: Path) -> None:
-        page = result.save(tmp_path / "out")
-        assert page == tmp_path / "out" / "report.html"
-        scores = pd.read_csv(tmp_path / "out" / "scores.csv", dtype={"value": str})
+        out = tmp_path / "out"
+        assert result.save(out) == out / "report.html"
+        scores = pd.read_csv(out / "scores.csv", dtype={"value": str})
         pd.testing.assert_series_equal(scores["rmse"], result.scores["rmse"], check_index=False)
-        pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
-        assert len(pairs) == len(result.pairs)
-        run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+        assert len(pd.read_parquet(out / "pairs.parquet")) == len(result.pairs)
+        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
         assert run["synthetic"] is True
         assert run["command"].startswith("deepcams_eval.insitu(years=(2019, 2020), data=PosixPath(")
         assert "seed=5" in run["command"]
@@ -146,7 +144,8 @@ class TestInsitu:
 
     def test_shifted_times_are_counted(self, archive: Path, result: InsituRun) -> None:
         provider = result.stations["provider"].iloc[0]
-        moved = dc.insitu(2019, data=archive, shifts={provider: -1.0}, sensitivity=False)
+        quick = {"added_value": False, "sensitivity": False, "resamples": 100}
+        moved = dc.insitu(2019, data=archive, shifts={provider: -1.0}, **quick)
         counted = moved.qc.set_index("rule")["flagged"]["assumed_time_shift"]
         own = moved.observations
         assert own is not None
@@ -296,12 +295,10 @@ class TestInputs:
         monkeypatch.setattr(api, "simulate", lambda options, *_, **__: asked.append(options))
         monkeypatch.setenv("DEEPCAMS_DATA", str(archive))
         first = SimulationOptions(2020, data=None if from_variable else archive)
-        api.run_simulation(first, "", MonthStore(archive / "none"))
-        api.run_simulation(asked[0], "", MonthStore(archive / "none"))
-        assert asked[0].train_years is asked[1].train_years is None
         alone = SimulationOptions(2020, truth=str(archive / "geoscf"))
-        api.run_simulation(alone, "", MonthStore(archive / "none"))
-        assert asked[2].train_years == ()
+        for options in (first, None, alone):
+            api.run_simulation(options or asked[0], "", MonthStore(archive / "none"))
+        assert [one.train_years for one in asked] == [None, None, ()]
 
     def test_a_ready_prediction_is_checked_against_the_tasks(self) -> None:
         options = SimulationOptions(2020, predictions={"a": "b.nc,task=spatial"})
@@ -319,12 +316,13 @@ class TestInputs:
 
     def test_what_is_missing_is_named(self, archive: Path, tmp_path: Path) -> None:
         (tmp_path / "cams").mkdir()
-        with pytest.raises(InputError, match="no observations"):
-            dc.insitu(2019, data=tmp_path)
-        with pytest.raises(InputError, match="has no product"):
-            dc.insitu(2019, observations=archive / "openaq")
-        with pytest.raises(InputError, match="no folder geoscf"):
-            dc.simulation(2020, data=tmp_path)
+        for function, given, said in (
+            (dc.insitu, {"data": tmp_path}, "no observations"),
+            (dc.insitu, {"observations": archive / "openaq"}, "has no product"),
+            (dc.simulation, {"data": tmp_path}, "no folder geoscf"),
+        ):
+            with pytest.raises(InputError, match=said):
+                function(2020, **given)
         assert api.lies_in_demo(archive / "cams" / "any.nc")
         assert not api.lies_in_demo(tmp_path)
 

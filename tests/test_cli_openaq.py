@@ -24,25 +24,17 @@ from deepcams_eval.options import InsituOptions
 from tests.commands import call
 from tests.openaq_files import archive_row, write_archive
 
+# What the figures look like is seen in the process of its own, and in test_report.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LATITUDE, LONGITUDE = [51.75, 51.0, 50.25], [3.75, 4.5, 5.25]
 COMMAND = [sys.executable, "-c", "from deepcams_eval.cli.evaluate import main; main()"]
-FILES = {
-    "scores.csv",
-    "differences.csv",
-    "pairs.parquet",
-    "stations.parquet",
-    "uncertainty.csv",
-    "published.csv",
-    "fairmode.csv",
-    "exceedances.csv",
-    "sensitivity.csv",
-    "qc.csv",
-    "coverage.csv",
-    "tables",
-    "figures",
-    "report.html",
-    "run.json",
-}
+TABLES = (
+    *("scores", "differences", "uncertainty", "published", "fairmode", "exceedances"),
+    *("sensitivity", "qc", "coverage"),
+)
+FILES = {f"{name}.csv" for name in TABLES} | {"pairs.parquet", "stations.parquet"}
+FILES |= {"tables", "figures", "report.html", "run.json"}
 
 
 def run(arguments: Sequence[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -127,12 +119,26 @@ def options(archive: Path, *products: str) -> list[str | Path]:
     return ["--years", "2018", "--observations", archive / "openaq", *given, *quick, "--out", "out"]
 
 
+def three(archive: Path) -> tuple[str, ...]:
+    return f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
+
+
+def done(arguments: Sequence[str | Path], *, cwd: Path) -> Path:
+    """Run the command with success and return the folder that it wrote."""
+    result = run(arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return cwd / "out"
+
+
+def changed(arguments: list[str | Path], old: str | Path, new: str | Path) -> list[str | Path]:
+    return [new if part == old else part for part in arguments]
+
+
 @pytest.fixture(scope="module")
 def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of two products, one of them derived."""
     cwd = tmp_path_factory.mktemp("whole")
-    products = f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
-    arguments = [*options(archive, *products), "--sensitivity", "--resamples", "200"]
+    arguments = [*options(archive, *three(archive)), "--sensitivity", "--resamples", "200"]
     result = run_apart(arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return cwd / "out"
@@ -161,8 +167,7 @@ def test_a_restricted_run_neither_agrees_nor_disagrees_with_what_was_published(
 ) -> None:
     assert pd.read_csv(whole / "published.csv")["agrees"].notna().any()
     assert "published scores lie within" in (whole / "report.html").read_text()
-    made = run([*options(archive), "--months", "1"], cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+    done([*options(archive), "--months", "1"], cwd=tmp_path)
     again = call(main, ["score", "out", "--out", "again"], cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     for folder in ("out", "again"):
@@ -178,13 +183,10 @@ def test_every_file_is_there(whole: Path) -> None:
     assert {path.name for path in whole.iterdir()} >= FILES
     assert [path.name for path in whole.parent.iterdir()] == ["out"]
     names = {path.name for path in (whole / "figures").iterdir()}
-    assert {
-        "scatter_cams_2018.png",
-        "scatter_cams_2018.pdf",
-        "scatter_cams_2018_months.png",
-    } <= names
-    assert {"stations.png", "months.png", "hours.png"} <= names
-    assert {"taylor.png", "target.png", "uncertainty.png", "sensitivity.png"} <= names
+    drawn = ["scatter_cams_2018", "scatter_cams_2018_months", "stations", "months", "hours"]
+    drawn += ["taylor", "target", "uncertainty", "sensitivity"]
+    assert {f"{name}.{ending}" for name in drawn for ending in ("png", "pdf")} <= names
+    assert all(path.stat().st_size > 1000 for path in (whole / "figures").iterdir())
 
 
 def test_scores_can_be_made_again_from_the_pairs_alone(whole: Path) -> None:
@@ -228,25 +230,25 @@ def test_the_run_says_what_it_was(whole: Path) -> None:
 def test_an_earlier_report_is_replaced_and_anything_else_is_not(
     archive: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    result = run(options(archive), cwd=tmp_path)
-    assert result.returncode == 1
-    assert "no earlier report" in result.stderr
-    assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+    def kept(name: str, text: str) -> None:
+        (out / name).write_text(text)
+        result = run(options(archive), cwd=tmp_path)
+        assert (result.returncode, "no earlier report" in result.stderr) == (1, True)
+        assert (out / name).read_text() == text
+
+    out = tmp_path / "out"
+    out.mkdir()
+    kept("thesis.tex", "years of work")
     # A run.json does not make a stranger's folder ours.
-    (tmp_path / "out" / "run.json").write_text("{}")
-    assert run(options(archive), cwd=tmp_path).returncode == 1
-    (tmp_path / "out" / "thesis.tex").unlink()
-    (tmp_path / "out" / "run.json").unlink()
-    assert run(options(archive), cwd=tmp_path).returncode == 0
-    before = (tmp_path / "out" / "run.json").stat().st_mtime_ns
-    assert run(options(archive), cwd=tmp_path).returncode == 0
-    assert (tmp_path / "out" / "run.json").stat().st_mtime_ns > before
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    (tmp_path / "out" / "notes.txt").write_text("beside the report")
-    assert run(options(archive), cwd=tmp_path).returncode == 1
-    assert (tmp_path / "out" / "notes.txt").read_text() == "beside the report"
+    kept("run.json", "{}")
+    (out / "thesis.tex").unlink()
+    (out / "run.json").unlink()
+    done(options(archive), cwd=tmp_path)
+    before = (out / "run.json").stat().st_mtime_ns
+    done(options(archive), cwd=tmp_path)
+    assert (out / "run.json").stat().st_mtime_ns > before
+    assert list(tmp_path.iterdir()) == [out]
+    kept("notes.txt", "beside the report")
 
 
 @pytest.mark.parametrize("out", [".", "file/out"])
@@ -265,8 +267,7 @@ def test_an_impossible_out_is_refused_before_any_work(
 def test_a_link_is_followed(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk")
-    assert run(options(archive), cwd=tmp_path).returncode == 0
-    assert (tmp_path / "out").is_symlink()
+    assert done(options(archive), cwd=tmp_path).is_symlink()
     assert (tmp_path / "disk" / "scores.csv").is_file()
 
 
@@ -286,7 +287,7 @@ def test_codes_and_years_without_data_are_named(archive: Path, tmp_path: Path) -
     rows = "".join(f"{one},{'BE' if one < 4 else 'GB'}\n" for one in range(1, 8))
     stations.write_text("location_id,country\n" + rows)
     extra = ["--stations", stations, "--countries", "be, GB,UK"]
-    arguments = ["2018-2020" if part == "2018" else part for part in options(archive)]
+    arguments = changed(options(archive), "2018", "2018-2020")
     result = run([*arguments, *extra], cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "stations = 7" in result.stdout
@@ -294,22 +295,22 @@ def test_codes_and_years_without_data_are_named(archive: Path, tmp_path: Path) -
     assert "No observation of 2019" in result.stdout
     country = pd.read_parquet(tmp_path / "out" / "pairs.parquet")["country"]
     assert set(country) == {"BE", "GB"}
-    stations.write_text("location_id,country\n1,Belgium\n")
-    wrong = run([*arguments[:-1], "again", *extra], cwd=tmp_path)
-    assert (wrong.returncode, "'Belgium'" in wrong.stderr) == (1, True)
-    stations.write_text("location_id,country,Country\n1,BE,BE\n")
-    twice = run([*arguments[:-1], "again", *extra], cwd=tmp_path)
-    assert (twice.returncode, "two columns" in twice.stderr) == (1, True)
+    for rows, said in (
+        (",country\n1,Belgium", "'Belgium'"),
+        (",country,Country\n1,BE,BE", "two col"),
+    ):
+        stations.write_text(f"location_id{rows}\n")
+        wrong = run([*arguments[:-1], "again", *extra], cwd=tmp_path)
+        assert (wrong.returncode, said in wrong.stderr) == (1, True)
 
 
 def test_a_station_outside_the_shown_sample_is_kept_in_the_table(
     archive: Path, tmp_path: Path
 ) -> None:
     change(archive, tmp_path / "west.nc", lambda d: d.isel(latitude=slice(1, 3)))
-    products = f"cams={archive / 'cams.nc'}", f"west={tmp_path / 'west.nc'}"
-    assert run(options(archive, *products), cwd=tmp_path).returncode == 0
-    pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
-    stations = pd.read_parquet(tmp_path / "out" / "stations.parquet").set_index("station_id")
+    out = done(options(archive, f"cams={archive / 'cams.nc'}", "west=west.nc"), cwd=tmp_path)
+    pairs = pd.read_parquet(out / "pairs.parquet")
+    stations = pd.read_parquet(out / "stations.parquet").set_index("station_id")
     assert set(stations.index) == set(pairs["station_id"])
     beyond = stations[stations["n"] == 0]
     assert 0 < len(beyond) < len(stations)
@@ -318,20 +319,13 @@ def test_a_station_outside_the_shown_sample_is_kept_in_the_table(
 
 
 def test_a_cluster_writes_the_same_tables(whole: Path, archive: Path, tmp_path: Path) -> None:
-    products = f"cams={archive / 'cams.nc'}", f"fine={archive / 'fine.nc'}", "hourly=linear:cams"
     with LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
     ) as cluster:
-        result = run_apart(
-            [
-                *options(archive, *products),
-                *("--resamples", "200", "--scheduler", cluster.scheduler_address),
-            ],
-            cwd=tmp_path,
-        )
-    assert result.returncode == 0, result.stderr
+        elsewhere = ["--resamples", "200", "--scheduler", cluster.scheduler_address]
+        out = done([*options(archive, *three(archive)), *elsewhere], cwd=tmp_path)
     for name in ("scores.csv", "differences.csv", "qc.csv", "coverage.csv"):
-        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_scheduler_that_does_not_answer(archive: Path, tmp_path: Path) -> None:
@@ -340,10 +334,9 @@ def test_a_scheduler_that_does_not_answer(archive: Path, tmp_path: Path) -> None
 
 
 def test_selection_by_box(archive: Path, tmp_path: Path) -> None:
-    result = run([*options(archive), "--bbox", "4,50.2,5,50.8"], cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert pd.read_parquet(tmp_path / "out" / "pairs.parquet")["station_id"].nunique() == 3
-    qc = pd.read_csv(tmp_path / "out" / "qc.csv").set_index("rule")["flagged"]
+    out = done([*options(archive), "--bbox", "4,50.2,5,50.8"], cwd=tmp_path)
+    assert pd.read_parquet(out / "pairs.parquet")["station_id"].nunique() == 3
+    qc = pd.read_csv(out / "qc.csv").set_index("rule")["flagged"]
     assert qc["not_selected"] == 4 * 120
     assert qc["rows_in"] == 3 * 120
 
@@ -368,12 +361,10 @@ def test_wrong_usage(wrong: list[str], says: str, tmp_path: Path) -> None:
 
 
 def test_thresholds_of_the_quality_control(archive: Path, tmp_path: Path) -> None:
-    changed = ["--qc", "limit_ug_m3=20", "--qc", "disabled=stuck,negative"]
-    result = run([*options(archive), *changed], cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
-    assert 15 < pairs["observed"].max() <= 20
-    qc = pd.read_csv(tmp_path / "out" / "qc.csv").set_index("rule")
+    rules = ["--qc", "limit_ug_m3=20", "--qc", "disabled=stuck,negative"]
+    out = done([*options(archive), *rules], cwd=tmp_path)
+    assert 15 < pd.read_parquet(out / "pairs.parquet")["observed"].max() <= 20
+    qc = pd.read_csv(out / "qc.csv").set_index("rule")
     assert qc.loc["above_limit", "flagged"] > 100
     assert list(qc.index[qc["stage"] == "rule (off)"]) == ["negative", "stuck", "not_reference"]
     wrong = run([*options(archive)[:-1], "again", "--qc", "limit=20"], cwd=tmp_path)
@@ -420,8 +411,7 @@ def change(archive: Path, path: Path, edit) -> None:
         (lambda d: d.isel(time=0, drop=True), "start="),
         (
             lambda d: d.rename(latitude="y", longitude="x").assign_coords(
-                latitude=(("y", "x"), np.full((3, 3), 51.0)),
-                longitude=(("y", "x"), np.full((3, 3), 4.0)),
+                {name: (("y", "x"), np.full((3, 3), 51.0)) for name in ("latitude", "longitude")}
             ),
             "bad.nc",
         ),
@@ -454,15 +444,11 @@ def test_two_products_without_a_common_row(archive: Path, tmp_path: Path) -> Non
     refused(result, tmp_path, "even", "odd", "no observation in common")
 
 
-def test_years_without_observations(archive: Path, tmp_path: Path) -> None:
-    arguments = ["2011" if part == "2018" else part for part in options(archive)]
-    refused(run(arguments, cwd=tmp_path), tmp_path, "--years")
-
-
-def test_an_empty_folder_of_observations(archive: Path, tmp_path: Path) -> None:
+def test_no_observations(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    arguments = ["nothing" if part == archive / "openaq" else part for part in options(archive)]
-    refused(run(arguments, cwd=tmp_path), tmp_path, "nothing")
+    elsewhere = changed(options(archive), archive / "openaq", "nothing")
+    refused(run(elsewhere, cwd=tmp_path), tmp_path, "nothing")
+    refused(run(changed(options(archive), "2018", "2011"), cwd=tmp_path), tmp_path, "--years")
 
 
 def test_one_damaged_file_is_reported_and_none_of_its_rows_used(
@@ -471,9 +457,7 @@ def test_one_damaged_file_is_reported_and_none_of_its_rows_used(
     write_stations(tmp_path / "openaq")
     torn = sorted((tmp_path / "openaq").rglob("*.csv.gz"))[8]
     torn.write_bytes(torn.read_bytes()[:-9])
-    arguments = [
-        tmp_path / "openaq" if part == archive / "openaq" else part for part in options(archive)
-    ]
+    arguments = changed(options(archive), archive / "openaq", tmp_path / "openaq")
     result = run(arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert torn.name in result.stdout
@@ -509,21 +493,28 @@ def test_an_interrupt_leaves_nothing_behind(archive: Path, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_real_antwerp(real_data: Path, tmp_path: Path) -> None:
-    folder = real_data / "openaq"
-    result = run(
-        [
-            *("--years", "2019", "--observations", folder / "air_quality_long.csv"),
-            *("--stations", folder / "air_quality_long_stations.csv"),
-            *("--product", f"cams={real_data / 'cams' / 'eac4_ixelles_2019.nc'}"),
-            *("--out", "out"),
-        ],
-        cwd=tmp_path,
-    )
+def of_real(
+    real_data: Path, observations: str, year: int, *more: str | Path, cwd: Path
+) -> tuple[str, Path]:
+    """Return what a run on the real files prints and its folder."""
+    seen = ["--observations", real_data / "openaq" / observations]
+    product = f"cams={real_data / 'cams' / f'eac4_ixelles_{year}.nc'}"
+    given = ["--years", str(year), *seen, "--product", product, *more, "--out", "out"]
+    result = run(given, cwd=cwd)
     assert result.returncode == 0, result.stderr
-    assert "London Westminster" in result.stdout
-    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
-    row = scores[(scores["stratum"] == "all") & (scores["sample"] == "common")].iloc[0]
+    return result.stdout, cwd / "out"
+
+
+def common(out: Path) -> pd.DataFrame:
+    scores = pd.read_csv(out / "scores.csv").query("sample == 'common'")
+    return scores.set_index(["stratum", "value"])
+
+
+def test_real_antwerp(real_data: Path, tmp_path: Path) -> None:
+    places = ["--stations", real_data / "openaq" / "air_quality_long_stations.csv"]
+    said, out = of_real(real_data, "air_quality_long.csv", 2019, *places, cwd=tmp_path)
+    assert "London Westminster" in said
+    row = common(out).loc["all", "all"]
     assert row["n"] == 29
     assert row["r"] == pytest.approx(0.2903, abs=5e-5)
     assert row["rmse"] == pytest.approx(21.588, abs=5e-4)
@@ -531,30 +522,15 @@ def test_real_antwerp(real_data: Path, tmp_path: Path) -> None:
 
 
 def test_real_realtime_day(real_data: Path, tmp_path: Path) -> None:
-    result = run(
-        [
-            *("--years", "2018"),
-            *("--observations", real_data / "openaq" / "realtime-2018-02-06"),
-            *("--product", f"cams={real_data / 'cams' / 'eac4_ixelles_2018.nc'}"),
-            *("--out", "out"),
-        ],
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    qc = pd.read_csv(tmp_path / "out" / "qc.csv").set_index("rule")["flagged"]
-    assert qc["records"] == 7785
-    assert qc["coordinates"] == 562
+    _, out = of_real(real_data, "realtime-2018-02-06", 2018, cwd=tmp_path)
+    qc = pd.read_csv(out / "qc.csv").set_index("rule")["flagged"]
+    rules = ["records", "coordinates", "averaging_period", "assumed_averaging_period"]
+    assert list(qc[rules]) == [7785, 562, 2696, 594]
     assert qc["sentinel"] >= 69
-    assert qc["averaging_period"] == 2696
-    assert qc["assumed_averaging_period"] == 594
-    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
-    common = scores[scores["sample"] == "common"].set_index(["stratum", "value"])
-    row = common.loc["all", "all"]
-    assert (row["n"], common.loc["country", "BE"]["n"], common.loc["country", "FR"]["n"]) == (
-        48,
-        47,
-        1,
-    )
+    scores = common(out)
+    places = [("all", "all"), ("country", "BE"), ("country", "FR")]
+    assert [scores.loc[one, "n"] for one in places] == [48, 47, 1]
+    row = scores.loc["all", "all"]
     assert row["r"] == pytest.approx(0.604, abs=5e-4)
     assert row["rmse"] == pytest.approx(8.84, abs=5e-3)
     assert row["mae"] == pytest.approx(7.40, abs=5e-3)

@@ -17,9 +17,12 @@ from deepcams_eval.cli.evaluate import app
 from deepcams_eval.demo import DemoSettings, demo_archive
 from deepcams_eval.errors import InputError
 from deepcams_eval.read.layout import find_data
-from tests.hourly_pairs import hourly, years
+from tests.hourly_pairs import hourly, write_pairs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 LATE = "Demo Late Network"
+PLAIN = "--no-added-value"
 
 
 def call(*arguments: str | Path) -> Result:
@@ -85,14 +88,8 @@ def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
     assert 'id="table-lags"' in page
     assert "quality control stands in the reports" in page
     described = json.loads((again / "run.json").read_text())
-    assert described["settings"] == {
-        "baseline": "cams",
-        "sample": "common",
-        "average": "hour",
-        "added_value": True,
-        "seed": 4,
-        "resamples": 300,
-    }
+    words = {"baseline": "cams", "sample": "common", "average": "hour"}
+    assert described["settings"] == {**words, "added_value": True, "seed": 4, "resamples": 300}
     assert described["products"]["geoscf"]["kind"] == "geoscf"
     assert str(run / "pairs.parquet") in {one["path"] for one in described["inputs"]}
     assert set(pd.read_csv(again / "scores.csv")["data"]) == {"SYNTHETIC"}
@@ -100,7 +97,7 @@ def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
 
 def test_daily_means_are_scored_like_hours(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "days"
-    printed = done("score", run, "--average", "day", "--out", out)
+    printed = done("score", run, "--average", "day", PLAIN, "--out", out)
     assert "means over a day of the common sample" in printed
     pairs = pd.read_parquet(run / "pairs.parquet")
     both = pairs[pairs["cams"].notna() & pairs["geoscf"].notna()]
@@ -120,14 +117,11 @@ def test_daily_means_are_scored_like_hours(run: Path, tmp_path: Path) -> None:
 
 
 def test_means_over_a_year_belong_to_no_month_and_no_season(tmp_path: Path) -> None:
-    pairs = hourly(300, start="2018-01-01", stations=6)
-    table = pairs.table
-    table.attrs = {"products": list(pairs.products), "years_with_data": years(pairs)}
-    table.to_parquet(tmp_path / "pairs.parquet", index=False)
+    write_pairs(tmp_path / "pairs.parquet", hourly(300, start="2018-01-01", stations=6))
     found = {}
     for average in ("month", "year"):
         out = tmp_path / average
-        given = ("--average", average, "--no-added-value", "--resamples", "100")
+        given = ("--average", average, PLAIN, "--resamples", "100")
         done("score", tmp_path / "pairs.parquet", *given, "--out", out)
         found[average] = set(pd.read_csv(out / "scores.csv")["stratum"])
         assert set(pd.read_csv(out / "differences.csv")["stratum"]) == found[average]
@@ -156,16 +150,16 @@ def test_months_paired_apart_make_the_scores_of_both(run: Path, tmp_path: Path) 
         part.to_parquet(folder / "pairs.parquet", index=False)
         shutil.copy(run / "stations.parquet", folder)
         files.append(folder)
-    done("score", *files, "--out", tmp_path / "out")
+    done("score", *files, PLAIN, "--out", tmp_path / "out")
     for name in ("scores.csv", "differences.csv", "lags.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (run / name).read_bytes()
 
 
 def test_a_baseline_and_a_sample_of_its_own(run: Path, tmp_path: Path) -> None:
-    done("score", run, "--baseline", "geoscf", "--sample", "own", "--out", tmp_path / "out")
-    differences = pd.read_csv(tmp_path / "out" / "differences.csv")
-    assert set(differences["baseline"]) == {"geoscf"}
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["sample"] == "own"
+    out = tmp_path / "out"
+    done("score", run, "--baseline", "geoscf", "--sample", "own", PLAIN, "--out", out)
+    assert set(pd.read_csv(out / "differences.csv")["baseline"]) == {"geoscf"}
+    assert json.loads((out / "run.json").read_text())["settings"]["sample"] == "own"
     refused(["score", run, "--baseline", "x", "--out", tmp_path / "no"], "'x'", "cams, geoscf")
     wrong = call("score", run, "--sample", "x", "--out", tmp_path / "no")
     assert wrong.exit_code == 2
@@ -174,10 +168,11 @@ def test_a_baseline_and_a_sample_of_its_own(run: Path, tmp_path: Path) -> None:
 
 def test_without_a_station_file_the_provider_is_unknown(run: Path, tmp_path: Path) -> None:
     shutil.copy(run / "pairs.parquet", tmp_path / "pairs.parquet")
-    said = done("score", tmp_path / "pairs.parquet", "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    said = done("score", tmp_path / "pairs.parquet", PLAIN, "--out", out)
     assert "--stations names a file" in said
-    assert set(pd.read_csv(tmp_path / "out" / "lags.csv")["provider"]) == {"unknown"}
-    assert (tmp_path / "out" / "scores.csv").read_bytes() == (run / "scores.csv").read_bytes()
+    assert set(pd.read_csv(out / "lags.csv")["provider"]) == {"unknown"}
+    assert (out / "scores.csv").read_bytes() == (run / "scores.csv").read_bytes()
 
 
 def test_pairs_are_never_replaced_by_their_own_scores(run: Path) -> None:
@@ -193,11 +188,8 @@ def test_records_given_twice_and_other_products_are_refused(run: Path, tmp_path:
     refused(["score", mine, copy, *out], str(mine), str(copy), "records stand in")
     table = pd.read_parquet(mine)
     renamed = table.rename(columns={"geoscf": "other"})
-    renamed.attrs = {
-        **table.attrs,
-        "products": ["cams", "other"],
-        "years_with_data": {"cams": [2019], "other": [2019]},
-    }
+    names = ["cams", "other"]
+    renamed.attrs |= {"products": names, "years_with_data": {name: [2019] for name in names}}
     renamed.to_parquet(copy, index=False)
     refused(["score", mine, copy, *out], str(copy), "cams, other", str(mine))
     assert [path.name for path in tmp_path.iterdir()] == ["copy.parquet"]
@@ -212,12 +204,13 @@ def test_files_that_are_no_pairs_are_refused(run: Path, tmp_path: Path) -> None:
     table = pd.read_parquet(run / "pairs.parquet")
     bare = table.copy()
     bare.attrs = {}
-    bare.to_parquet(path, index=False)
-    refused(["score", path, *out], str(path), "does not say which products")
-    table.drop(columns="observed").to_parquet(path, index=False)
-    refused(["score", path, *out], str(path), "observed")
-    table.iloc[:0].to_parquet(path, index=False)
-    refused(["score", path, *out], str(path), "no pair")
+    for odd, said in (
+        (bare, "does not say which products"),
+        (table.drop(columns="observed"), "observed"),
+        (table.iloc[:0], "no pair"),
+    ):
+        odd.to_parquet(path, index=False)
+        refused(["score", path, *out], str(path), said)
     assert [one.name for one in tmp_path.iterdir()] == ["odd.parquet"]
 
 
@@ -234,8 +227,8 @@ def test_the_late_provider_is_found_and_shifted_back(root: Path, run: Path, tmp_
     assert set(table.loc[table["apart"], "provider"]) == {LATE}
     assert f"--shift &#39;{LATE}=-1h&#39;" in (run / "report.html").read_text()
     out = tmp_path / "out"
-    shift = ["--shift", f"{LATE}=-1h"]
-    said = done(*options(root), *shift, "--resamples", "100", "--out", out)
+    shift = ["--shift", f"{LATE}=-1h", PLAIN, "--resamples", "100"]
+    said = done(*options(root), *shift, "--out", out)
     after = of_late(out)
     assert after["best_lag_h"] == 0
     assert not after["significant"]

@@ -14,12 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcams_eval.core.field import validate_field
-from deepcams_eval.downscale.degrade import (
-    DEGRADATIONS,
-    Degradation,
-    degradation,
-    hours_of,
-)
+from deepcams_eval.downscale.degrade import DEGRADATIONS, Degradation, degradation, hours_of
 from deepcams_eval.errors import InputError
 from tests.fields import hourly_field
 
@@ -48,9 +43,7 @@ def cubic(x: float) -> float:
     return 0.0
 
 
-def matlab_contributions(
-    length: int, output: int
-) -> Iterator[tuple[float, list[tuple[int, float]]]]:
+def matlab_contributions(length: int, output: int) -> Iterator[list[tuple[int, float]]]:
     scale, width = 1 / 3, 12
     for pixel in range(1, output + 1):
         centre = pixel / scale + 0.5 * (1 - 1 / scale)
@@ -58,18 +51,15 @@ def matlab_contributions(
         candidates = range(left, left + width + 2)
         raw = [scale * cubic(scale * (centre - index)) for index in candidates]
         aux = [*range(1, length + 1), *range(length, 0, -1)]
-        yield (
-            centre,
-            [
-                (aux[(index - 1) % (2 * length)], weight / sum(raw))
-                for index, weight in zip(candidates, raw, strict=True)
-            ],
-        )
+        yield [
+            (aux[(index - 1) % (2 * length)], weight / sum(raw))
+            for index, weight in zip(candidates, raw, strict=True)
+        ]
 
 
 def matlab_rows(values: np.ndarray) -> np.ndarray:
     result = np.zeros((len(values) // 3, *values.shape[1:]))
-    for pixel, (_, taps) in enumerate(matlab_contributions(len(values), len(result))):
+    for pixel, taps in enumerate(matlab_contributions(len(values), len(result))):
         for index, weight in taps:
             result[pixel] += weight * values[index - 1]
     return result
@@ -104,8 +94,8 @@ class TestImresize:
         image = np.zeros((1, 36, 45))
         image[0, 16, 22] = 1.0
         coarse = IMRESIZE.spatial(field_of(image)).values[0]
-        _, taps = list(matlab_contributions(45, 15))[7]
-        assert dict(taps)[23] == pytest.approx(1 / 3)
+        taps = dict(list(matlab_contributions(45, 15))[7])
+        assert taps[23] == pytest.approx(1 / 3)
         # South first: coarse row 5 is centred on fine row 16, and coarse column 7 on column 22.
         row = [cubic((3 * i + 1 - 16) / 3) / 3 for i in range(12)]
         column = [cubic((3 * j + 1 - 22) / 3) / 3 for j in range(15)]
@@ -136,9 +126,8 @@ class TestRegistration:
     @pytest.mark.parametrize("rows", [720, 721])
     def test_the_globe(self, operator: Degradation, rows: int) -> None:
         if operator.name == "node" and rows == 720:
-            with pytest.raises(
-                InputError, match=r"'node' cannot divide 720 rows.*crop to 718 rows"
-            ):
+            said = "'node' cannot divide 720 rows.*crop to 718 rows"
+            with pytest.raises(InputError, match=said):
                 operator.on(LATITUDE[1:], LONGITUDE)
             return
         grid = operator.on(LATITUDE[721 - rows :], LONGITUDE)
@@ -154,9 +143,8 @@ class TestRegistration:
         latitude = 40 + 0.25 * np.arange(size(operator, 12))
         longitude = 5 + 0.25 * np.arange(size(operator, 14))
         ramp = 3.0 * latitude[:, None] - 7.0 * longitude
-        coarse = operator.spatial(
-            field_of(ramp[np.newaxis], latitude=latitude, longitude=longitude)
-        )
+        grid = {"latitude": latitude, "longitude": longitude}
+        coarse = operator.spatial(field_of(ramp[np.newaxis], **grid))
         assert coarse.shape == (1, 12, 14)
         expected = 3.0 * coarse.latitude - 7.0 * coarse.longitude
         inside = (slice(2, -2), slice(2, -2))
@@ -227,10 +215,8 @@ class TestFineGrid:
         operator = degradation(name)
         latitude = -33.1 + spacing * np.arange(size(operator, rows))
         longitude = -179.9 + spacing * np.arange(size(operator, columns))
-        field = field_of(
-            np.ones((1, len(latitude), len(longitude))), latitude=latitude, longitude=longitude
-        )
-        coarse = operator.spatial(field)
+        grid = {"latitude": latitude, "longitude": longitude}
+        coarse = operator.spatial(field_of(np.ones((1, len(latitude), len(longitude))), **grid))
         assert coarse.shape == (1, rows, columns)
         for found, fine in zip(operator.fine_grid(coarse), (latitude, longitude), strict=True):
             np.testing.assert_allclose(found, fine, atol=1e-8)

@@ -104,25 +104,19 @@ class TestCache:
         assert first.name == second.name
         assert digests(first) == digests(second)
 
-    def test_another_seed_gives_another_archive(self, tmp_path):
-        first = demo_archive(ONE_BLOCK, cache=tmp_path, workers=1)
-        other = dataclasses.replace(ONE_BLOCK, seed=5)
-        second = demo_archive(other, cache=tmp_path, workers=1)
-        assert first != second
-        name = "truth/pm25_2019-03.nc"
-        assert digests(first)[name] != digests(second)[name]
-
-    def test_made_once_with_progress_then_found(self, tmp_path):
+    def test_made_once_with_progress_then_found_and_another_seed_is_another(self, tmp_path):
         told = []
-        root = demo_archive(
-            ONE_BLOCK, cache=tmp_path, workers=1, progress=lambda *at: told.append(at)
-        )
+        asked = {"cache": tmp_path, "workers": 1, "progress": lambda *at: told.append(at)}
+        root = demo_archive(ONE_BLOCK, **asked)
         made = (root / "demo.json").stat().st_mtime_ns
-        again = demo_archive(ONE_BLOCK, cache=tmp_path, progress=lambda *at: told.append(at))
-        assert again == root
+        assert demo_archive(ONE_BLOCK, **asked) == root
         assert (root / "demo.json").stat().st_mtime_ns == made
         assert told == [(1, 1)]
         assert [path.name for path in tmp_path.iterdir()] == [root.name]
+        other = demo_archive(dataclasses.replace(ONE_BLOCK, seed=5), **asked)
+        name = "truth/pm25_2019-03.nc"
+        assert other != root
+        assert digests(root)[name] != digests(other)[name]
 
     def test_interrupted_run_leaves_nothing(self, tmp_path):
         def interrupt(*at):
@@ -193,41 +187,37 @@ class TestSettings:
 
 
 STILL = dict.fromkeys(
-    ("emissions", "plumes", "mixing", "deposition", "noise", "static_pattern"), False
+    ("wind", "emissions", "plumes", "mixing", "deposition", "noise", "static_pattern"), False
 )
 
 
 class TestNature:
     @staticmethod
     def run(climate=EUROPE, **changes):
-        settings = dataclasses.replace(ONE_BLOCK, faults=False, **changes)
-        return NatureRun(settings, settings.blocks[0], climate)
+        """Run with no terms but those that `changes` name."""
+        settings = dataclasses.replace(ONE_BLOCK, faults=False, **{**STILL, **changes})
+        return NatureRun(settings, settings.blocks[0], climate).run()
 
-    def test_without_any_term_nothing_changes(self):
-        maps = self.run(wind=False, **STILL).run()
-        inner = np.s_[:, 2:-2, 2:-2]
-        assert np.ptp(maps.instant[inner], axis=0).max() == 0
+    def in_climate(self, climate, **changes):
+        return self.run(climate, **changes).instant
+
+    def test_without_any_term_nothing_changes_and_wind_alone_moves_the_tracer(self):
+        maps = self.run()
+        assert np.ptp(maps.instant[:, 2:-2, 2:-2], axis=0).max() == 0
         assert not maps.u.any()
         assert not maps.v.any()
-
-    def test_wind_alone_moves_the_tracer_within_its_range(self):
-        run = self.run(**STILL)
-        maps = run.run()
+        maps = self.run(wind=True)
         assert np.abs(maps.instant[-1] - maps.instant[0]).mean() > 0.5
         assert np.hypot(maps.u, maps.v).mean() > 3
 
-    @pytest.mark.parametrize("term", ["emissions", "plumes"])
-    def test_sources_add_mass(self, term):
-        still = {**STILL, "wind": False}
-        with_term = self.run(**{**still, term: True}).run().instant
-        without = self.run(**still).run().instant
-        assert (with_term >= without).all()
-        assert with_term[-1].sum() > with_term[0].sum() or term == "plumes"
-
-    def test_deposition_and_ventilation_remove_mass(self):
-        still = {**STILL, "wind": False}
+    def test_sources_add_mass_and_deposition_and_ventilation_remove_it(self):
+        without = self.run().instant
+        for term in ("emissions", "plumes"):
+            maps = self.run(**{term: True}).instant
+            assert (maps >= without).all()
+            assert maps[-1].sum() > maps[0].sum() or term == "plumes"
         for term in ("deposition", "mixing"):
-            maps = self.run(**{**still, term: True}).run().instant
+            maps = self.run(**{term: True}).instant
             assert maps[-1].sum() < maps[0].sum()
 
     def test_weather_systems_make_the_wind_turn(self):
@@ -238,40 +228,31 @@ class TestNature:
         assert spread[0] > 1.3 * spread[1]
 
     def test_static_pattern_and_noise_are_what_they_say(self):
-        still = {**STILL, "wind": False}
-        plain = self.run(**still).run().instant[0]
-        pattern = self.run(**{**still, "static_pattern": True}).run().instant
+        plain = self.run().instant[0]
+        pattern = self.run(static_pattern=True).instant
         ratio = pattern / plain
         assert np.std(np.log(ratio[0])) > 0.1
         assert np.allclose(ratio[0, 2:-2, 2:-2], ratio[-1, 2:-2, 2:-2], rtol=1e-5)
-        noisy = np.log(self.run(**{**still, "noise": True}).run().instant / plain)
+        noisy = np.log(self.run(noise=True).instant / plain)
         assert np.std(noisy) == pytest.approx(Noise.SPREAD, rel=0.1)
         lag_one = np.corrcoef(noisy[:-1].ravel(), noisy[1:].ravel())[0, 1]
         assert lag_one == pytest.approx(np.exp(-1 / Noise.MEMORY_H), abs=0.05)
 
     def test_daily_cycle_switch(self):
-        still = {**STILL, "wind": False, "emissions": True}
         inner = np.s_[:, 10:-10, 10:-10]
-        growth, flat = (
-            np.diff(self.run(**still, daily_cycle=cycle).run().instant[inner].sum(axis=(1, 2)))
-            for cycle in (True, False)
-        )
+        runs = (self.run(emissions=True, daily_cycle=cycle) for cycle in (True, False))
+        growth, flat = (np.diff(one.instant[inner].sum(axis=(1, 2))) for one in runs)
         assert growth.max() > 2 * growth.min()
         assert flat.max() < 1.01 * flat.min()
 
     def test_seasonal_cycle_switch(self):
         def growth(month, **changes):
-            terms = {**STILL, "emissions": True, "wind": False, **changes}
-            maps = self.run(months=(month,), **terms).run().instant
+            maps = self.run(months=(month,), emissions=True, **changes).instant
             return float((maps[-1] - maps[0])[10:-10, 10:-10].sum())
 
         assert growth(1) > 1.8 * growth(7)
-        assert growth(1, seasonal_cycle=False) == pytest.approx(
-            growth(7, seasonal_cycle=False), rel=0.01
-        )
-
-    def in_climate(self, climate, **changes):
-        return self.run(climate, **{**STILL, "wind": False, **changes}).run().instant
+        winter, summer = (growth(month, seasonal_cycle=False) for month in (1, 7))
+        assert winter == pytest.approx(summer, rel=0.01)
 
     def test_a_climate_multiplies_the_terms_of_the_nature_run(self):
         plain = self.in_climate(EUROPE)
@@ -333,7 +314,7 @@ class TestNature:
 
     def test_air_is_diluted_in_the_morning_and_keeps_at_night(self):
         climate = Climate(night_m=100.0, day_m=1500.0)
-        maps = self.in_climate(climate, spin_up_hours=0, days_per_month=1)
+        maps = self.in_climate(climate, spin_up_hours=0)
         hourly = maps[:, 10:-10, 10:-10].mean(axis=(1, 2))
         night, morning, late = (
             hourly[last] / hourly[first] for first, last in ((0, 4), (5, 11), (21, 23))
@@ -341,9 +322,7 @@ class TestNature:
         assert morning < 0.8
         assert night == pytest.approx(1, abs=0.02)
         assert late == pytest.approx(1, abs=0.02)
-        sea = self.in_climate(
-            dataclasses.replace(climate, sea=1.0), spin_up_hours=0, days_per_month=1
-        )
+        sea = self.in_climate(dataclasses.replace(climate, sea=1.0), spin_up_hours=0)
         assert sea[11].mean() == pytest.approx(sea[5].mean(), rel=0.02)
 
     def test_emissions_gather_in_a_thin_layer(self):
@@ -521,11 +500,8 @@ class TestGriddedFiles:
             assert wind["u"].shape == truth["pm25"].shape
             assert wind["v"].units == "m s-1"
             speed = np.hypot(wind["u"][:], wind["v"][:])
-        settings = SMALL
-        inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        exact = NatureRun(settings, settings.blocks[0]).wind.at(5.0)[0][inner]
-        with netCDF4.Dataset(archive / "truth" / "wind_2019-03.nc") as wind:
-            assert np.abs(wind["u"][5] - exact).max() <= 0.026
+            exact = NatureRun(SMALL, SMALL.blocks[0]).wind.at(5.0)[0]
+            assert np.abs(wind["u"][5] - exact[MARGIN:-MARGIN, MARGIN:-MARGIN]).max() <= 0.026
         assert 3 < speed.mean() < 15
 
     def test_every_file_says_that_it_is_synthetic(self, archive):
@@ -612,22 +588,15 @@ class TestStationFiles:
         assert len(without) == planted["no_coordinates"]
 
     def test_stuck_runs_are_as_many_as_planted(self, pm_series, manifest):
-        runs, stuck_rows = 0, 0
+        runs = []
         for series in pm_series.values():
-            by_hour = dict(series)
-            hours = sorted(by_hour)
-            start = 0
-            for i in range(1, len(hours) + 1):
-                if i < len(hours) and (
-                    by_hour[hours[i]] == by_hour[hours[i - 1]] and hours[i] - hours[i - 1] < 4
-                ):
-                    continue
-                if hours[i - 1] - hours[start] + 1 >= 24:
-                    runs += 1
-                    stuck_rows += i - start
-                start = i
-        assert runs == manifest["stuck_runs"] == len(SMALL.blocks)
-        assert stuck_rows == manifest["planted"]["stuck"]
+            values = pd.Series(dict(series)).sort_index()
+            hours = values.index.to_series()
+            new = (values != values.shift()) | (hours.diff() >= 4)
+            spans = hours.groupby(new.cumsum()).agg(["min", "max", "size"])
+            runs += spans.loc[spans["max"] - spans["min"] + 1 >= 24, "size"].tolist()
+        assert len(runs) == manifest["stuck_runs"] == len(SMALL.blocks)
+        assert sum(runs) == manifest["planted"]["stuck"]
 
     def test_copies_are_near_equal_and_shorter(self, manifest, pm_series, station_rows):
         place = {row["location_id"]: row for row in station_rows}
@@ -641,31 +610,26 @@ class TestStationFiles:
             assert second.items() <= first.items()
 
     def test_late_provider_fits_best_an_hour_late(self, archive, manifest, station_rows):
-        late = {
-            row["location_id"]
-            for row in station_rows
-            if row["provider"] == manifest["late_provider"]
-        }
+        places = pd.DataFrame(station_rows)
+        late = places.loc[places["provider"] == manifest["late_provider"], "location_id"]
         table = pd.read_parquet(archive / "truth" / "stations.parquet")
         table = table[table["averaging_hours"] == 1]
-        truth = {
-            (station, end.timestamp() / 3600): value
-            for station, end, value in zip(
-                table["station_id"], table["true_end"], table["truth"], strict=True
-            )
-        }
-        for chosen, expected in ((late, 1), (set(table["station_id"]) - late, 0)):
-            own = table[table["station_id"].isin(chosen) & table["fault"].isin(["", "late"])]
+        truth = table[["station_id", "true_end", "truth"]].drop_duplicates(
+            ["station_id", "true_end"], keep="last"
+        )
+        for chosen, expected in (
+            (table["station_id"].isin(late), 1),
+            (~table["station_id"].isin(late), 0),
+        ):
+            own = table.loc[
+                chosen & table["fault"].isin(["", "late"]), ["station_id", "time_end", "value"]
+            ]
             scores = {}
             for lag in range(-3, 4):
-                pairs = [
-                    (np.log(max(value, 0.5)), np.log(truth[key]))
-                    for station, end, value in zip(
-                        own["station_id"], own["time_end"], own["value"], strict=True
-                    )
-                    if (key := (station, end.timestamp() / 3600 - lag)) in truth
-                ]
-                scores[lag] = np.corrcoef(np.transpose(pairs))[0, 1]
+                moved = own.assign(true_end=own["time_end"] - pd.Timedelta(hours=lag))
+                pairs = moved.merge(truth, on=["station_id", "true_end"])
+                logs = np.log(pairs["value"].clip(lower=0.5)), np.log(pairs["truth"])
+                scores[lag] = np.corrcoef(*logs)[0, 1]
             assert max(scores, key=scores.__getitem__) == expected
 
     def test_planted_table_agrees_with_manifest_and_files(self, archive, manifest, csv_rows):
@@ -707,19 +671,18 @@ class TestStationFiles:
     def recorded(**changes):
         settings = dataclasses.replace(ONE_BLOCK, **changes)
         block = settings.blocks[0]
-        reports = report(
-            settings, block, make_stations(settings), NatureRun(settings, block).run().mean
-        )
-        return settings, block, reports, make_records(settings, block, reports)
+        mean = NatureRun(settings, block).run().mean
+        reports = report(settings, block, make_stations(settings), mean)
+        return reports, make_records(settings, block, reports)
 
     def test_without_faults_none_are_planted(self):
-        settings, _, reports, records = self.recorded(faults=False)
+        reports, records = self.recorded(faults=False)
         assert set(records["fault"]) == {"", "late"}
         assert (records["value"] == records["clean"]).all()
-        assert len(reports.stations) == settings.stations
+        assert len(reports.stations) == ONE_BLOCK.stations
 
     def test_no_file_is_cut_unless_asked(self, tmp_path):
-        _, block, reports, records = self.recorded()
-        notes, cut_rows = write_block(tmp_path, block, reports, records, cut=False)
+        reports, records = self.recorded()
+        notes, cut_rows = write_block(tmp_path, ONE_BLOCK.blocks[0], reports, records, cut=False)
         assert notes["cut_short"] == []
         assert not cut_rows.any()

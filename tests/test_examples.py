@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from deepcams_eval.demo import DemoSettings, demo_archive
 FOLDER = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 MOST_LINES = 40
+Run = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +28,24 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return demo_archive(settings, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
-def run(name: str, archive: Path, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", FOLDER / f"{name}.py", archive],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "MPLBACKEND": "agg"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    undrawn: None,  # noqa: ARG001 - reports are seen elsewhere
+) -> Run:
+    """Return what runs a script on the archive, in a folder of its own, and what it prints."""
+
+    def run_script(name: str) -> str:
+        script = str(FOLDER / f"{name}.py")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [script, str(archive)])
+        runpy.run_path(script, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_script
 
 
 def table_of(printed: str) -> pd.DataFrame:
@@ -61,8 +68,8 @@ def test_there_is_a_test_for_every_script() -> None:
     assert len(SCRIPTS) >= 5
 
 
-def test_validate_and_plot(archive: Path, tmp_path: Path) -> None:
-    printed = run("validate_and_plot", archive, tmp_path)
+def test_validate_and_plot(run: Run, tmp_path: Path) -> None:
+    printed = run("validate_and_plot")
     assert printed.splitlines()[-1] == "scatter.png"
     assert (tmp_path / "scatter.png").read_bytes().startswith(b"\x89PNG")
     table = table_of(printed.rsplit("\n", 2)[0]).set_index("product")
@@ -71,8 +78,8 @@ def test_validate_and_plot(archive: Path, tmp_path: Path) -> None:
     assert table["r"].between(0.2, 0.999).all()
 
 
-def test_compare_with_intervals(archive: Path, tmp_path: Path) -> None:
-    lines = run("compare_with_intervals", archive, tmp_path).splitlines()
+def test_compare_with_intervals(run: Run) -> None:
+    lines = run("compare_with_intervals").splitlines()
     form = re.compile(
         r"(\w+) - cams, (all|year) (\w+): RMSE ([+-]\S+) \[(\S+), (\S+)\] ug m-3, (.+)"
     )
@@ -85,8 +92,8 @@ def test_compare_with_intervals(archive: Path, tmp_path: Path) -> None:
     assert ("geoscf", "smaller error") in {(row[0], row[-1]) for row in found}
 
 
-def test_score_your_method(archive: Path, tmp_path: Path) -> None:
-    table = table_of(run("score_your_method", archive, tmp_path)).set_index("method")
+def test_score_your_method(run: Run) -> None:
+    table = table_of(run("score_your_method")).set_index("method")
     assert set(table.index) == {"nearest", "linear", "dis", "mine"}
     assert len(set(table["n_samples"])) == 1
     # Logarithms are straight lines of another kind: near linear, not the same, no nearest.
@@ -94,16 +101,16 @@ def test_score_your_method(archive: Path, tmp_path: Path) -> None:
     assert table["rmse"]["mine"] < 0.8 * table["rmse"]["nearest"]
 
 
-def test_find_late_provider(archive: Path, tmp_path: Path) -> None:
-    printed = run("find_late_provider", archive, tmp_path)
+def test_find_late_provider(run: Run) -> None:
+    printed = run("find_late_provider")
     moved = re.search(r"shifted by \{'(.+)': -1\.0\}: R (\S+) -> (\S+)", printed)
     assert moved is not None, printed
     assert moved[1] == "Demo Late Network"
     assert float(moved[3]) > float(moved[2])
 
 
-def test_own_strata(archive: Path, tmp_path: Path) -> None:
-    printed = run("own_strata", archive, tmp_path)
+def test_own_strata(run: Run, tmp_path: Path) -> None:
+    printed = run("own_strata")
     pairs = pd.read_parquet(tmp_path / "own_strata" / "pairs.parquet")
     mine = pairs[(pairs["observed"] > 15) & (pairs["observed"] <= 50)].dropna(subset=["geoscf"])
     error = mine["geoscf"].astype(float) - mine["observed"]

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -154,11 +154,8 @@ def test_the_day_after_makes_room_for_its_month(tmp_path: Path) -> None:
     fetch(tmp_path / "cams")
     outcome, _ = fetch(tmp_path / "cams", years=(2018,), months=(1,))
     assert outcome.fetched == 2
-    assert sorted(kept(tmp_path / "cams")) == [
-        "eac4_2017-12.nc",
-        "eac4_2018-01.nc",
-        "eac4_2018-02-01.nc",
-    ]
+    names = [f"eac4_{piece}.nc" for piece in ("2017-12", "2018-01", "2018-02-01")]
+    assert sorted(kept(tmp_path / "cams")) == names
     field = open_product(ProductSpec("cams", str(tmp_path / "cams"))).field
     assert field.sizes["time"] == 8 * (31 + 31 + 1)
 
@@ -169,11 +166,8 @@ def test_the_queue_is_told_and_never_longer_than_asked(
     store.looks = 3
     outcome, said = fetch(tmp_path / "cams", months=(4, 5, 6, 7), workers=2)
     assert outcome.fetched == 5
-    assert [line for line in said if line.startswith("2017-04")] == [
-        "2017-04: accepted",
-        "2017-04: running",
-        "2017-04: successful",
-    ]
+    states = [line.removeprefix("2017-04: ") for line in said if line.startswith("2017-04")]
+    assert states == ["accepted", "running", "successful"]
     open_jobs, most = 0, 0
     for one in store.service.requests:
         open_jobs += one.method == "POST"
@@ -209,31 +203,31 @@ def test_a_storm_on_the_queue_and_a_cut_file(store: AtmosphereStore, tmp_path: P
     np.testing.assert_allclose(field.values, values_of(field.time.values), rtol=1e-5)
 
 
+def holed_zip(inputs: dict[str, object], folder: Path) -> bytes:
+    """A zip file of which all but the first half and the end is zero."""
+    whole = answer(inputs, folder, form="zip")
+    return whole[: len(whole) // 2].ljust(len(whole) - 22, b"\0") + whole[-22:]
+
+
 @pytest.mark.parametrize(
-    ("damage", "reason"),
+    ("damaged", "reason"),
     [
-        ("truncated zip", "broken"),
-        ("other month", "248 steps, not the 8"),
-        ("empty", "holds no value"),
-        ("page", "web page"),
+        (holed_zip, "broken"),
+        (
+            lambda inputs, made: answer({**inputs, "date": ["2018-01-01/2018-01-31"]}, made),
+            "248 steps, not the 8",
+        ),
+        (lambda inputs, made: answer(inputs, made, form="empty"), "holds no value"),
+        (lambda *_: b"<html>down for maintenance</html>", "web page"),
     ],
+    ids=["truncated zip", "other month", "empty", "page"],
 )
 def test_a_file_that_is_not_what_was_asked_for_never_counts(
-    store: AtmosphereStore, tmp_path: Path, damage: str, reason: str
+    store: AtmosphereStore, tmp_path: Path, damaged: Callable[..., bytes], reason: str
 ) -> None:
-    made = tmp_path / "made"
-
     def make(inputs: dict[str, object]) -> bytes:
-        if inputs["date"] != ["2018-01-01/2018-01-01"]:
-            return answer(inputs, made)
-        if damage == "truncated zip":
-            whole = answer(inputs, made, form="zip")
-            return whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2 - 22) + whole[-22:]
-        if damage == "page":
-            return b"<html>down for maintenance</html>"
-        if damage == "empty":
-            return answer(inputs, made, form="empty")
-        return answer({**inputs, "date": ["2018-01-01/2018-01-31"]}, made)
+        day = inputs["date"] == ["2018-01-01/2018-01-01"]
+        return (damaged if day else answer)(inputs, tmp_path / "made")
 
     store.make = make
     outcome, _ = fetch(tmp_path / "cams")
@@ -301,7 +295,7 @@ def run_alone(begun: Path, folder: Path, url: str, months: tuple[int, ...]) -> N
     fetch(folder, months=months)
 
 
-def test_killed_ten_times_it_ends_with_the_same_files_and_the_same_requests(
+def test_killed_six_times_it_ends_with_the_same_files_and_the_same_requests(
     store: AtmosphereStore, tmp_path: Path
 ) -> None:
     fetch(tmp_path / "calm", months=(11, 12))
@@ -310,10 +304,10 @@ def test_killed_ten_times_it_ends_with_the_same_files_and_the_same_requests(
     store.service.pace_s = 0.01
     generator = np.random.default_rng(11)
     folder = tmp_path / "cams"
-    moments = generator.uniform(0.05, 0.3, 10)
+    moments = generator.uniform(0.05, 0.3, 6)
     what = (folder, os.environ["CDSAPI_URL"], (11, 12))
     kills = sum(killed(run_alone, what, tmp_path / "begun", moment) for moment in moments)
-    assert kills > 3
+    assert kills > 2
     outcome, _ = fetch(folder, months=(11, 12))
     assert outcome.missing == ()
     assert outcome.fetched + outcome.already_there == 3
@@ -384,14 +378,7 @@ def test_a_box_across_the_date_line_is_refused() -> None:
 
 
 def test_pieces_of_two_years_and_of_single_months() -> None:
-    assert [one.name for one in pieces((2019, 2020), (1, 12))] == [
-        "2019-01",
-        "2019-02-01",
-        "2019-12",
-        "2020-01",
-        "2020-02-01",
-        "2020-12",
-        "2021-01-01",
-    ]
+    named = "2019-01 2019-02-01 2019-12 2020-01 2020-02-01 2020-12 2021-01-01"
+    assert [one.name for one in pieces((2019, 2020), (1, 12))] == named.split()
     assert len(pieces((2017, 2018, 2019), tuple(range(1, 13)))) == 37
     assert [len(one.times()) for one in pieces((2020,), (2,))] == [232, 8]

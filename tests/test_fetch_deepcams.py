@@ -54,11 +54,7 @@ def service(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def publish(service: Service, files: dict[str, bytes]) -> None:
     listed = [
-        {
-            "key": name,
-            "size": len(data),
-            "checksum": f"md5:{hashlib.md5(data).hexdigest()}",
-        }
+        {"key": name, "size": len(data), "checksum": f"md5:{hashlib.md5(data).hexdigest()}"}
         for name, data in files.items()
     ]
     service.files["/api/records/6381600"] = json.dumps({"id": 6381600, "files": listed}).encode()
@@ -69,24 +65,20 @@ def fetch(folder: Path, years: tuple[int, ...] = ()) -> Outcome:
     return fetch_deepcams(folder, years, Transfer(QUICK))
 
 
-def test_the_record_becomes_a_product(
-    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_record_becomes_a_product_and_is_not_fetched_twice(
+    service: Service, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEEPCAMS_CACHE", str(tmp_path / "cache"))
     outcome = fetch(tmp_path / "deepcams")
     size = sum(len(data) for data in files.values())
     assert outcome == Outcome("deepcams", 3, 0, size, ())
+    service.requests.clear()
+    assert fetch(tmp_path / "deepcams") == Outcome("deepcams", 0, 3, 0, ())
+    assert [one.path for one in service.requests] == ["/api/records/6381600"]
     spec = ProductSpec("deepcams", str(tmp_path / "deepcams"), registration="node-north")
     field = open_product(spec).field
     assert field.time.values[3] == np.datetime64("2019-03-08T06:00")
     assert float(field[3, 100, 200]) == pytest.approx(19.6)
-
-
-def test_nothing_is_fetched_or_read_twice(service: Service, tmp_path: Path) -> None:
-    fetch(tmp_path)
-    service.requests.clear()
-    assert fetch(tmp_path) == Outcome("deepcams", 0, 3, 0, ())
-    assert [one.path for one in service.requests] == ["/api/records/6381600"]
 
 
 def test_years_choose_files_by_their_names(tmp_path: Path) -> None:
@@ -127,20 +119,12 @@ def test_cuts_and_damage(service: Service, files: dict[str, bytes], tmp_path: Pa
     assert (tmp_path / "DeepCAMS_2017.zip").read_bytes() == files["DeepCAMS_2017.zip"]
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        b"<html>",
-        b"{}",
-        b'{"files": [{"key": "../x", "size": 1, "checksum": "md5:%s"}]}' % (b"0" * 32),
-    ],
-)
-def test_a_record_of_another_form_is_an_error(
-    service: Service, tmp_path: Path, record: bytes
-) -> None:
-    service.files["/api/records/6381600"] = record
-    with pytest.raises(InputError, match="no list of files with checksums"):
-        fetch(tmp_path)
+def test_a_record_of_another_form_is_an_error(service: Service, tmp_path: Path) -> None:
+    outside = b'{"files": [{"key": "../x", "size": 1, "checksum": "md5:%s"}]}' % (b"0" * 32)
+    for record in (b"<html>", b"{}", outside):
+        service.files["/api/records/6381600"] = record
+        with pytest.raises(InputError, match="no list of files with checksums"):
+            fetch(tmp_path)
 
 
 def test_dry_run_and_what_is_missing_on_the_command_line(service: Service, tmp_path: Path) -> None:

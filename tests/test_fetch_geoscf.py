@@ -141,19 +141,7 @@ def test_files_come_with_pm25_alone_and_what_is_missing_is_named(
     assert not list(tmp_path.rglob(".*.part*"))
 
 
-def test_what_is_there_is_not_asked_for_again(
-    service: Service, later: Path, tmp_path: Path
-) -> None:
-    fetch(with_later(tmp_path, later), service)
-    before = kept(tmp_path)
-    service.requests.clear()
-    outcome, _ = fetch(tmp_path, service)
-    assert (outcome.fetched, outcome.already_there, outcome.missing) == (0, 697, ())
-    assert not service.requests
-    assert kept(tmp_path) == before
-
-
-def test_an_hour_of_the_other_collection_counts(
+def test_what_is_there_is_not_asked_for_again_and_the_other_collection_counts(
     service: Service, later: Path, tmp_path: Path
 ) -> None:
     with_later(tmp_path, later)
@@ -163,6 +151,12 @@ def test_an_hour_of_the_other_collection_counts(
     )
     outcome, _ = fetch(tmp_path, service)
     assert (outcome.fetched, outcome.already_there) == (3, 694)
+    before = kept(tmp_path)
+    service.requests.clear()
+    outcome, _ = fetch(tmp_path, service)
+    assert (outcome.fetched, outcome.already_there, outcome.missing) == (0, 697, ())
+    assert not service.requests
+    assert kept(tmp_path) == before
 
 
 def test_storms_cuts_and_silence_change_nothing(

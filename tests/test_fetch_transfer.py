@@ -61,11 +61,22 @@ def test_what_may_pass_is_asked_again(service: Service, tmp_path: Path, status: 
     assert left(tmp_path) == ["x"]
 
 
-def test_a_storm_that_does_not_end_is_given_up(service: Service, tmp_path: Path) -> None:
-    service.faults["/f"].extend([Fault(429)] * 9)
-    with pytest.raises(UnreachableError, match=r"given up after 3 failures \(status 429\)"):
+@pytest.mark.parametrize(
+    ("fault", "asked", "said"),
+    [
+        (Fault(429), 3, r"given up after 3 failures \(status 429\)"),
+        (Fault(silent_s=0.8), 3, "no answer in time"),
+        (Fault(429, "86400"), 1, "the server asks to come back in"),
+    ],
+    ids=["storm", "silence", "a wait beyond the policy"],
+)
+def test_what_does_not_end_is_given_up(
+    service: Service, tmp_path: Path, fault: Fault, asked: int, said: str
+) -> None:
+    service.faults["/f"].extend([fault] * 9)
+    with pytest.raises(UnreachableError, match=said):
         get(service, tmp_path / "x")
-    assert service.count("/f") == 3
+    assert service.count("/f") == asked
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
@@ -80,20 +91,16 @@ def test_the_server_says_how_long_to_wait(service: Service, tmp_path: Path, form
 
 def test_one_answer_holds_back_every_thread(service: Service, tmp_path: Path) -> None:
     service.faults["/f"].append(Fault(429, "1"))
-    transfer = Transfer(QUICK)
-    began = time.monotonic()
-    transfer.get(f"{service.url}/f", tmp_path / "x")
-    first = threading.Thread(target=lambda: transfer.read(f"{service.url}/f"))
+    transfer, began = Transfer(QUICK), time.monotonic()
+    first = threading.Thread(target=transfer.read, args=(f"{service.url}/f",))
     first.start()
-    first.join()
+    while not service.requests:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    transfer.get(f"{service.url}/f", tmp_path / "x")
     assert time.monotonic() - began > 0.9
+    first.join()
     assert service.count("/f") == 3
-
-
-def test_a_wait_beyond_policy_is_given_up(service: Service, tmp_path: Path) -> None:
-    service.faults["/f"].append(Fault(429, "86400"))
-    with pytest.raises(UnreachableError, match="the server asks to come back in"):
-        get(service, tmp_path / "x")
 
 
 def test_a_cut_body_goes_on_where_it_ended(service: Service, tmp_path: Path) -> None:
@@ -132,25 +139,15 @@ def test_a_file_that_changed_in_between_is_never_spliced(service: Service, tmp_p
     assert (tmp_path / "x").read_bytes() == other
 
 
-def test_silence_is_a_failure(service: Service, tmp_path: Path) -> None:
-    service.faults["/f"].extend([Fault(silent_s=0.8)] * 3)
-    with pytest.raises(UnreachableError, match="no answer in time"):
-        get(service, tmp_path / "x")
-
-
-def test_a_wrong_checksum_never_counts(service: Service, tmp_path: Path) -> None:
+def test_a_wrong_checksum_or_size_never_counts(service: Service, tmp_path: Path) -> None:
+    with pytest.raises(TransferError, match="3000001 bytes, not 3000005"):
+        get(service, tmp_path / "x", expected=Expected(3_000_005))
     with pytest.raises(TransferError, match="came damaged 3 times: its checksum"):
         get(service, tmp_path / "x", expected=Expected(len(DATA), "0" * 32))
     assert left(tmp_path) == []
-    wrong = bytes(len(DATA))
-    service.faults["/f"].append(Fault(body=wrong))
+    service.faults["/f"].append(Fault(body=bytes(len(DATA))))
     get(service, tmp_path / "x", expected=Expected(len(DATA), MD5))
     assert (tmp_path / "x").read_bytes() == DATA
-
-
-def test_a_wrong_size_never_counts(service: Service, tmp_path: Path) -> None:
-    with pytest.raises(TransferError, match="3000001 bytes, not 3000005"):
-        get(service, tmp_path / "x", expected=Expected(3_000_005))
 
 
 @pytest.mark.parametrize("status", [401, 403])

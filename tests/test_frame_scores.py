@@ -118,19 +118,19 @@ def test_a_map_computed_by_hand() -> None:
 def test_scores_equal_an_independent_package() -> None:
     latitude, longitude, truth, estimate = region(3)
     found = score(latitude, longitude, truth, estimate)
-    o = xr.DataArray(truth.astype(float), dims=("y", "x"), coords={"y": latitude})
-    m = xr.DataArray(estimate.astype(float), dims=("y", "x"), coords={"y": latitude})
+    o, m = (
+        xr.DataArray(one.astype(float), dims=("y", "x"), coords={"y": latitude})
+        for one in (truth, estimate)
+    )
     weights = xr.DataArray(row_weights(latitude), dims="y", coords={"y": latitude})
-    assert found["none"]["r"] == pytest.approx(
-        float(independent.continuous.correlation.pearsonr(m, o))
-    )
-    assert found["none"]["rmse"] == pytest.approx(float(independent.continuous.rmse(m, o)))
-    assert found["area"]["mae"] == pytest.approx(
-        float(independent.continuous.mae(m, o, weights=weights))
-    )
-    assert found["area"]["rmse"] == pytest.approx(
-        float(independent.continuous.rmse(m, o, weights=weights))
-    )
+    theirs = independent.continuous
+    for weighting, name, value in (
+        ("none", "r", theirs.correlation.pearsonr(m, o)),
+        ("none", "rmse", theirs.rmse(m, o)),
+        ("area", "mae", theirs.mae(m, o, weights=weights)),
+        ("area", "rmse", theirs.rmse(m, o, weights=weights)),
+    ):
+        assert found[weighting][name] == pytest.approx(float(value))
 
 
 def test_shuffled_truth_scores_worse() -> None:
@@ -255,8 +255,7 @@ def test_smoothing_takes_power_from_the_smallest_scales() -> None:
     assert (table.loc[table["wavelength_hi_deg"] <= 1.0, "ratio"] < 0.3).all()
     assert table["ratio"].iloc[-1] == pytest.approx(1.0, abs=0.01)
     # The response of a mean of three at a wavelength of L steps is (1 + 2 cos(2π/L)) / 3.
-    at_four = (1 + 2 * math.cos(2 * math.pi / 4)) ** 2 / 9
-    at_six = (1 + 2 * math.cos(2 * math.pi / 6)) ** 2 / 9
+    at_four, at_six = ((1 + 2 * math.cos(2 * math.pi / steps)) ** 2 / 9 for steps in (4, 6))
     four_to_six = table[table["wavelength_lo_deg"] == 1.0].iloc[0]
     assert at_four < four_to_six["ratio"] < at_six
 

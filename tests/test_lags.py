@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
-from deepcams_eval.core.observations import Observations, make_stations
+from deepcams_eval.core.observations import Observations
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import InputError
 from deepcams_eval.evidence.lags import LAG_COLUMNS, LAGS_H, fewest_stations, lag_notes, lag_table
 from deepcams_eval.pair.selection import shift_times
-from tests.hourly_pairs import pairs_of
+from tests.fields import observations
+from tests.hourly_pairs import HOUR, by_station, pairs_of
 
 HOURS = 120
 START = np.datetime64("2018-01-01", "us")
@@ -30,31 +34,20 @@ def make_pairs(
 ) -> tuple[Pairs, dict[str, str]]:
     """Return pairs and providers; the stamps of each provider are late by so many hours."""
     rng = np.random.default_rng(seed)
-    parts, providers = [], {}
-    for provider, hours_late in late.items():
-        for number in range(stations):
-            truth = np.zeros(HOURS + 48)
-            for hour in range(1, len(truth)):
-                truth[hour] = 0.8 * truth[hour - 1] + rng.normal()
-            level = rng.uniform(0, 200)
-            at = np.arange(HOURS) + 24
-            observed = level + 5 * truth[at - hours_late] + rng.normal(0, 1, HOURS)
-            name = f"{provider}-{number:02d}"
-            providers[name] = provider
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "station_id": name,
-                        "time_start": START
-                        + np.arange(HOURS) * np.timedelta64(3_600_000_000, "us"),
-                        "observed": rng.permutation(observed) if shuffled else observed,
-                        "model": 20 + 4 * truth[at - product_late],
-                    }
-                )
-            )
-    table = pd.concat(parts, ignore_index=True)
+    names = [f"{provider}-{number:02d}" for provider in late for number in range(stations)]
+    at = np.arange(HOURS) + 24
+    observed, model = [], []
+    for name in names:
+        noise = rng.normal(size=HOURS + 48)
+        truth = signal.lfilter([1], [1, -0.8], noise)
+        mine = rng.uniform(0, 200) + 5 * truth[at - late[name[0]]] + rng.normal(0, 1, HOURS)
+        observed.append(rng.permutation(mine) if shuffled else mine)
+        model.append(20 + 4 * truth[at - product_late])
+    times = START + np.arange(HOURS) * HOUR
+    table = by_station(times, np.array(observed), model=np.array(model))
+    table["station_id"] = np.repeat(names, HOURS)
     kept = (np.arange(len(table)) % HOURS) % step == 0
-    return pairs_of(table[kept].reset_index(drop=True), "model"), providers
+    return pairs_of(table[kept].reset_index(drop=True), "model"), {one: one[0] for one in names}
 
 
 def lags(pairs: Pairs, providers: dict[str, str], seed: int = 1) -> pd.DataFrame:
@@ -66,50 +59,36 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby("provider")[columns].first()
 
 
-def test_a_late_provider_is_found_and_no_other() -> None:
-    table = lags(*make_pairs({"A": 0, "B": 1, "C": 0}))
+@pytest.mark.parametrize(
+    ("late", "product_late", "best", "significant", "apart", "said"),
+    [
+        ((0, 1, 0), 0, [0, -1, 0], [0, 1, 0], [0, 1, 0], ("1 h too late", "--shift 'B=-1h'")),
+        ((0, -2, 0), 0, [0, 2, 0], [0, 1, 0], [0, 1, 0], ("B: ", "2 h too early")),
+        # A late product is not held against its providers.
+        ((0, 0, 0), 1, [1] * 3, [1] * 3, [0] * 3, ("model: providers", "a lag of +1 h (A, B, C)")),
+        # The best lag of one is +2, that of the others +1: all differ from 0.
+        ((0, -1, 0, 0), 1, [1, 2, 1, 1], [1] * 4, [0, 1, 0, 0], ("B: ",)),
+        # One alone cannot tell who is off.
+        ((1,), 0, [-1], [1], [0], ("nothing tells which",)),
+    ],
+)
+def test_a_late_provider_is_told_from_the_others(
+    late: tuple[int, ...],
+    product_late: int,
+    best: list[int],
+    significant: list[int],
+    apart: list[int],
+    said: tuple[str, ...],
+) -> None:
+    table = lags(*make_pairs(dict(zip("ABCD", late, strict=False)), product_late=product_late))
     assert list(table.columns) == list(LAG_COLUMNS)
     assert list(table["lag_h"][:7]) == list(LAGS_H)
     found = verdicts(table)
-    assert list(found["best_lag_h"]) == [0, -1, 0]
-    assert list(found["significant"]) == [False, True, False]
-    assert list(found["apart"]) == [False, True, False]
-    (note,) = lag_notes(table)
-    assert note.startswith("B: ")
-    assert "1 h too late" in note
-    assert "--shift 'B=-1h'" in note
-
-
-def test_an_early_provider_has_the_other_sign() -> None:
-    table = lags(*make_pairs({"A": 0, "B": -2, "C": 0}))
-    assert verdicts(table).loc["B", "best_lag_h"] == 2
-    assert "2 h too early" in lag_notes(table)[0]
-
-
-def test_a_late_product_is_not_held_against_its_providers() -> None:
-    table = lags(*make_pairs({"A": 0, "B": 0, "C": 0}, product_late=1))
-    found = verdicts(table)
-    assert set(found["best_lag_h"]) == {1}
-    assert found["significant"].all()
-    assert not found["apart"].any()
-    (note,) = lag_notes(table)
-    assert note.startswith("model: providers agree on a lag of +1 h (A, B, C)")
-
-
-def test_a_late_provider_of_a_late_product_is_told_from_the_others() -> None:
-    # Its best lag is +2, that of the others +1: both differ from 0.
-    table = lags(*make_pairs({"A": 0, "B": -1, "C": 0, "D": 0}, product_late=1))
-    found = verdicts(table)
-    assert list(found["best_lag_h"]) == [1, 2, 1, 1]
-    assert list(found["apart"]) == [False, True, False, False]
-
-
-def test_one_provider_alone_cannot_tell_who_is_off() -> None:
-    table = lags(*make_pairs({"A": 1}))
-    assert table["others_best_lag_h"].isna().all()
-    assert verdicts(table).loc["A", "significant"]
-    assert not table["apart"].any()
-    assert "nothing tells which" in lag_notes(table)[0]
+    assert list(found["best_lag_h"]) == best
+    assert list(found["significant"]) == significant
+    assert list(found["apart"]) == apart
+    assert table["others_best_lag_h"].isna().all() == (len(late) == 1)
+    assert all(part in lag_notes(table)[0] for part in said)
 
 
 def test_false_alarms_are_rare_where_time_means_nothing() -> None:
@@ -142,12 +121,12 @@ def test_correlations_equal_numpy() -> None:
                 mine = gaps[gaps["station_id"] == station].set_index("time_start")
                 there = mine["model"].copy()
                 there.index = there.index - pd.Timedelta(hours=lag)
-                both = pd.DataFrame(
-                    {"o": mine["observed"], "m0": mine["model"], "m": there}
-                ).dropna()
-                o_all.append(both["o"] - both["o"].mean())
-                m_all.append(both["m"].astype(float) - both["m"].astype(float).mean())
-                before.append(both["m0"].astype(float) - both["m0"].astype(float).mean())
+                both = pd.DataFrame({"o": mine["observed"], "m0": mine["model"], "m": there})
+                both = both.dropna().astype(float)
+                both -= both.mean()
+                o_all.append(both["o"])
+                m_all.append(both["m"])
+                before.append(both["m0"])
             o, m, m0 = (np.concatenate(one) for one in (o_all, m_all, before))
             row = table.loc[(provider, lag)]
             assert row["n"] == len(o)
@@ -235,12 +214,9 @@ def test_two_sensors_of_a_station_share_its_hours() -> None:
 
 def test_a_lag_never_reaches_into_the_next_station() -> None:
     # One hour a station: at every lag but 0 there is nothing to pair with.
-    times = START + np.arange(12) * np.timedelta64(3_600_000_000, "us")
-    names = [f"s{place:02d}" for place in range(12)]
     values = np.arange(12.0)
-    frame = pd.DataFrame(
-        {"station_id": names, "time_start": times, "observed": values, "model": values}
-    )
+    frame = by_station(START + np.arange(1) * HOUR, values[:, None], model=values[:, None])
+    frame["time_start"] += np.arange(12) * HOUR
     assert (lags(pairs_of(frame, "model"), {}).query("lag_h != 0")["n"] == 0).all()
 
 
@@ -250,26 +226,15 @@ def test_an_unknown_provider_is_called_unknown() -> None:
     assert set(lags(pairs, dict.fromkeys(providers, ""))["provider"]) == {"unknown"}
 
 
-def observations() -> Observations:
-    times = pd.to_datetime(["2018-01-01T01:00", "2018-01-01T02:00"] * 2).astype("datetime64[us]")
-    table = pd.DataFrame(
-        {
-            "station_id": pd.Categorical(["b", "b", "a", "a"]),
-            "sensor_id": pd.Categorical(["1", "1", "2", "2"]),
-            "time_start": times,
-            "time_end": times + pd.Timedelta(hours=1),
-            "value": 1.0,
-            "is_reference": pd.array([True] * 4, dtype="boolean"),
-            "flags": np.zeros(4, dtype=np.uint32),
-        }
-    )
-    places = {"station_id": ["a", "b", "c"], "latitude": 50.0, "longitude": 4.0}
-    stations = make_stations(pd.DataFrame(places).assign(provider=["A", "B", ""]))
-    return Observations(table, stations, counts={"records": 4})
+def two_providers() -> Observations:
+    ends = ["2018-01-01T01:00", "2018-01-01T02:00"] * 2
+    places = dict.fromkeys("abc", (50.0, 4.0))
+    made = observations(ends, np.ones(4), ["b", "b", "a", "a"], places)
+    return replace(made, stations=made.stations.assign(provider=["A", "B", ""]))
 
 
 def test_times_are_shifted_by_provider_and_counted() -> None:
-    before = observations()
+    before = two_providers()
     after = shift_times(before, {"B": -1.5})
     moved = after.table["time_start"] - before.table["time_start"]
     assert list(moved / pd.Timedelta(hours=1)) == [-1.5, -1.5, 0, 0]
@@ -282,4 +247,4 @@ def test_times_are_shifted_by_provider_and_counted() -> None:
 
 def test_an_unknown_provider_cannot_be_shifted() -> None:
     with pytest.raises(InputError, match=r"'Z'.*the providers are A, B"):
-        shift_times(observations(), {"A": 1, "Z": 1})
+        shift_times(two_providers(), {"A": 1, "Z": 1})

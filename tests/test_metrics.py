@@ -14,7 +14,9 @@ from deepcams_eval.cli.evaluate import app
 from deepcams_eval.core.arrays import divide
 from deepcams_eval.score.metrics import METRICS, Metric
 from deepcams_eval.score.moments import Moments
-from tests.hourly_pairs import hourly, years
+from tests.hourly_pairs import hourly, write_pairs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 OWN = Metric(
     "nmae",
@@ -32,11 +34,9 @@ def test_a_registered_metric_reaches_every_file_and_the_page(
 ) -> None:
     monkeypatch.setitem(METRICS, OWN.key, OWN)
     pairs = hourly(12, stations=6)
-    pairs.table.attrs = {"products": list(pairs.products), "years_with_data": years(pairs)}
-    pairs.table.to_parquet(tmp_path / "pairs.parquet", index=False)
-    out = tmp_path / "out"
+    saved, out = write_pairs(tmp_path / "pairs.parquet", pairs), tmp_path / "out"
     options = ["--resamples", "100", "--out", str(out)]
-    done = CliRunner().invoke(app, ["score", str(tmp_path / "pairs.parquet"), *options])
+    done = CliRunner().invoke(app, ["score", str(saved), *options])
     assert done.exit_code == 0, done.output
 
     scores = pd.read_csv(out / "scores.csv")

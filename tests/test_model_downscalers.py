@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from deepcams_eval.bench.checkpoints import MonthStore
 from deepcams_eval.bench.choice import choose
 from deepcams_eval.bench.run import simulate
+from deepcams_eval.cli.bench import main
 from deepcams_eval.core.field import make_field
 from deepcams_eval.demo import DemoSettings
 from deepcams_eval.demo.nature import NatureRun
@@ -34,13 +34,14 @@ from deepcams_eval.options import CheckpointSpec, SimulationOptions
 from deepcams_eval.read.product import ProductSpec
 from deepcams_models.checkpoint import load
 from deepcams_models.methods import Abpn, Xvfi
+from tests.commands import call
 from tests.networks import checkpoint
 
 HOUR = np.timedelta64(1, "h")
 SQRT = {"kind": "sqrt", "scale": 20.0}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "undrawn")
 
 
 def smooth(shape: tuple[int, ...], *, cyclic: bool, seed: int = 0) -> np.ndarray:
@@ -105,11 +106,6 @@ def test_a_checkpoint_whose_task_is_not_run_is_refused(tmp_path: Path) -> None:
 
 
 class TestXvfi:
-    def test_is_a_downscaler(self, tmp_path: Path) -> None:
-        method = Xvfi.from_checkpoint("mine", checkpoint(tmp_path, "xvfi"))
-        assert isinstance(method, Downscaler)
-        assert (method.name, method.task) == ("mine", "temporal")
-
     @pytest.mark.parametrize("cyclic", [True, False])
     def test_untrained_is_dis(self, tmp_path: Path, cyclic: bool) -> None:
         field = pair(cyclic=cyclic, rows=37, columns=50 if not cyclic else 72)
@@ -208,7 +204,8 @@ class TestXvfi:
         parcel = pickle.dumps(method)
         assert len(parcel) < 2000
         again = pickle.loads(parcel)
-        assert again.name == "mine"
+        assert isinstance(again, Downscaler)
+        assert (again.name, again.task) == ("mine", "temporal")
         xr.testing.assert_identical(again(Coarse(field), between(field)), found)
 
     def test_means_and_points_are_told_apart_once(self, tmp_path: Path) -> None:
@@ -374,9 +371,9 @@ class TestBenchmark:
     def test_checkpoint_from_the_command_line(self, tmp_path: Path) -> None:
         write_truth(tmp_path / "truth.nc")
         path = checkpoint(tmp_path, "xvfi", stamp="point", synthetic=True)
-        command = [*BENCH, "--truth", f"{tmp_path / 'truth.nc'},kind=generic", "--task", "temporal"]
-        command += ["--methods", "dis", "--checkpoint", f"mine={path}", "--resamples", "100"]
-        run = _run([*command, "--out", str(tmp_path / "out")])
+        command = ["simulation", "--year", "2020", "--truth", "truth.nc,kind=generic"]
+        command += ["--task", "temporal", "--methods", "dis", "--checkpoint", f"mine={path}"]
+        run = call(main, [*command, "--resamples", "100", "--out", "out"], cwd=tmp_path)
         assert run.returncode == 0, run.stderr
         samples = pd.read_parquet(tmp_path / "out" / "samples.parquet")
         mean = samples[samples["weights"] == "none"].groupby("method")["rmse"].mean()
@@ -389,18 +386,15 @@ class TestBenchmark:
 
     def test_joint_pairs_and_the_place_of_a_registered_name(self, tmp_path: Path) -> None:
         write_truth(tmp_path / "truth.nc")
+        mine = checkpoint(tmp_path, "xvfi", stamp="mean")
+        abpn = checkpoint(tmp_path, "abpn", degradation="imresize", stamp="mean")
         settings = SimulationOptions(
             year=2020,
             train_years=(),
             truth=ProductSpec("truth", str(tmp_path / "truth.nc"), kind="generic"),
             task=("spatial", "joint"),
             methods=("bicubic-ibp", "mine+abpn", "dis+bicubic-ibp"),
-            checkpoints=(
-                CheckpointSpec("mine", checkpoint(tmp_path, "xvfi", stamp="mean")),
-                CheckpointSpec(
-                    "abpn", checkpoint(tmp_path, "abpn", degradation="imresize", stamp="mean")
-                ),
-            ),
+            checkpoints=(CheckpointSpec("mine", mine), CheckpointSpec("abpn", abpn)),
             resamples=100,
         )
         result = simulate(settings, MonthStore(tmp_path / "months"))
@@ -427,17 +421,6 @@ class TestBenchmark:
             registry.checkpoint("mine", path)
 
 
-BENCH = (
-    *(sys.executable, "-c", "from deepcams_eval.cli.bench import main; main()"),
-    *("simulation", "--year", "2020"),
-)
-
-
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "dumb"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
-
-
 def test_torch_is_imported_at_the_first_use_alone(tmp_path: Path) -> None:
     program = f"""
 import importlib.util, pathlib, sys
@@ -448,6 +431,7 @@ method = Xvfi(pathlib.Path({str(checkpoint(tmp_path, "xvfi"))!r}))
 print("torch" in sys.modules)
 method.trained.card
 """
-    run = _run([sys.executable, "-c", program])
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.stdout.strip() == "False"
     assert 'torch, which is not installed; pip install "deepcams[models]"' in run.stderr

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 import deepcams_eval.evidence
 from deepcams_eval.cli.evaluate import app
 from deepcams_eval.evidence.questions import questions
-from tests.hourly_pairs import hourly, years
+from tests.hourly_pairs import hourly, write_pairs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 FILE = '''
 """How often is it right to the digit."""
@@ -44,14 +46,8 @@ def test_one_file_is_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(questions()).index("hits") == 1 + list(questions()).index("fairmode")
 
     pairs = hourly(12, stations=6)
-    pairs.table.attrs = {
-        "products": list(pairs.products),
-        "years_with_data": years(pairs),
-        "synthetic": True,
-    }
-    pairs.table.to_parquet(tmp_path / "pairs.parquet")
-    out = tmp_path / "out"
-    command = ["score", str(tmp_path / "pairs.parquet"), "--resamples", "100", "--out", str(out)]
+    saved, out = write_pairs(tmp_path / "pairs.parquet", pairs, synthetic=True), tmp_path / "out"
+    command = ["score", str(saved), "--resamples", "100", "--out", str(out)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert list(pd.read_csv(out / "hits.csv")["product"]) == list(pairs.products)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcams_eval.core.observations import make_stations
-from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.evidence.run import write_report
 from deepcams_eval.report import (
     credit,
@@ -29,6 +29,7 @@ from deepcams_eval.report import (
 )
 from deepcams_eval.report.content import Content
 from tests import pages
+from tests.hourly_pairs import pairs_of
 from tests.pages import texts
 
 ODD = "deep_cams%"
@@ -46,15 +47,11 @@ def score(observed: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
         "mae": float(np.mean(np.abs(error))),
         "mb": float(np.mean(error)),
         "nmb": float(error.sum() / observed.sum()),
-        "mnmb": 0.1,
-        "fge": 0.2,
-        "fac2": 0.7,
-        "ioa": 0.8,
-        "slope": slope,
-        "intercept": intercept,
     }
+    found |= {"mnmb": 0.1, "fge": 0.2, "fac2": 0.7, "ioa": 0.8}
+    found |= {"slope": slope, "intercept": intercept}
+    wide = len(observed) > 50
     for key in HEADLINE:
-        wide = len(observed) > 50
         found[f"{key}_lo"] = found[key] - 0.0321 if wide else np.nan
         found[f"{key}_hi"] = found[key] + 0.0456 if wide else np.nan
         found[f"station_median_{key}"] = found[key] * 0.9
@@ -79,20 +76,14 @@ def make_inputs(
     parts = {"year": year, "month": month, "day": day, "hour": hour}
     start = pd.to_datetime(parts).astype("datetime64[us]")
     observed = np.full(n, 7.0) if constant else np.round(rng.lognormal(2.4, 0.8, n) - 2, 1)
-    columns: dict[str, Any] = {
-        "station_id": pd.Categorical([f"s{i:02d}" for i in station]),
-        "time_start": start,
-        "time_end": start + pd.Timedelta(hours=1),
-        "latitude": 50.0 + station / 10,
-        "longitude": 4.0 + station / 5,
-        "observed": observed,
-        "station_kind": "reference",
-        "country": "",
-    }
+    names = np.array([f"s{i:02d}" for i in range(12)])
+    columns: dict[str, Any] = {"station_id": names[station], "time_start": start}
+    columns |= {"latitude": 50.0 + station / 10, "longitude": 4.0 + station / 5}
+    columns |= {"observed": observed}
     for place, name in enumerate(products):
         factor = 1.0 if constant else rng.lognormal(0.1 * place, 0.5, n)
-        columns[name] = (observed * factor).astype(np.float32)
-    pairs = Pairs(pd.DataFrame(columns), products)
+        columns[name] = observed * factor
+    pairs = pairs_of(pd.DataFrame(columns), *products)
     strata = {
         "all": pd.Series("all", index=range(n)),
         "year": start.dt.strftime("%Y"),
@@ -112,34 +103,18 @@ def make_inputs(
                 rows.append({**key, **size, **found})
     scores = pd.DataFrame(rows)
     other = scores.assign(sample="own" if sample == "common" else "common", r=0.111, rmse=999.0)
+    cases = product(products[1:], (("year", "2017"), ("all", "all"), ("month", "2017-01")))
     differences = pd.DataFrame(
-        [
-            {
-                "product": name,
-                "baseline": products[0],
-                "stratum": stratum,
-                "value": value,
-                "n": n,
-                "stations": 12,
-                **{"d_r": 0.0512, "d_r_lo": 0.0301, "d_r_hi": 0.0702},
-                **{"d_rmse": -1.234, "d_rmse_lo": -2.5, "d_rmse_hi": -0.25},
-                **{"d_mae": 0.125, "d_mae_lo": -0.5, "d_mae_hi": 0.75},
-            }
-            for name in products[1:]
-            for stratum, value in (("year", "2017"), ("all", "all"), ("month", "2017-01"))
-        ]
+        [(name, products[0], *one, n, 12) for name, one in cases],
+        columns=["product", "baseline", "stratum", "value", "n", "stations"],
+    ).assign(
+        **{"d_r": 0.0512, "d_r_lo": 0.0301, "d_r_hi": 0.0702},
+        **{"d_rmse": -1.234, "d_rmse_lo": -2.5, "d_rmse_hi": -0.25},
+        **{"d_mae": 0.125, "d_mae_lo": -0.5, "d_mae_hi": 0.75},
     )
-    stations = make_stations(
-        pd.DataFrame(
-            {
-                "station_id": [f"s{i:02d}" for i in range(12)],
-                "latitude": 50.0 + np.arange(12) / 10,
-                "longitude": 4.0 + np.arange(12) / 5,
-                "country": "BE",
-                "provider": "IRCEL",
-            }
-        )
-    )
+    places = {"latitude": 50.0 + np.arange(12) / 10, "longitude": 4.0 + np.arange(12) / 5}
+    known = {"station_id": names, **places, "country": "BE", "provider": "IRCEL"}
+    stations = make_stations(pd.DataFrame(known))
     for name in products:
         stations[f"r_{name}"] = np.linspace(0.3, 0.8, 12)
     qc = pd.DataFrame(

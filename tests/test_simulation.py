@@ -63,17 +63,20 @@ def totals(plan: Plan) -> dict[str, dict[str, int]]:
 
 
 class TestCounts:
-    def test_leap_year_with_the_first_map_of_the_next(self) -> None:
-        found = totals(Plan(hourly("2020-01-01", 366 * 24 + 1), 2020))
-        assert found["temporal"]["scored"] == found["temporal"]["expected"] == 5856
-        assert found["spatial"]["scored"] == found["joint"]["scored"] == 8784
-
-    def test_leap_year_that_ends_with_its_last_hour(self) -> None:
-        found = totals(Plan(hourly("2020-01-01", 366 * 24), 2020))
-        assert found["temporal"]["scored"] == 5854
-        assert found["temporal"]["interval_incomplete"] == 2
-        assert found["spatial"]["scored"] == 8784
-        assert found["joint"]["scored"] == 8781
+    @pytest.mark.parametrize(
+        "after, temporal, joint", [(1, 5856, 8784), (0, 5854, 8781)], ids=["with", "without"]
+    )
+    def test_leap_year_and_the_first_map_of_the_next(
+        self, after: int, temporal: int, joint: int
+    ) -> None:
+        found = totals(Plan(hourly("2020-01-01", 366 * 24 + after), 2020))
+        assert {task: one["scored"] for task, one in found.items()} == {
+            "temporal": temporal,
+            "spatial": 8784,
+            "joint": joint,
+        }
+        assert found["temporal"]["expected"] == 5856
+        assert found["temporal"]["interval_incomplete"] == 5856 - temporal
 
     def test_the_days_give_what_the_counts_say(self) -> None:
         plan = Plan(hourly("2020-02-27T05:00", 100, without=(10, 31, 50)), 2020)
@@ -117,11 +120,13 @@ class TestCounts:
         ("node", (97, 169), (97, 169)),
         ("node", (96, 171), (94, 169)),
         ("mean", (99, 171), (99, 171)),
+        *((operator, (721, 1440), (721, 1440)) for operator in ("imresize", "mean", "node")),
     ],
 )
 def test_what_an_operator_cannot_divide_is_left_out_and_said(operator, shape, left) -> None:
-    latitude = 36 + 0.25 * np.arange(shape[0])
-    longitude = -9 + 0.25 * np.arange(shape[1])
+    south, west = (-90, -180) if shape == (721, 1440) else (36, -9)
+    latitude = south + 0.25 * np.arange(shape[0])
+    longitude = west + 0.25 * np.arange(shape[1])
     field = make_field(
         np.zeros((1, *shape)), time=["2020-01-01"], latitude=latitude, longitude=longitude,
         stamp="point",
@@ -132,17 +137,6 @@ def test_what_an_operator_cannot_divide_is_left_out_and_said(operator, shape, le
     assert fitted["latitude"].values[-1] == latitude[-1]
     assert fitted["longitude"].values[0] == longitude[0]
     degradation(operator).spatial(fitted)
-
-
-def test_of_the_globe_nothing_is_left_out() -> None:
-    field = make_field(
-        np.zeros((1, 721, 1440)), time=["2020-01-01"], latitude=-90 + 0.25 * np.arange(721),
-        longitude=-180 + 0.25 * np.arange(1440), stamp="point",
-    )  # fmt: skip
-    for name in ("imresize", "mean", "node"):
-        fitted, said = fitted_to(degradation(name), field)
-        assert said is None
-        assert fitted.shape == field.shape
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +177,16 @@ def averages(result: SimulationRun, task: str, metric: str = "rmse") -> dict[str
     return dict(zip(rows["method"], rows[metric], strict=True))
 
 
+def scored(truth: xr.DataArray, *methods: Downscaler, **shown: tuple[str, ...]) -> MonthResult:
+    """Score methods in time in March; `shown` names the pair whose largest difference is kept."""
+    work = Work(degradation("mean"), {"temporal": methods}, shown)
+    return score_month(truth, Plan(truth, 2020), "2020-03", work)
+
+
+def mean_rmse(truth: xr.DataArray, *methods: Downscaler) -> pd.Series:
+    return scored(truth, *methods).samples.groupby("method")["rmse"].mean()
+
+
 @pytest.fixture(scope="module")
 def plain(truth_file: Path, tmp_path_factory: pytest.TempPathFactory) -> SimulationRun:
     return run(truth_file, tmp_path_factory.mktemp("plain"))
@@ -208,22 +212,19 @@ class TestControls:
     def test_shuffled_frames(self, plain: SimulationRun, tmp_path: Path) -> None:
         field = moving()
         order = np.random.default_rng(1).permutation(field.sizes["time"])
-        write(field.copy(data=field.data[order]), tmp_path / "shuffled.nc")
         path = tmp_path / "shuffled.nc"
+        write(field.copy(data=field.data[order]), path)
         result = run(path, tmp_path, task=("temporal",), methods=("linear", "dis"))
         shuffled, sound = averages(result, "temporal"), averages(plain, "temporal")
         assert shuffled["linear"] > 2 * sound["linear"]
         assert shuffled["dis"] > 2 * sound["dis"]
 
-    @pytest.mark.parametrize("shift", [{"latitude": 1}, {"longitude": 1}, {"time": 1}])
-    def test_a_prediction_that_is_shifted_loses_to_itself(self, shift: dict[str, int]) -> None:
-        truth = moving()
+    @pytest.mark.parametrize("shift", ["latitude", "longitude", "time"])
+    def test_a_prediction_that_is_shifted_loses_to_itself(self, shift: str) -> None:
+        truth = moving(25)
         right = Prediction("right", "temporal", truth)
-        moved = truth.copy(data=da.roll(truth.data, 1, axis=truth.get_axis_num(next(iter(shift)))))
-        wrong = Prediction("wrong", "temporal", moved)
-        work = Work(degradation("mean"), {"temporal": (right, wrong)}, {})
-        samples = score_month(truth, Plan(truth, 2020), "2020-03", work).samples
-        mean = samples.groupby("method")["rmse"].mean()
+        moved = truth.copy(data=da.roll(truth.data, 1, axis=truth.get_axis_num(shift)))
+        mean = mean_rmse(truth, right, Prediction("wrong", "temporal", moved))
         assert mean["right"] == 0
         assert mean["wrong"] > 0.5
 
@@ -234,10 +235,7 @@ class TestControls:
             def __call__(self, coarse: Coarse, target: Target) -> xr.DataArray:
                 return target.field(super().__call__(coarse, target).values[::-1])
 
-        truth = moving()
-        work = Work(degradation("mean"), {"temporal": (Linear(), Swapped())}, {})
-        samples = score_month(truth, Plan(truth, 2020), "2020-03", work).samples
-        mean = samples.groupby("method")["rmse"].mean()
+        mean = mean_rmse(moving(25), Linear(), Swapped())
         assert mean["swapped"] > 1.2 * mean["linear"]
 
     def test_both_weights_stand_in_the_samples(self, plain: SimulationRun) -> None:
@@ -286,17 +284,11 @@ class Gapped(Linear):
 class TestSameCells:
     """No method gains by leaving out what is hard."""
 
-    @staticmethod
-    def part(truth: xr.DataArray, *methods: Downscaler) -> MonthResult:
-        shown = {"temporal": ("linear", "gapped")}
-        work = Work(degradation("mean"), {"temporal": methods}, shown)
-        return score_month(truth, Plan(truth, 2020), "2020-03", work)
-
     def test_a_method_without_hard_cells_ties_with_itself(self) -> None:
         truth = moving(25).compute()
         truth.values[4, 3:5] = np.nan
-        part = self.part(truth, Linear(), Gapped())
-        alone = self.part(truth, Linear()).samples
+        part = scored(truth, Linear(), Gapped(), temporal=("linear", "gapped"))
+        alone = scored(truth, Linear()).samples
         wide = part.samples.pivot_table(
             index=["time", "weights"], columns="method", values=["n", "rmse", "p99_error"]
         )
@@ -328,7 +320,7 @@ class TestSameCells:
     def test_an_hour_that_a_method_lacks_takes_no_cell_from_the_others(self) -> None:
         truth = moving(7).compute()
         absent = truth["time"].values[[1]].astype("datetime64[us]")
-        samples = self.part(truth, Linear(), Gapped(absent)).samples
+        samples = scored(truth, Linear(), Gapped(absent)).samples
         samples = samples[samples["weights"] == "none"].set_index(["method", "time"])
         assert samples.loc[("linear", absent[0]), "n"] == 30 * 36
         assert samples.loc[("gapped", absent[0]), "n"] == 0
@@ -410,51 +402,38 @@ def test_too_few_columns_are_told_as_given(
         run(tmp_path / "small.nc", tmp_path, task=(task,), methods=(method,))
 
 
-class TestDateLine:
-    @pytest.mark.parametrize(
-        "task, method",
-        [("temporal", "dis"), ("spatial", "bicubic"), ("joint", "linear+bicubic")],
-    )
-    def test_a_region_across_it_is_refused_in_every_task(
-        self, task: str, method: str, tmp_path: Path
-    ) -> None:
-        longitude = (178 + 0.25 * np.arange(36) + 180) % 360 - 180
-        torn = moving(7).assign_coords(longitude=longitude).sortby("longitude")
-        write(torn, tmp_path / "torn.nc")
+def test_a_region_across_the_date_line_is_refused_in_every_task_and_one_beside_it_in_none(
+    tmp_path: Path,
+) -> None:
+    torn, beside = tmp_path / "torn.nc", tmp_path / "beside.nc"
+    longitude = (178 + 0.25 * np.arange(36) + 180) % 360 - 180
+    write(moving(7).assign_coords(longitude=longitude).sortby("longitude"), torn)
+    write(moving(7).assign_coords(longitude=171 + 0.25 * np.arange(36)), beside)
+    for task, method in (("temporal", "dis"), ("spatial", "bicubic"), ("joint", "linear+bicubic")):
+        asked = {"task": (task,), "methods": (method,)}
         with pytest.raises(InputError, match=r"torn\.nc: truth: longitude is not evenly.*crop"):
-            run(tmp_path / "torn.nc", tmp_path, task=(task,), methods=(method,))
+            run(torn, tmp_path, **asked)
         assert not (tmp_path / "months").exists()
-
-    def test_a_region_beside_it_is_not(self, tmp_path: Path) -> None:
-        beside = moving(7).assign_coords(longitude=171 + 0.25 * np.arange(36))
-        write(beside, tmp_path / "beside.nc")
-        path = tmp_path / "beside.nc"
-        assert len(run(path, tmp_path, task=("temporal",), methods=("linear", "dis")).samples)
+        assert len(run(beside, tmp_path / task, **asked).samples)
 
 
-class TestTrainingYears:
-    def test_years_that_are_absent_are_named(self, tmp_path: Path) -> None:
-        # Of one seed: the same static pattern in both years. The first ends as 2020 begins.
-        before = later(moving(24), -61).compute()
-        assert str(before["time_end"].values[-1]).startswith("2020-01-01T00:00")
-        folder = tmp_path / "truth"
-        folder.mkdir()
-        for name, field in (("a", before), ("b", moving(24))):
-            write(stamped_at_end(field), folder / f"{name}.nc")
-        said = {}
-        for asked in ((2010, 2019), (2010,)):
-            result = run(
-                folder,
-                tmp_path / str(len(asked)),
-                task=("spatial",),
-                methods=("bicubic", "pattern"),
-                train_years=asked,
-            )
-            said[asked] = "\n".join(result.notes)
-            assert ("pattern" in result.methods["spatial"]) == (2019 in asked)
-        absent = "--train-years asks for 2010, but the truth has only 2019, 2020"
-        assert f"pattern: learned on 2019, never on 2020; {absent}." in said[2010, 2019]
-        assert f"spatial pattern: left out, {absent}." in said[(2010,)]
+def test_training_years_that_are_absent_are_named(tmp_path: Path) -> None:
+    # Of one seed: the same static pattern in both years. The first ends as 2020 begins.
+    before = later(moving(24), -61).compute()
+    assert str(before["time_end"].values[-1]).startswith("2020-01-01T00:00")
+    folder = tmp_path / "truth"
+    folder.mkdir()
+    for name, field in (("a", before), ("b", moving(24))):
+        write(stamped_at_end(field), folder / f"{name}.nc")
+    absent = "--train-years asks for 2010, but the truth has only 2019, 2020"
+    asked = {"task": ("spatial",), "methods": ("bicubic", "pattern")}
+    for years, methods, said in (
+        ((2010, 2019), ("bicubic", "pattern"), "pattern: learned on 2019, never on 2020; "),
+        ((2010,), ("bicubic",), "spatial pattern: left out, "),
+    ):
+        result = run(folder, tmp_path / str(len(years)), train_years=years, **asked)
+        assert result.methods["spatial"] == methods
+        assert f"{said}{absent}." in "\n".join(result.notes)
 
 
 class TestGapsInValues:
@@ -481,13 +460,13 @@ class TestGapsInValues:
         assert kept["temporal", "linear", field["time"].values[13], "none"] == 30 * 35
 
     def test_what_is_wrong_with_the_files_of_a_prediction_is_said(
-        self, truth_file: Path, tmp_path: Path
+        self, day_file: Path, tmp_path: Path
     ) -> None:
         folder = tmp_path / "mine"
         folder.mkdir()
-        write(moving(), folder / "a.nc")
+        shutil.copy(day_file, folder / "a.nc")
         (folder / "b.nc").write_bytes(b"CDF\x01 cut off")
-        result = run(truth_file, tmp_path, **beside_linear(folder))
+        result = run(day_file, tmp_path, **beside_linear(folder))
         said = [note for note in result.notes if "b.nc is damaged" in note]
         assert len(said) == 1
         assert said[0].startswith("mine: ")
@@ -505,15 +484,38 @@ class _StopError(Exception):
     pass
 
 
+IN_TIME: dict[str, object] = {"task": ("temporal",), "methods": ("linear", "dis")}
+
+
+@pytest.fixture(scope="module")
+def day_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("day") / "day.nc"
+    write(moving(25), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def kept(day_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulationRun, Path]:
+    """A run in time alone, and the folder of its month."""
+    folder = tmp_path_factory.mktemp("kept")
+    return run(day_file, folder, **IN_TIME), folder
+
+
+@pytest.fixture
+def store(kept: tuple[SimulationRun, Path], tmp_path: Path) -> MonthStore:
+    """A copy of that month, as an interrupted run would leave it."""
+    return MonthStore(shutil.copytree(kept[1] / "months", tmp_path / "months"))
+
+
 class TestResume:
     def test_an_interrupted_run_is_resumed_to_the_same_tables(self, tmp_path: Path) -> None:
         path = tmp_path / "truth.nc"
-        write(xr.concat([moving(49), later(moving(49, seed=9), 31)], "time"), path)
+        write(xr.concat([moving(25), later(moving(25, seed=9), 31)], "time"), path)
         whole = run(path, tmp_path / "whole")
         store = MonthStore(tmp_path / "months")
 
         def stop(step: str, done: int, total: int) -> None:
-            if (step, done, total) == ("days", 4, 6):
+            if (step, done, total) == ("days", 3, 4):
                 raise _StopError
 
         with pytest.raises(_StopError):
@@ -533,19 +535,16 @@ class TestResume:
 
     @pytest.mark.parametrize("change", [{"degrade": "mean"}, {"methods": ("linear",)}])
     def test_other_settings_are_refused(
-        self, change: dict[str, object], truth_file: Path, tmp_path: Path
+        self, change: dict[str, object], day_file: Path, store: MonthStore
     ) -> None:
-        store = MonthStore(tmp_path / "months")
-        before: dict[str, object] = {"task": ("temporal",), "methods": ("linear", "dis")}
-        simulate(settings(truth_file, **before), store)
         with pytest.raises(InputError, match="differs in"):
-            simulate(settings(truth_file, **{**before, **change}), store, resume=True)
+            simulate(settings(day_file, **{**IN_TIME, **change}), store, resume=True)
 
     @pytest.mark.parametrize("form", ["prediction", "zarr"])
     def test_files_that_changed_are_noticed(
-        self, form: str, truth_file: Path, tmp_path: Path
+        self, form: str, day_file: Path, tmp_path: Path
     ) -> None:
-        field = moving()
+        field = moving(25)
         path = tmp_path / ("given.zarr" if form == "zarr" else "given.nc")
 
         def put() -> None:
@@ -559,7 +558,7 @@ class TestResume:
         if form == "zarr":
             chosen = settings(path, task=("temporal",), methods=("linear",))
         else:
-            chosen = settings(truth_file, **beside_linear(path))
+            chosen = settings(day_file, **beside_linear(path))
         store = MonthStore(tmp_path / "months")
         simulate(chosen, store)
         simulate(chosen, store, resume=True)
@@ -575,16 +574,13 @@ class TestResume:
 
     @pytest.mark.parametrize("ending", ["json", "npz", "parquet"])
     def test_a_month_that_was_cut_off_is_scored_again(
-        self, ending: str, truth_file: Path, tmp_path: Path
+        self, ending: str, day_file: Path, kept: tuple[SimulationRun, Path], store: MonthStore
     ) -> None:
-        store = MonthStore(tmp_path / "months")
-        chosen = settings(truth_file, task=("temporal",), methods=("linear", "dis"))
-        whole = simulate(chosen, store)
         file = store.folder / f"2020-03.{ending}"
         file.write_bytes(file.read_bytes()[:100])
         with pytest.warns(DeepcamsWarning, match="2020-03 is damaged .* scored again"):
-            resumed = simulate(chosen, store, resume=True)
-        pd.testing.assert_frame_equal(resumed.samples, whole.samples, check_exact=True)
+            resumed = simulate(settings(day_file, **IN_TIME), store, resume=True)
+        pd.testing.assert_frame_equal(resumed.samples, kept[0].samples, check_exact=True)
 
     @pytest.mark.parametrize("resume", [True, False])
     def test_a_folder_that_is_not_ours_stays(self, resume: bool, tmp_path: Path) -> None:
@@ -596,44 +592,34 @@ class TestResume:
         store.discard()
         assert (store.folder / "diary.txt").exists()
 
-    def test_without_resume_nothing_old_is_used(self, truth_file: Path, tmp_path: Path) -> None:
-        store = MonthStore(tmp_path / "months")
-        chosen = settings(truth_file, task=("temporal",), methods=("linear",))
-        simulate(chosen, store)
+    def test_without_resume_nothing_old_is_used(self, day_file: Path, store: MonthStore) -> None:
         (store.folder / "2020-03.parquet").write_bytes(b"damaged")
-        assert len(simulate(chosen, store).samples)
+        assert len(simulate(settings(day_file, **IN_TIME), store).samples)
 
 
-class TestStrangers:
-    """A method that breaks the contract is named."""
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        (lambda field: field.values, "returned a ndarray"),
+        (lambda field: field.isel(time=[0]), "another time"),
+        (lambda field: field.isel(latitude=slice(1, None)), "another latitude"),
+        (lambda field: field.transpose("latitude", ...), "returned no Field"),
+    ],
+)
+def test_a_stranger_that_breaks_the_contract_is_named(
+    changed: Callable[[xr.DataArray], object], message: str
+) -> None:
+    class Stranger:
+        name = "stranger"
+        task = "temporal"
 
-    @pytest.mark.parametrize(
-        "returned, message",
-        [
-            (lambda _target: np.zeros(3), "returned a ndarray"),
-            (lambda target: target.field(np.zeros((2, 30, 36))).isel(time=[0]), "another time"),
-            (
-                lambda target: target.field(np.zeros((2, 30, 36))).isel(latitude=slice(1, None)),
-                "another latitude",
-            ),
-            (
-                lambda target: target.field(np.zeros((2, 30, 36))).transpose("latitude", ...),
-                "returned no Field",
-            ),
-        ],
-    )
-    def test_named(self, returned: Callable[[Target], object], message: str) -> None:
-        class Stranger:
-            name = "stranger"
-            task = "temporal"
+        def __call__(self, _coarse: Coarse, target: Target) -> object:
+            return changed(target.field(np.zeros((2, 30, 36))))
 
-            def __call__(self, _coarse: Coarse, target: Target) -> object:
-                return returned(target)
-
-        field = moving(4).compute()
-        target = Target.like(field.isel(time=[1, 2]))
-        with pytest.raises(InputError, match=f"'stranger'.*{message}"):
-            call(Stranger(), Coarse(field.isel(time=[0, 3])), target)  # type: ignore[arg-type]
+    field = moving(4).compute()
+    target = Target.like(field.isel(time=[1, 2]))
+    with pytest.raises(InputError, match=f"'stranger'.*{message}"):
+        call(Stranger(), Coarse(field.isel(time=[0, 3])), target)  # type: ignore[arg-type]
 
 
 class Changes(Linear):
@@ -648,8 +634,6 @@ class Changes(Linear):
             coarse.field.values[...] = 7.0
         elif self.name == "in place":
             coarse.field[0] += 1
-        elif self.name == "coordinate":
-            coarse.field["latitude"].values[...] = 0.0
         else:
             getattr(target, self.name)[...] = getattr(target, self.name)[0]
         return result
@@ -662,10 +646,8 @@ class TestNothingOfAnother:
         "what", ["field", "in place", "time", "latitude", "longitude", "bounds"]
     )
     def test_writing_is_refused_by_name(self, what: str) -> None:
-        truth = moving(7)
-        work = Work(degradation("mean"), {"temporal": (Changes(what), Linear())}, {})
         with pytest.raises(InputError, match=rf"'{what}' at 2020-03-01T01:30 .*read-only"):
-            score_month(truth, Plan(truth, 2020), "2020-03", work)
+            scored(moving(7), Changes(what), Linear())
 
     def test_a_coordinate_that_was_written_is_a_copy(self) -> None:
         field = moving(4).compute()
@@ -685,11 +667,9 @@ class TestNothingOfAnother:
                     raise error
                 return super().__call__(coarse, target)
 
-        truth = moving(7)
-        work = Work(degradation("mean"), {"temporal": (Raising(),)}, {})
         said = r"the temporal method 'raising' at 2020-03-01T04:30 to 2020-03-01T05:30: .*boom"
         with pytest.raises(InputError, match=said) as stated:
-            score_month(truth, Plan(truth, 2020), "2020-03", work)
+            scored(moving(7), Raising())
         assert "\n" not in str(stated.value)
 
     def test_training_and_notes_are_stated_too(self) -> None:

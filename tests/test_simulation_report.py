@@ -228,6 +228,22 @@ def drawings(content: SimulationRun) -> Iterator[style.Drawing]:
     return (draw() for draw in figures.planned_figures(content))
 
 
+def drawn(content: SimulationRun) -> dict[str, style.Drawing]:
+    return {drawing.name: drawing for drawing in drawings(content)}
+
+
+@pytest.fixture(scope="module")
+def regional() -> dict[str, style.Drawing]:
+    """Figures of two tasks in a region."""
+    return drawn(make_content(tasks=("temporal", "spatial")))
+
+
+@pytest.fixture(scope="module")
+def whole_globe() -> dict[str, style.Drawing]:
+    """Figures of synthetic data on the globe."""
+    return drawn(make_content("global", ("spatial",), synthetic=True))
+
+
 def page_of(content: SimulationRun) -> str:
     return pages.render_page(content, [], Path(), SAID)
 
@@ -370,15 +386,15 @@ def test_the_other_weighting_is_not_shown_as_skill(content: SimulationRun) -> No
     assert area.frame["skill"].mean() > table.frame["skill"].mean() + 0.5
 
 
-@pytest.mark.parametrize("name, images", [("report", 5), ("synthetic_report", 5)])
-def test_page_is_well_formed_and_needs_nothing_else(
-    name: str, images: int, request: pytest.FixtureRequest
+def test_page_is_well_formed_and_needs_nothing_else(report: Path, synthetic_report: Path) -> None:
+    for folder in (report, synthetic_report):
+        text = (folder / "report.html").read_text(encoding="utf-8")
+        assert shared.images_of_page(text) == 5
+
+
+def test_synthetic_is_said_everywhere(
+    synthetic_report: Path, whole_globe: dict[str, style.Drawing]
 ) -> None:
-    text = (request.getfixturevalue(name) / "report.html").read_text(encoding="utf-8")
-    assert shared.images_of_page(text) == images
-
-
-def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
     assert shared.check_synthetic(synthetic_report) == 7
     for ending in ("md", "tex"):
         text = (synthetic_report / "tables" / f"spatial.{ending}").read_text(encoding="utf-8")
@@ -386,18 +402,16 @@ def test_synthetic_is_said_everywhere(synthetic_report: Path) -> None:
         assert "Published (real data; not comparable with synthetic)" in text
     text = (synthetic_report / "report.html").read_text(encoding="utf-8")
     assert "GEOS-CF" not in text
-    drawn = list(drawings(make_content("global", ("spatial",), synthetic=True)))
-    assert len(drawn) == 5
-    for drawing in drawn:
+    assert len(whole_globe) == 5
+    for drawing in whole_globe.values():
         assert "SYNTHETIC data" in texts(drawing.figure), drawing.name
         assert "published" not in texts(drawing.figure)
 
 
-def test_synthetic_is_said_nowhere_else(report: Path, content: SimulationRun) -> None:
+def test_synthetic_is_said_nowhere_else(report: Path, regional: dict[str, style.Drawing]) -> None:
     for path in (*(report / "tables").iterdir(), report / "report.html"):
         assert "synthetic" not in path.read_text(encoding="utf-8").lower()
-    few = replace(content, months={"temporal": content.months["temporal"]})
-    for drawing in drawings(few):
+    for drawing in regional.values():
         found = texts(drawing.figure)
         assert "synthetic" not in found.lower()
         assert "NASA GMAO GEOS-CF" in found
@@ -453,9 +467,9 @@ def test_one_day_has_no_intervals_and_says_so() -> None:
     text = page_of(content)
     assert "[—]" in text
     assert "No intervals: a single day was scored" in text
-    drawn = {drawing.kind: drawing for drawing in drawings(content)}
-    assert "No intervals: a single day was" in drawn["skill"].caption
-    assert "n = 1 day, 16 samples" in drawn["skill"].caption
+    caption = drawn(content)["skill_temporal"].caption
+    assert "No intervals: a single day was" in caption
+    assert "n = 1 day, 16 samples" in caption
     assert not pages.skill_table(content, "temporal").bold
 
 
@@ -481,7 +495,7 @@ def images_of(figure: Figure) -> list[AxesImage]:
     return [image for axes in figure.axes for image in axes.get_images()]
 
 
-@pytest.mark.parametrize("grid", ["regional", "global"])
+@pytest.mark.parametrize("grid", list(BOXES))
 def test_a_case_shows_the_box_and_its_error(grid: str) -> None:
     content = make_content(grid, ("temporal",))
     drawing = next(iter(drawings(content)))
@@ -511,24 +525,20 @@ def test_a_case_shows_the_box_and_its_error(grid: str) -> None:
     assert "PM2.5 (µg m⁻³)" in found
 
 
-def test_a_degree_of_longitude_is_shorter_away_from_the_equator() -> None:
-    shapes = {}
-    for grid in BOXES:
-        *_, drawing = (
-            d for d in drawings(make_content(grid, ("spatial",))) if d.kind == "error_maps"
-        )
-        shapes[grid] = drawing.figure.axes[0].get_aspect()
-    assert shapes["global"] == 1.0
-    assert shapes["regional"] == pytest.approx(1 / np.cos(np.deg2rad(37.0)), rel=0.01)
+def test_a_degree_of_longitude_is_shorter_away_from_the_equator(
+    regional: dict[str, style.Drawing], whole_globe: dict[str, style.Drawing]
+) -> None:
+    globe, region = (
+        drawings["error_maps_spatial"].figure.axes[0].get_aspect()
+        for drawings in (whole_globe, regional)
+    )
+    assert globe == 1.0
+    assert region == pytest.approx(1 / np.cos(np.deg2rad(37.0)), rel=0.01)
 
 
-def test_shading_ends_at_twice_the_coarse_spacing() -> None:
-    notes = {
-        drawing.name: drawing.caption
-        for drawing in drawings(make_content(tasks=("temporal", "spatial")))
-    }
-    assert "below 1.5°, twice the coarse spacing" in notes["spectra_spatial"]
-    assert "coarse spacing" not in notes["spectra_temporal"]
+def test_shading_ends_at_twice_the_coarse_spacing(regional: dict[str, style.Drawing]) -> None:
+    assert "below 1.5°, twice the coarse spacing" in regional["spectra_spatial"].caption
+    assert "coarse spacing" not in regional["spectra_temporal"].caption
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,8 @@ from deepcams_eval.evidence import published, uncertainty
 from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.uncertainty import COLUMNS
 from deepcams_eval.report.evidence import Section
-from deepcams_eval.score.intervals import (
-    block_length,
-    draw_blocks,
-    draw_clusters,
-    percentile_interval,
-    politis_white,
-    resample,
-)
+from deepcams_eval.score import intervals
+from deepcams_eval.score.intervals import draw_blocks, politis_white, resample
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs
@@ -103,9 +97,7 @@ def test_the_estimates_are_the_scores_and_the_columns_are_all_there() -> None:
     pairs = make_pairs(1)
     table = uncertainty_of(pairs)
     assert list(table.columns) == list(COLUMNS)
-    o, m, x = (
-        pairs.table[name].to_numpy().astype(float) for name in ("observed", "model", "other")
-    )
+    o, m, x = pairs.table[["observed", "model", "other"]].to_numpy(dtype=float).T
     mine = table[(table["product"] == "model") & (table["value"] == "all")]
     by = mine.set_index(["baseline", "metric"])["estimate"]
     assert by["", "rmse"] == pytest.approx(np.sqrt(np.mean((m - o) ** 2)), rel=1e-9)
@@ -172,10 +164,10 @@ def test_blocks_cover_the_mean_of_a_process_with_memory_where_days_do_not() -> N
         error = autoregressive(rng, 0.6, (365, 1))[:, 0]
         days = np.datetime64("2018-01-01") + np.arange(365)
         sums = Moments.of(np.zeros(365), error, np.arange(365), 365)
-        for name, length in (("blocks", block_length(days, [sums])), ("days", 1)):
+        for name, length in (("blocks", intervals.block_length(days, [sums])), ("days", 1)):
             weights = draw_blocks(365, length, 300, rng)
             drawn = resample(sums.reshape(-1, 1), weights, {"mb": METRICS["mb"]})["mb"]
-            low, high = percentile_interval(drawn, np.array([10]))
+            low, high = intervals.percentile_interval(drawn, np.array([10]))
             inside[name] += bool(low[0] <= 0 <= high[0])
     assert inside["blocks"] >= 0.83 * repetitions
     assert inside["days"] <= 0.80 * repetitions
@@ -197,9 +189,9 @@ def test_station_intervals_cover_the_score_of_the_population() -> None:
         mine = np.random.default_rng(seed)
         chosen = mine.choice(stations, drawn, replace=False)
         sums = Moments.of(observed[chosen].ravel(), estimate[chosen].ravel(), group, drawn)
-        draws = draw_clusters(drawn, 400, mine)
+        draws = intervals.draw_clusters(drawn, 400, mine)
         for name, drawn_scores in resample(sums.reshape(-1, 1), draws, chosen_scores).items():
-            low, high = percentile_interval(drawn_scores, np.array([drawn]))
+            low, high = intervals.percentile_interval(drawn_scores, np.array([drawn]))
             inside[name] += bool(low[0] <= chosen_scores[name](population)[0] <= high[0])
     for name, count in inside.items():
         assert 0.90 * repetitions <= count <= 0.99 * repetitions, name
@@ -227,15 +219,9 @@ def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
 
 
 def test_the_published_gain_in_r_is_smaller_than_its_rounding() -> None:
+    r = {"r": [0.615, 0.70], "r_lo": [0.612, 0.68], "r_hi": [0.640, 0.72]}
     scores = pd.DataFrame(
-        {
-            "product": ["cams", "deepcams"],
-            "stratum": "year",
-            "value": "2017",
-            "r": [0.615, 0.70],
-            "r_lo": [0.612, 0.68],
-            "r_hi": [0.640, 0.72],
-        }
+        {"product": ["cams", "deepcams"], "stratum": "year", "value": "2017", **r}
     )
     pairs = make_pairs(1)
     given = Given(pairs, {}, {}, "cams", scores=scores)
