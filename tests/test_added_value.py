@@ -10,20 +10,20 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import signal
+from scipy import signal, stats
 
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.core.sphere import distance_km, neighbours
 from deepcams_eval.evidence.added_value import answer
 from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM, STRATA, compare
 from deepcams_eval.evidence.added_value.diurnal import diurnal, diurnal_curves, first_harmonic
+from deepcams_eval.evidence.added_value.information import LEAST_INFORMATION, information
 from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.evidence.added_value.spectra import spectra
-from deepcams_eval.evidence.added_value.verdicts import Enough, verdict_of
+from deepcams_eval.evidence.added_value.verdicts import Known, judged
 from deepcams_eval.evidence.added_value.within_cell import within_cells
 from deepcams_eval.evidence.questions import Frames, Given
 from deepcams_eval.evidence.references import Grid
-from deepcams_eval.score import intervals
 from tests.hourly_pairs import HOUR, by_station, pairs_of
 
 LINEAR, BICUBIC = "linear:cams", "linear+bicubic:cams"
@@ -83,13 +83,13 @@ def given_with(pairs: Pairs, **other: Any) -> Given:
     return Given(pairs, {}, {}, **given)
 
 
-def make_sample(pairs: Pairs, *, resamples: int = 200, **other: Any) -> Sample:
-    return Sample.of(given_with(pairs, resamples=resamples, **other))
+def make_sample(pairs: Pairs, **other: Any) -> Sample:
+    return Sample.of(given_with(pairs, **other))
 
 
-def asked(pairs: Pairs, *, resamples: int = 100, **other: Any) -> Frames | None:
+def asked(pairs: Pairs, **other: Any) -> Frames | None:
     """Return the tables on added value."""
-    return answer(given_with(pairs, resamples=resamples, **other))
+    return answer(given_with(pairs, **other))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def compared(sample: Sample) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def found(pairs: Pairs) -> Mapping[str, pd.DataFrame]:
-    frames = asked(pairs, resamples=200)
+    frames = asked(pairs)
     assert frames is not None
     return frames
 
@@ -195,22 +195,23 @@ def test_differences_are_those_of_the_pairs_of_each_stratum(
     assert seen >= 10
 
 
-def test_intervals_take_whole_stations_with_the_draws_of_the_scores(
-    pairs: Pairs, compared: pd.DataFrame
+def test_intervals_leave_out_whole_stations_or_boxes(
+    pairs: Pairs, sample: Sample, compared: pd.DataFrame
 ) -> None:
     rows = pairs.table[pairs.table["good"].notna()]
-    groups = [group for _, group in rows.groupby("station_id", observed=True)]
-    draws = intervals.draw_clusters(len(groups), 200, np.random.default_rng(0))
-    gains = []
-    for drawn in draws.astype(int):
-        taken = pd.concat([g for g, times in zip(groups, drawn, strict=True) for _ in range(times)])
-        ours, theirs = (
-            np.abs(taken[name].astype(float) - taken["observed"]).mean()
-            for name in ("good", LINEAR)
-        )
-        gains.append(ours - theirs)
+    gain = np.abs(rows["good"].astype(float) - rows["observed"])
+    gain -= np.abs(rows[LINEAR].astype(float) - rows["observed"])
     row = compared.query("product == 'good' and reference == @LINEAR and stratum == 'all'").iloc[0]
-    expected = np.quantile(gains, [0.025, 0.975])
+    box = dict(zip(sample.stations, sample.clusters.box, strict=True))
+    widths = []
+    for cluster in (rows["station_id"].astype(str), rows["station_id"].astype(str).map(box)):
+        names = cluster.unique()
+        without = np.array([gain[cluster != name].mean() for name in names])
+        size = np.array([(cluster == name).sum() for name in names])
+        share = size / size.sum()
+        error = np.sqrt(np.sum((1 - share) * (without - gain.mean()) ** 2))
+        widths.append(stats.t.ppf(0.975, 1 / np.sum(share**2) - 1) * error)
+    expected = gain.mean() + np.array([-1, 1]) * max(widths)
     np.testing.assert_allclose([row["d_mae_lo"], row["d_mae_hi"]], expected, atol=1e-6)
 
 
@@ -238,7 +239,7 @@ def test_known_distances() -> None:
 
 def test_within_cells_by_hand() -> None:
     pairs = make_pairs(stations=30, days=2, towns=7, missing=0.1)
-    table = within_cells(make_sample(pairs), rng=np.random.default_rng(5))
+    table = within_cells(make_sample(pairs))
     table = table.set_index(["product", "hours"])
     rows = pairs.table[pairs.table["good"].notna()].copy()
     for name, grid, edge in (("coarse", COARSE, 0.75), ("place", FINE, 0.25)):
@@ -277,7 +278,7 @@ def test_within_cells_by_hand() -> None:
 
 
 def test_few_cells_say_nothing_but_how_few_they_are() -> None:
-    table = within_cells(make_sample(make_pairs(towns=5)), rng=np.random.default_rng(5))
+    table = within_cells(make_sample(make_pairs(towns=5)))
     row = table[(table["product"] == "good") & (table["hours"] == "all")].iloc[0]
     assert row["cells"] == 5
     assert row["n"] > 100
@@ -390,32 +391,118 @@ def test_a_product_that_is_not_hourly_has_no_spectrum(pairs: Pairs) -> None:
     assert set(spectra(sample)["product"]) == {"bad"}
 
 
-VERDICTS = [
-    (-0.6, -0.2, Enough(50, 30), True, "better"),
-    (0.2, 0.6, Enough(50, 30), True, "worse"),
-    (0.2, 0.6, Enough(50, 30), False, "better"),
-    (-0.6, -0.2, Enough(50, 30), False, "worse"),
-    (-0.2, 0.6, Enough(50, 30), True, "not shown"),
-    (0.0, 0.6, Enough(50, 30), True, "not shown"),
-    (-0.6, -0.2, Enough(9, 30), True, "too small"),
-    (-0.6, -0.2, Enough(50, 9), True, "too small"),
-    (-0.6, -0.2, Enough(10, 10), True, "better"),
-    (np.nan, np.nan, Enough(50, 30), True, "too small"),
-    (0.1, 0.3, Enough(4, 0, 5), False, "too small"),
-    (0.1, 0.3, Enough(4, 0, 6), False, "better"),
-]
+NEW, OLD = Known(1e-6, 1e-6, False), Known(1.0, 0.4, True)
 
 
-@pytest.mark.parametrize(("low", "high", "behind", "lower", "expected"), VERDICTS)
-def test_verdicts(low: float, high: float, behind: Enough, lower: bool, expected: str) -> None:
-    assert verdict_of(low, high, behind, lower_is_better=lower) == expected
+@pytest.mark.parametrize(
+    ("gain", "known", "expected"),
+    [
+        ([1e-5, 1e-4], NEW, ["better", "better"]),
+        ([1e-5, 1e-4], OLD, ["smoother", "smoother"]),
+        ([1e-5, 1e-4], Known(1e-6, 0.4, False), ["smoother", "smoother"]),
+        ([1e-5, 1e-4], Known(0.03, 1e-6, False), ["smoother", "smoother"]),
+        ([1e-5, 1 - 1e-5], NEW, ["better", "worse"]),
+        ([0.5, 0.4], OLD, ["no difference that matters"] * 2),
+        ([0.5, 0.4], NEW, ["not shown"] * 2),
+        # Alone it would be beyond chance; of two questions it is not.
+        ([0.02, 0.4], NEW, ["not shown"] * 2),
+        ([0.02, np.nan], NEW, ["better", "too small"]),
+        ([1e-5, 1e-4], Known(np.nan, np.nan, False), ["smoother", "smoother"]),
+    ],
+)
+def test_verdicts(gain: list[float], known: Known, expected: list[str]) -> None:
+    lines = pd.DataFrame({"p_gain": gain, "p_loss": 1 - np.array(gain)})
+    assert judged(lines, known) == expected
+
+
+@pytest.fixture(scope="module")
+def controls(pairs: Pairs) -> pd.DataFrame:
+    """Verdicts on copies of the best interpolation, and on one with a little of the truth."""
+    rng = np.random.default_rng(31)
+    table = pairs.table.copy()
+    copy = table[BICUBIC].to_numpy().astype(float)
+    by_place = table.groupby("station_id", observed=True)[BICUBIC]
+    mean = by_place.transform("mean").to_numpy()
+    observed = table["observed"].to_numpy()
+    made = {
+        "same": copy,
+        "shrunk": mean + 0.8 * (copy - mean),
+        "smooth": by_place.transform(lambda one: one.rolling(5, 1, center=True).mean()).to_numpy(),
+        "later": by_place.shift(-1).to_numpy(),
+        "bent": np.abs(copy) ** 0.8,
+        "noised": copy * np.exp(rng.normal(0, 0.2, len(copy))),
+        "informed": copy + 0.05 * (observed - copy),
+    }
+    for name, values in made.items():
+        table[name] = values.astype(np.float32)
+    grids = {"cams": COARSE, **dict.fromkeys(made, FINE)}
+    frames = asked(Pairs(table, tuple(grids)), grids=grids)
+    assert frames is not None
+    return frames["verdicts"]
+
+
+@pytest.mark.parametrize("name", ["same", "shrunk", "smooth", "later", "bent", "noised"])
+def test_a_copy_without_information_is_never_better(controls: pd.DataFrame, name: str) -> None:
+    mine = controls[controls["product"] == name]
+    assert len(mine) >= 7
+    assert not (mine["verdict"] == "better").any()
+    first = mine.iloc[0]
+    assert first["question"] == "new information"
+    assert first["hi"] < LEAST_INFORMATION
+
+
+def test_a_twentieth_of_what_is_missing_is_found(controls: pd.DataFrame) -> None:
+    mine = controls[controls["product"] == "informed"].set_index(["question", "reference"])
+    assert mine.loc[("new information", BICUBIC), "verdict"] == "better"
+    assert mine.loc[("all hours", BICUBIC), "verdict"] == "better"
+
+
+def test_information_is_that_of_a_plain_regression(pairs: Pairs) -> None:
+    """The same partial correlation from the residuals of two least-squares fits."""
+    sample = make_sample(pairs)
+    row = information(sample).query("product == 'good' and part == 'all'").iloc[0]
+    table = pairs.table[pairs.table["good"].notna() & pairs.table[BICUBIC].notna()]
+    series = {
+        name: one.set_index("time_start")[BICUBIC].astype(float)
+        for name, one in table.groupby("station_id", observed=True)
+    }
+    hour = np.timedelta64(1, "h")
+
+    def around(shift: int) -> np.ndarray:
+        made = [one.reindex(one.index + shift * hour).to_numpy() for one in series.values()]
+        return np.concatenate(made)
+
+    b = np.concatenate([one.to_numpy() for one in series.values()])
+    shifted = {shift: around(shift) for shift in range(-12, 13)}
+    knots = np.quantile(b, [0.1, 0.3, 0.5, 0.7, 0.9, 0.97])
+    plain = table[LINEAR].to_numpy().astype(float)
+    columns = [np.ones(len(b)), b, plain, *(np.maximum(b - one, 0) for one in knots)]
+    columns += [np.where(np.isfinite(shifted[one]), shifted[one], b) for one in (-1, 1)]
+    for half in (2, 4, 12):
+        columns.append(np.nanmean([shifted[one] for one in range(-half, half + 1)], axis=0))
+    columns.append(np.concatenate([np.full(len(one), one.mean()) for one in series.values()]))
+    design = np.stack(columns, axis=1)
+    left = [
+        values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+        for values in (table["good"].to_numpy().astype(float), table["observed"].to_numpy())
+    ]
+    assert row["partial_r"] == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-5)
+    assert row["partial_r_lo"] < row["partial_r"] < row["partial_r_hi"]
+
+
+def test_departures_are_what_stays_and_what_moves() -> None:
+    table = within_cells(make_sample(make_pairs(stations=30, days=4, towns=7)))
+    rows = table[(table["product"] == "good") & (table["hours"] == "all")].set_index("part")
+    parts = rows.loc[["static", "in time"], "variance_observed"]
+    assert parts.sum() == pytest.approx(rows.loc["all", "variance_observed"], rel=0.02)
+    assert (rows["r"] > 0.5).all()
 
 
 def test_what_was_planted_is_the_verdict(found: Mapping[str, pd.DataFrame]) -> None:
     table = found["verdicts"].set_index(["product", "question", "reference"])["verdict"]
     beside = "all hours", "interpolated hours", "within cells", "daily cycle", "periods of 2-6 h"
     for question, reference in [
-        *(("analysis hours", "cams"), ("all hours", LINEAR)),
+        *(("analysis hours", "cams"), ("all hours", LINEAR), ("new information", BICUBIC)),
         *((question, BICUBIC) for question in beside),
     ]:
         assert table[("good", question, reference)] == "better"
@@ -428,8 +515,8 @@ def test_sentences_say_the_numbers(found: Mapping[str, pd.DataFrame]) -> None:
     row = rows[(rows["product"] == "good") & (rows["question"] == "analysis hours")].iloc[0]
     gain, near, far = -row["difference"], -row["hi"], -row["lo"]
     assert row["sentence"].startswith(
-        f"On analysis hours good is better than cams by {gain:.2f} µg m⁻³ in MAE "
-        f"[{near:.2f}, {far:.2f}]; RMSE −"
+        f"On analysis hours good is better than cams in MAE: −{gain:.2f} µg m⁻³ "
+        f"[−{far:.2f}, −{near:.2f}]; RMSE −"
     )
     assert f"(n = {row['n']:,} pairs, 40 stations)." in row["sentence"]
     assert not rows["sentence"].str.contains("nan|  |None").any()
@@ -441,7 +528,7 @@ def test_a_small_sample_is_named_as_such() -> None:
     assert frames is not None
     rows = frames["verdicts"]
     assert set(rows["verdict"]) == {"too small"}
-    first = rows["sentence"].iloc[0]
+    first = rows.set_index("question").loc["analysis hours", "sentence"].iloc[0]
     assert "9 stations (at least 10 needed), 4 days (at least 10 needed)" in first
     within = rows.set_index("question").loc["within cells", "sentence"]
     assert all(one.endswith("2 cells (at least 6 needed).") for one in np.atleast_1d(within))
@@ -452,7 +539,7 @@ def test_a_shuffled_product_is_not_better(pairs: Pairs) -> None:
     table = pairs.table.copy()
     some = table["good"].notna().to_numpy()
     table.loc[some, "good"] = rng.permutation(table.loc[some, "good"].to_numpy())
-    shuffled = asked(Pairs(table, pairs.products), resamples=200)
+    shuffled = asked(Pairs(table, pairs.products))
     assert shuffled is not None
     rows = shuffled["verdicts"]
     assert not (rows.loc[rows["product"] == "good", "verdict"] == "better").any()
@@ -478,7 +565,8 @@ def test_a_product_that_is_its_own_reference_is_compared_with_the_others(pairs: 
     assert set(rows["reference"]) == {"cams", BICUBIC}
     kept = rows[(rows["reference"] == "cams") & (rows["stratum"] == "all")].iloc[0]
     assert (kept["d_mae"], kept["d_mae_lo"], kept["d_mae_hi"]) == (0, 0, 0)
-    assert kept["verdict"] == "not shown"
+    verdicts = frames["verdicts"].set_index("reference")
+    assert verdicts.loc["cams", "verdict"] == "no difference that matters"
 
 
 def test_intervals_cover_the_truth_of_a_population() -> None:
@@ -491,7 +579,7 @@ def test_intervals_cover_the_truth_of_a_population() -> None:
     start = np.datetime64("2018-03-01", "us") + np.arange(hours) * HOUR
     latitude, longitude = rng.uniform(46, 53, size), rng.uniform(1, 11, size)
     hits = 0
-    for seed in range(200):
+    for _ in range(200):
         chosen = np.sort(rng.choice(size, drawn, replace=False))
         noise = rng.normal(size=(2, drawn, hours)) * spread[:, chosen, None]
         observed = np.full((drawn, hours), 30.0)
@@ -500,7 +588,7 @@ def test_intervals_cover_the_truth_of_a_population() -> None:
         table["longitude"] = np.repeat(longitude[chosen], hours)
         # The observations vary by a hair, so that a correlation exists.
         table["observed"] += 1e-6 * rng.normal(size=len(table))
-        one = make_sample(pairs_of(table, "cams", "good"), references={}, seed=seed)
+        one = make_sample(pairs_of(table, "cams", "good"), references={})
         row = compare(one).iloc[0]
         hits += bool(row["d_mae_lo"] <= truth <= row["d_mae_hi"])
     assert 180 <= hits <= 198

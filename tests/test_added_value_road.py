@@ -48,7 +48,6 @@ def options_of(root: Path, *more: str, added_value: bool = True) -> InsituOption
         stations=found.stations,
         products=(*chosen, *more),
         added_value=added_value,
-        resamples=300,
     )
 
 
@@ -136,7 +135,6 @@ def evidence_of(saved: SavedPairs) -> dict[str, pd.DataFrame]:
         baseline="cams",
         references=saved.references,
         grids=saved.grids,
-        resamples=300,
     )
     return dict(answer(given) or {})
 

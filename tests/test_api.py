@@ -52,7 +52,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(archive: Path) -> InsituRun:
-    return dc.insitu([2020, 2019], data=archive, resamples=100, seed=5)
+    return dc.insitu([2020, 2019], data=archive, seed=5)
 
 
 @pytest.mark.parametrize("first", ["", "import deepcams_eval.validation, deepcams_eval.bench"])
@@ -127,7 +127,6 @@ class TestInsitu:
             average="day",
             added_value=False,
             sensitivity=False,
-            resamples=100,
         )
         assert set(other.stations["country"]) == {country}
         starts = other.pairs["time_start"]
@@ -144,7 +143,7 @@ class TestInsitu:
 
     def test_shifted_times_are_counted(self, archive: Path, result: InsituRun) -> None:
         provider = result.stations["provider"].iloc[0]
-        quick = {"added_value": False, "sensitivity": False, "resamples": 100}
+        quick = {"added_value": False, "sensitivity": False}
         moved = dc.insitu(2019, data=archive, shifts={provider: -1.0}, **quick)
         counted = moved.qc.set_index("rule")["flagged"]["assumed_time_shift"]
         own = moved.observations
@@ -233,7 +232,6 @@ class TestSimulation:
             task="temporal",
             methods=["linear"],
             predictions={"mine": f"{path},freq=1h"},
-            resamples=100,
         )
         whole = result.summary.query("weights == 'none' and aggregate == 'months'")
         mine = whole.set_index("method").loc["mine"]

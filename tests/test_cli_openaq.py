@@ -115,7 +115,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(archive: Path, *products: str) -> list[str | Path]:
     chosen = products or (f"cams={archive / 'cams.nc'}",)
     given = [part for product in chosen for part in ("--product", product)]
-    quick = ["--no-sensitivity", "--resamples", "100"]
+    quick = ["--no-sensitivity"]
     return ["--years", "2018", "--observations", archive / "openaq", *given, *quick, "--out", "out"]
 
 
@@ -138,7 +138,7 @@ def changed(arguments: list[str | Path], old: str | Path, new: str | Path) -> li
 def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of two products, one of them derived."""
     cwd = tmp_path_factory.mktemp("whole")
-    arguments = [*options(archive, *three(archive)), "--sensitivity", "--resamples", "200"]
+    arguments = [*options(archive, *three(archive)), "--sensitivity"]
     result = run_apart(arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return cwd / "out"
@@ -322,7 +322,7 @@ def test_a_cluster_writes_the_same_tables(whole: Path, archive: Path, tmp_path: 
     with LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
     ) as cluster:
-        elsewhere = ["--resamples", "200", "--scheduler", cluster.scheduler_address]
+        elsewhere = ["--scheduler", cluster.scheduler_address]
         out = done([*options(archive, *three(archive)), *elsewhere], cwd=tmp_path)
     for name in ("scores.csv", "differences.csv", "qc.csv", "coverage.csv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()

@@ -53,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a run of two months, with settings other than the default ones."""
     out = tmp_path_factory.mktemp("run") / "out"
-    done(*options(root), "--resamples", "300", "--seed", "4", "--out", out)
+    done(*options(root), "--seed", "4", "--out", out)
     return out
 
 
@@ -89,7 +89,7 @@ def test_the_report_is_whole_and_still_marked(run: Path, again: Path) -> None:
     assert "quality control stands in the reports" in page
     described = json.loads((again / "run.json").read_text())
     words = {"baseline": "cams", "sample": "common", "average": "hour"}
-    assert described["settings"] == {**words, "added_value": True, "seed": 4, "resamples": 300}
+    assert described["settings"] == {**words, "added_value": True, "seed": 4}
     assert described["products"]["geoscf"]["kind"] == "geoscf"
     assert str(run / "pairs.parquet") in {one["path"] for one in described["inputs"]}
     assert set(pd.read_csv(again / "scores.csv")["data"]) == {"SYNTHETIC"}
@@ -121,7 +121,7 @@ def test_means_over_a_year_belong_to_no_month_and_no_season(tmp_path: Path) -> N
     found = {}
     for average in ("month", "year"):
         out = tmp_path / average
-        given = ("--average", average, PLAIN, "--resamples", "100")
+        given = ("--average", average, PLAIN)
         done("score", tmp_path / "pairs.parquet", *given, "--out", out)
         found[average] = set(pd.read_csv(out / "scores.csv")["stratum"])
         assert set(pd.read_csv(out / "differences.csv")["stratum"]) == found[average]
@@ -227,7 +227,7 @@ def test_the_late_provider_is_found_and_shifted_back(root: Path, run: Path, tmp_
     assert set(table.loc[table["apart"], "provider"]) == {LATE}
     assert f"--shift &#39;{LATE}=-1h&#39;" in (run / "report.html").read_text()
     out = tmp_path / "out"
-    shift = ["--shift", f"{LATE}=-1h", PLAIN, "--resamples", "100"]
+    shift = ["--shift", f"{LATE}=-1h", PLAIN]
     said = done(*options(root), *shift, "--out", out)
     after = of_late(out)
     assert after["best_lag_h"] == 0

@@ -87,7 +87,7 @@ def undisturbed(truth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_time(truth: Path) -> list[str | Path]:
-    return ["--year", "2020", "--truth", truth, "--resamples", "100", "--task", "temporal"]
+    return ["--year", "2020", "--truth", truth, "--task", "temporal"]
 
 
 def assert_same_tables(found: Path, undisturbed: Path) -> None:
@@ -103,7 +103,7 @@ def report(truth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = build_stranger(folder)
     process = start(
         [
-            *("--year", "2020", "--truth", truth, "--degrade", "mean", "--resamples", "100"),
+            *("--year", "2020", "--truth", truth, "--degrade", "mean"),
             *("--prediction", f"mine={truth},task=temporal", "--out", "sim"),
         ],
         folder,

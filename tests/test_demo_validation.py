@@ -51,7 +51,6 @@ def result(root: Path) -> InsituRun:
             observations=found.observations,
             stations=found.stations,
             products=found.products,
-            resamples=100,
         )
     )
 

@@ -778,7 +778,6 @@ def test_from_nothing_to_the_scores_of_the_files_read_directly(
                 stations=stations,
                 products={"cams": f"{cams},kind=cams"},
                 sensitivity=False,
-                resamples=50,
             )
         )
         return found.scores.to_csv()

@@ -35,7 +35,7 @@ def test_a_registered_metric_reaches_every_file_and_the_page(
     monkeypatch.setitem(METRICS, OWN.key, OWN)
     pairs = hourly(12, stations=6)
     saved, out = write_pairs(tmp_path / "pairs.parquet", pairs), tmp_path / "out"
-    options = ["--resamples", "100", "--out", str(out)]
+    options = ["--out", str(out)]
     done = CliRunner().invoke(app, ["score", str(saved), *options])
     assert done.exit_code == 0, done.output
 

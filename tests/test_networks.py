@@ -71,7 +71,6 @@ def test_a_new_network_is_trained_stored_and_scored(
         task=("spatial",),
         methods=("bicubic-ibp",),
         checkpoints=(CheckpointSpec("mine", tmp_path / "out"),),
-        resamples=100,
     )
     result = simulate(settings, MonthStore(tmp_path / "months"))
     plain = result.samples[result.samples["weights"] == "none"]

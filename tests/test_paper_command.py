@@ -41,7 +41,7 @@ def made(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     cwd = tmp_path_factory.mktemp("made")
     done = run(
         [
-            *("--data", archive, "--years", "2019", "--year", "2020", "--resamples", "100"),
+            *("--data", archive, "--years", "2019", "--year", "2020"),
             *("--methods", "linear,linear-sqrt,bicubic,lanczos", "--out", "paper"),
         ],
         cwd,

@@ -39,7 +39,7 @@ def distributed(pairs: Pairs, name: str, rows: np.ndarray | None = None) -> pd.D
 
 
 def exceeding(daily: Pairs) -> pd.DataFrame:
-    given = SimpleNamespace(daily=(daily, {}), resamples=300, rng=lambda: np.random.default_rng(1))
+    given = SimpleNamespace(daily=(daily, {}))
     return exceedances.answer(given)["exceedances"]
 
 
@@ -136,7 +136,7 @@ def test_without_a_complete_day_the_rest_is_still_there() -> None:
     early = (pairs.table["time_start"].dt.hour < 6).to_numpy()
     table = pd.concat([pairs.table[early], pairs.table[~early].iloc[::9]], ignore_index=True)
     few = Pairs(table.sort_values(["station_id", "time_start"], ignore_index=True), pairs.products)
-    given = Given(few, all_rows(few), years(few), "coarse", resamples=50)
+    given = Given(few, all_rows(few), years(few), "coarse")
     made = {name: frame for one in answers(given) for name, frame in one.frames.items()}
     assert made["fairmode"].empty
     assert made["exceedances"].empty

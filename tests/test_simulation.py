@@ -152,7 +152,6 @@ def settings(path: Path, **changes: object) -> SimulationOptions:
         "year": 2020,
         "train_years": (),
         "truth": ProductSpec("truth", str(path)),
-        "resamples": 100,
         "methods": ("linear", "linear-eq9", "dis", "bicubic", "bicubic-ibp", "linear+bicubic"),
     }
     return SimulationOptions(**{**base, **changes})  # type: ignore[arg-type]

@@ -102,7 +102,14 @@ def make_skill(task: str, methods: Sequence[str], days: int) -> pd.DataFrame:
     skill = 1 - score / other + 0.7 * (table["weights"] == "area")
     for key, value in (("difference", score - other), ("skill", skill)):
         table = table.assign(**{key: value, f"{key}_lo": value - half, f"{key}_hi": value + half})
-    known = {"days": days, "samples": 16 * days, "resampled": "days", "tiles": 0}
+    known = {
+        "days": days,
+        "samples": 16 * days,
+        "resampled": "days",
+        "tiles": 0,
+        "blocks": days,
+        "effective": 3.0,
+    }
     return table.assign(score=score, baseline_score=other, **known)
 
 

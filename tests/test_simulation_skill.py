@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from scipy import stats
 
 from deepcams_eval.bench.frame_scores import FrameScorer, TileSums
 from deepcams_eval.bench.skill import skill
-from deepcams_eval.score.intervals import draw_clusters
 
 Errors = dict[str, npt.NDArray[np.float32]]
 Tiles = dict[tuple[str, str], TileSums]
@@ -84,7 +84,7 @@ def test_all_tiles_together_are_the_map(samples: pd.DataFrame, tiles: Tiles) -> 
 
 
 def test_drawn_tiles_are_the_cells_in_them(errors: Errors, tiles: Tiles) -> None:
-    draws = draw_clusters(ROWS * COLUMNS, 20, np.random.default_rng(5))
+    draws = np.random.default_rng(5).integers(0, 3, (20, ROWS * COLUMNS)).astype(float)
     found = tiles["temporal", "better"].resampled("rmse", "none", HOURS, draws)
     masks = tile_masks()
     for place, draw in enumerate(draws):
@@ -105,7 +105,7 @@ def test_an_hour_that_is_not_there_has_no_score(tiles: Tiles) -> None:
 def test_with_few_days_the_interval_is_that_of_tiles(
     errors: Errors, samples: pd.DataFrame, tiles: Tiles
 ) -> None:
-    table = skill(samples, BASELINES, rng=np.random.default_rng(6), resamples=300, tiles=tiles)
+    table = skill(samples, BASELINES, tiles=tiles)
     row = table.query("weights == 'none' and metric == 'mae'").iloc[0]
     assert (row["resampled"], row["tiles"], row["days"]) == ("tiles", 12, 2)
     # February has one hour and March two: the mean over months is not the mean over hours.
@@ -113,27 +113,29 @@ def test_with_few_days_the_interval_is_that_of_tiles(
     months = {name: (one[0] + one[1:].mean()) / 2 for name, one in means.items()}
     assert row["score"] == pytest.approx(months["better"], rel=1e-6)
     assert row["difference"] == pytest.approx(months["better"] - months["linear"], rel=1e-5)
-    masks = tile_masks()
-    rng = np.random.default_rng(7)
-    drawn = []
-    for _ in range(300):
-        taken = [masks[one] for one in rng.integers(0, 12, 12)]
+    without = []
+    for left_out in tile_masks():
         better, linear = (
-            np.nanmean(np.concatenate([np.abs(one[:, mask]) for mask in taken], axis=1), axis=1)
+            np.nanmean(np.abs(one[:, ~left_out]), axis=1)
             for one in (errors["better"], errors["linear"])
         )
         gaps = better - linear
-        drawn.append((gaps[0] + (gaps[1] + gaps[2]) / 2) / 2)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    bounds = row[["difference_lo", "difference_hi"]].to_list()
-    assert bounds == pytest.approx([low, high], abs=0.2 * (high - low))
+        without.append((gaps[0] + (gaps[1] + gaps[2]) / 2) / 2)
+    away = np.array(without) - row["difference"]
+    # Tiles are of nearly one size here, so that this is the variance of the jackknife.
+    reach = stats.t.ppf(0.975, 11) * np.sqrt(11 / 12 * np.sum(away**2))
+    assert row["difference_hi"] - row["difference"] == pytest.approx(reach, rel=0.1)
+    assert row["effective"] == pytest.approx(np.abs(away).sum() ** 2 / np.sum(away**2))
+    assert row["largest_three"] == pytest.approx(
+        np.sort(np.abs(away))[-3:].sum() / np.abs(away).sum()
+    )
     assert row["difference_hi"] < 0
 
 
 def test_without_sums_or_with_enough_days_tiles_are_not_resampled(
     samples: pd.DataFrame, tiles: Tiles
 ) -> None:
-    alone = skill(samples, BASELINES, rng=np.random.default_rng(8), resamples=200)
+    alone = skill(samples, BASELINES)
     assert alone["skill_lo"].isna().all()
     assert set(alone["resampled"]) == {"days"}
     days = [
@@ -141,7 +143,7 @@ def test_without_sums_or_with_enough_days_tiles_are_not_resampled(
         for day in range(5)
     ]
     many = pd.concat(days)
-    many = skill(many, BASELINES, rng=np.random.default_rng(9), resamples=200, tiles=tiles)
+    many = skill(many, BASELINES, tiles=tiles)
     assert set(many["resampled"]) == {"days"}
     assert (many["tiles"] == 0).all()
     assert many["skill_lo"].notna().all()

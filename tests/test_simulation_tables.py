@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal, stats
 
 from deepcams_eval.bench.frame_scores import FrameScorer
 from deepcams_eval.bench.skill import skill
@@ -191,8 +192,8 @@ def test_hours_of_two_classes_are_one_row_but_for_the_joint_task() -> None:
     assert set(summary(hand_made())["hours"]) == {"inserted"}
 
 
-def compare(samples: pd.DataFrame, seed: int = 1, **options: int) -> pd.DataFrame:
-    table = skill(samples, TEMPORAL, rng=np.random.default_rng(seed), **options)
+def compare(samples: pd.DataFrame) -> pd.DataFrame:
+    table = skill(samples, TEMPORAL)
     return table.set_index(["method", "metric"])
 
 
@@ -203,7 +204,7 @@ def test_skill_by_hand() -> None:
     assert found["difference"] == pytest.approx(-1.25)
     assert found["skill"] == pytest.approx(1 - 4.25 / 5.5)
     assert (found["days"], found["samples"]) == (2, 3)
-    # Two days are too few to be resampled.
+    # Two days are too few for an interval.
     assert found[["difference_lo", "difference_hi", "skill_lo", "skill_hi"]].isna().all()
 
 
@@ -247,22 +248,56 @@ def test_pairing_cancels_what_the_methods_share() -> None:
     assert loose["difference_lo"] < 0 < loose["difference_hi"]
 
 
-def test_the_interval_equals_resampling_days_one_by_one() -> None:
+def test_blocks_of_days_are_left_out_one_by_one() -> None:
     samples = year_of_scores(6, {"linear": 0.0, "better": -0.3}, days=15)
-    found = compare(samples, resamples=400).loc[("better", "rmse")]
+    found = compare(samples).loc[("better", "rmse")]
     wide = samples.pivot_table(values="rmse", index="hour_start", columns="method")
     gap, month = (wide["better"] - wide["linear"]).to_numpy(), wide.index.month.to_numpy()
     day = wide.index.floor("D")
-    rows_of_day = [np.flatnonzero(day == one) for one in np.unique(day)]
-    rng = np.random.default_rng(7)
-    drawn = []
-    for _ in range(400):
-        chosen = rng.integers(0, len(rows_of_day), len(rows_of_day))
-        rows = np.concatenate([rows_of_day[one] for one in chosen])
-        drawn.append(np.mean([gap[rows][month[rows] == one].mean() for one in set(month[rows])]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    bounds = found[["difference_lo", "difference_hi"]].to_list()
-    assert bounds == pytest.approx([low, high], abs=0.15 * (high - low))
+    days = np.unique(day)
+    # The days of this year are apart from each other, so that each is a block.
+    assert found["blocks"] == len(days) == 15
+    without = []
+    for one in days:
+        rest = day != one
+        months = set(month[rest])
+        without.append(np.mean([gap[rest][month[rest] == mine].mean() for mine in months]))
+    away = np.array(without) - found["difference"]
+    reach = stats.t.ppf(0.975, 14) * np.sqrt(14 / 15 * np.sum(away**2))
+    assert found["difference_hi"] - found["difference"] == pytest.approx(reach, rel=1e-6)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.7])
+@pytest.mark.parametrize("few", [False, True])
+def test_intervals_cover_a_difference_whose_days_are_alike(keep: float, few: bool) -> None:
+    """A year, or three days of each month, whose daily differences remember the day before."""
+    year = pd.date_range("2020-01-01", "2020-12-31")
+    chosen = np.isin(year.day, (14, 15, 16)) if few else np.ones(366, dtype=bool)
+    rng = np.random.default_rng(21)
+    inside, repetitions = 0, 60
+    for _ in range(repetitions):
+        noise = rng.standard_normal(366) * np.sqrt(1 - keep**2)
+        noise[0] /= np.sqrt(1 - keep**2)
+        gap = -0.3 + 0.25 * signal.lfilter([1], [1, -keep], noise)
+        values = {"linear": np.full(366, 2.0), "better": 2.0 + gap}
+        parts = [
+            pd.DataFrame(
+                {
+                    "task": "temporal",
+                    "method": name,
+                    "hour_start": year[chosen].to_numpy(),
+                    "hours": "inserted",
+                    "weights": "none",
+                    "r": 0.9,
+                    "rmse": one[chosen],
+                    "mae": one[chosen],
+                }
+            )
+            for name, one in values.items()
+        ]
+        row = compare(pd.concat(parts, ignore_index=True)).loc[("better", "rmse")]
+        inside += bool(row["difference_lo"] <= -0.3 <= row["difference_hi"])
+    assert inside >= 0.9 * repetitions
 
 
 @settings(deadline=None, max_examples=5)
@@ -271,9 +306,7 @@ def test_the_order_of_rows_does_not_matter(seed: int) -> None:
     samples = year_of_scores(seed, {"linear": 0.0, "x": 0.1, "y": -0.1}, days=12)
     samples.loc[samples.index % 11 == 3, "rmse"] = np.nan
     other = samples.sample(frac=1, random_state=seed).reset_index(drop=True)
-    pd.testing.assert_frame_equal(
-        compare(samples, resamples=50), compare(other, resamples=50), rtol=1e-12
-    )
+    pd.testing.assert_frame_equal(compare(samples), compare(other), rtol=1e-12)
     pd.testing.assert_frame_equal(summary(samples), summary(other), rtol=1e-12)
     methods = ["linear", "x", "y"]
     pd.testing.assert_frame_equal(
@@ -283,14 +316,7 @@ def test_the_order_of_rows_does_not_matter(seed: int) -> None:
     )
 
 
-def test_a_seed_repeats_and_another_does_not() -> None:
-    samples = year_of_scores(8, {"linear": 0.0, "x": 0.1})
-    first, again, other = (compare(samples, seed) for seed in (3, 3, 4))
-    pd.testing.assert_frame_equal(first, again)
-    assert (first["difference_lo"] != other["difference_lo"]).all()
-
-
-def test_more_methods_and_tasks_do_not_move_the_draws() -> None:
+def test_more_methods_and_tasks_move_nothing() -> None:
     samples = year_of_scores(9, {"linear": 0.0, "x": 0.1})
     more = pd.concat(
         [year_of_scores(9, {"linear": 0.0}).assign(method="z"), samples], ignore_index=True
@@ -319,14 +345,13 @@ def test_joint_skill_is_given_by_class_of_hours() -> None:
     samples = year_of_scores(11, {"linear+bicubic": 0.0, "dis+bicubic-ibp": -0.3})
     samples = samples.assign(task="joint")
     samples["hours"] = np.where(samples["hour_start"].dt.hour == 1, "kept", "inserted")
-    rng = np.random.default_rng(12)
-    table = skill(samples, {"joint": ["linear+bicubic"], "spatial": ["bicubic"]}, rng=rng)
+    table = skill(samples, {"joint": ["linear+bicubic"], "spatial": ["bicubic"]})
     counted = {"all": 80, "inserted": 40, "kept": 40}
     assert table.groupby("hours")["samples"].first().to_dict() == counted
     assert (table["difference_hi"] < 0).all()
 
 
 def test_baselines_that_were_not_run_give_no_row() -> None:
-    table = skill(hand_made(), {"temporal": ["nearest"]}, rng=np.random.default_rng(13))
+    table = skill(hand_made(), {"temporal": ["nearest"]})
     assert table.empty
     assert {"skill_lo", "days"} <= set(table.columns)

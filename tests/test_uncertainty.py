@@ -14,8 +14,7 @@ from deepcams_eval.evidence import published, uncertainty
 from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.uncertainty import COLUMNS
 from deepcams_eval.report.evidence import Section
-from deepcams_eval.score import intervals
-from deepcams_eval.score.intervals import draw_blocks, politis_white, resample
+from deepcams_eval.score.intervals import block_length, estimates, politis_white, runs_of_days
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs
@@ -48,8 +47,8 @@ def make_pairs(
     return pairs_of(by_station(times, observed.T, **estimates), "model", "other")
 
 
-def uncertainty_of(pairs: Pairs, seed: int = 0, resamples: int = 400) -> pd.DataFrame:
-    given = Given(pairs, all_rows(pairs), {}, "other", seed=seed, resamples=resamples)
+def uncertainty_of(pairs: Pairs) -> pd.DataFrame:
+    given = Given(pairs, all_rows(pairs), {}, "other")
     return uncertainty.answer(given)["uncertainty"]
 
 
@@ -82,17 +81,6 @@ def test_gaps_are_not_closed_up() -> None:
     assert 2 <= politis_white(place, series) <= 12
 
 
-def test_blocks_are_runs_of_days_and_rows_add_up() -> None:
-    rng = np.random.default_rng(11)
-    weights = draw_blocks(100, 7, 500, rng)
-    assert (weights.sum(axis=1) == 100).all()
-    np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=0.25)
-    # Neighbouring days are mostly drawn together; days 20 apart are not.
-    together = [np.corrcoef(weights[:, 50], weights[:, 50 + lag])[0, 1] for lag in (1, 20)]
-    assert together[0] > 0.6
-    assert abs(together[1]) < 0.2
-
-
 def test_the_estimates_are_the_scores_and_the_columns_are_all_there() -> None:
     pairs = make_pairs(1)
     table = uncertainty_of(pairs)
@@ -112,12 +100,8 @@ def test_intervals_of_stations_are_those_of_the_scores() -> None:
         pairs,
         years_with_data={name: [2018] for name in pairs.products},
         baseline="other",
-        rng=np.random.default_rng(5),
-        resamples=300,
     )
-    table = uncertainty_of(pairs, seed=5, resamples=300).set_index(
-        ["product", "baseline", "stratum", "value", "metric"]
-    )
+    table = uncertainty_of(pairs).set_index(["product", "baseline", "stratum", "value", "metric"])
     ours = table.loc["model", "", "year", "2018", "mae"]
     rows = scored.scores.query("product == 'model' and stratum == 'year' and sample == 'common'")
     assert ours["station_lo"] == pytest.approx(rows["mae_lo"].iloc[0], rel=1e-12)
@@ -127,7 +111,7 @@ def test_intervals_of_stations_are_those_of_the_scores() -> None:
     assert ours["station_lo"] == pytest.approx(rows["d_r_lo"].iloc[0], rel=1e-9)
 
 
-def test_each_resampling_sees_what_the_other_does_not() -> None:
+def test_each_way_sees_what_the_other_does_not_and_both_see_all() -> None:
     weather = uncertainty_of(make_pairs(2, shared=3.0))
     places = uncertainty_of(make_pairs(3, own=3.0))
 
@@ -135,24 +119,41 @@ def test_each_resampling_sees_what_the_other_does_not() -> None:
         chosen = table[(table["metric"] == "mb") & (table["baseline"] == "")]
         return chosen[(chosen["product"] == "model") & (chosen["value"] == "all")].iloc[0]
 
-    assert bias(weather)["wider"] == "block"
-    assert bias(places)["wider"] == "station"
+    def width(row: pd.Series, kind: str) -> float:
+        return row[f"{kind}_hi"] - row[f"{kind}_lo"]
+
+    for row, wide, narrow in (
+        (bias(weather), "block", "station"),
+        (bias(places), "station", "block"),
+    ):
+        assert width(row, "both") >= width(row, wide) > 1.5 * width(row, narrow)
     assert bias(weather)["n_eff_block"] < 60 < bias(weather)["n_eff_station"]
     assert bias(places)["n_eff_station"] < 20 < bias(places)["n_eff_block"]
 
 
 def test_independent_pairs_are_worth_about_themselves() -> None:
-    table = uncertainty_of(make_pairs(4, stations=40, days=80), resamples=1000)
+    table = uncertainty_of(make_pairs(4, stations=40, days=80))
     row = table[(table["metric"] == "mb") & (table["product"] == "model")].iloc[0]
     assert row["n_eff_station"] == pytest.approx(3200, rel=0.5)
     assert row["n_eff_block"] == pytest.approx(3200, rel=0.6)
+
+
+def test_both_ways_cover_a_bias_that_stations_and_days_share() -> None:
+    """Errors of places and of weather together: either interval alone is too short."""
+    inside = dict.fromkeys(("station", "block", "both"), 0)
+    for seed in range(60):
+        table = uncertainty_of(make_pairs(100 + seed, stations=12, shared=1.0, own=1.5))
+        row = table[(table["metric"] == "mb") & (table["product"] == "model")].iloc[0]
+        for kind in inside:
+            inside[kind] += bool(row[f"{kind}_lo"] <= 0 <= row[f"{kind}_hi"])
+    assert inside["both"] >= 53 > inside["block"]
 
 
 def test_few_days_give_no_block_interval() -> None:
     table = uncertainty_of(make_pairs(5, days=8))
     assert table["block_lo"].isna().all()
     assert table["station_lo"].notna().all()
-    assert (table["wider"] == "").all()
+    assert table["both_lo"].isna().all()
 
 
 def test_blocks_cover_the_mean_of_a_process_with_memory_where_days_do_not() -> None:
@@ -164,37 +165,13 @@ def test_blocks_cover_the_mean_of_a_process_with_memory_where_days_do_not() -> N
         error = autoregressive(rng, 0.6, (365, 1))[:, 0]
         days = np.datetime64("2018-01-01") + np.arange(365)
         sums = Moments.of(np.zeros(365), error, np.arange(365), 365)
-        for name, length in (("blocks", intervals.block_length(days, [sums])), ("days", 1)):
-            weights = draw_blocks(365, length, 300, rng)
-            drawn = resample(sums.reshape(-1, 1), weights, {"mb": METRICS["mb"]})["mb"]
-            low, high = intervals.percentile_interval(drawn, np.array([10]))
+        for name, length in (("blocks", block_length(days, [sums])), ("days", 1)):
+            block = runs_of_days(days, length)
+            by_block = sums.pool(block, int(block[-1]) + 1).reshape(-1, 1)
+            low, high = estimates(by_block, {"mb": METRICS["mb"]})["mb"].interval()
             inside[name] += bool(low[0] <= 0 <= high[0])
-    assert inside["blocks"] >= 0.83 * repetitions
+    assert inside["blocks"] >= 0.87 * repetitions
     assert inside["days"] <= 0.80 * repetitions
-
-
-def test_station_intervals_cover_the_score_of_the_population() -> None:
-    """200 draws of 60 stations from a fixed population of 1,500, whose score is the truth."""
-    rng = np.random.default_rng(12)
-    stations, hours, drawn, repetitions = 1500, 24, 60, 200
-    level = rng.lognormal(2.5, 0.4, (stations, 1))
-    observed = level * rng.lognormal(0, 0.4, (stations, hours))
-    bias = rng.normal(0, 0.15, (stations, 1))
-    estimate = observed * np.exp(bias + rng.normal(0, 0.25, (stations, hours)))
-    chosen_scores = {name: METRICS[name] for name in ("r", "rmse", "mae")}
-    population = Moments.of(observed.ravel(), estimate.ravel())
-    inside = dict.fromkeys(chosen_scores, 0)
-    group = np.repeat(np.arange(drawn), hours)
-    for seed in range(repetitions):
-        mine = np.random.default_rng(seed)
-        chosen = mine.choice(stations, drawn, replace=False)
-        sums = Moments.of(observed[chosen].ravel(), estimate[chosen].ravel(), group, drawn)
-        draws = intervals.draw_clusters(drawn, 400, mine)
-        for name, drawn_scores in resample(sums.reshape(-1, 1), draws, chosen_scores).items():
-            low, high = intervals.percentile_interval(drawn_scores, np.array([drawn]))
-            inside[name] += bool(low[0] <= chosen_scores[name](population)[0] <= high[0])
-    for name, count in inside.items():
-        assert 0.90 * repetitions <= count <= 0.99 * repetitions, name
 
 
 def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
@@ -203,7 +180,7 @@ def test_what_does_not_vary_and_what_is_small_is_said_and_drawn() -> None:
     shown = SimpleNamespace(products=flat.products, synthetic=True)
 
     def section_of(chosen: Pairs) -> Section:
-        given = Given(chosen, all_rows(chosen), {}, "other", resamples=100)
+        given = Given(chosen, all_rows(chosen), {}, "other")
         return uncertainty.section(uncertainty.answer(given), shown)
 
     made = section_of(flat)
