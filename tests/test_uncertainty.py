@@ -142,7 +142,7 @@ def test_both_ways_cover_a_bias_that_stations_and_days_share() -> None:
     """Errors of places and of weather together: either interval alone is too short."""
     inside = dict.fromkeys(("station", "block", "both"), 0)
     for seed in range(60):
-        table = uncertainty_of(make_pairs(100 + seed, stations=12, shared=1.0, own=1.5))
+        table = uncertainty_of(make_pairs(100 + seed, stations=12, days=600, shared=1.0, own=0.9))
         row = table[(table["metric"] == "mb") & (table["product"] == "model")].iloc[0]
         for kind in inside:
             inside[kind] += bool(row[f"{kind}_lo"] <= 0 <= row[f"{kind}_hi"])

@@ -119,7 +119,7 @@ def _case(
     behind |= {"block_days": length, "blocks": blocks}
     for name in _METRICS:
         either, days_left_out, both = by_station[name], by_block[name], by_cell[name]
-        widest = either.ways[int(np.argmax([one.standard_error[0] for one in either.ways]))]
+        widest = either.widest
         ends = {
             "station": either.interval(),
             "block": days_left_out.interval(least=MIN_BLOCKS),

@@ -178,6 +178,9 @@ class Estimate:
             distance = (forth(self.value) - forth(np.asarray(least))) / self.error(self.scale)
             plain = (self.value - least) / self.standard_error
         distance = np.where(np.isfinite(distance), distance, plain)
+        # What is exactly `least` without any error is neither above nor below.
+        same = (self.value == least) & (self.standard_error == 0)
+        distance = np.where(same, 0.0, distance)
         return np.asarray(stats.t.sf(distance, self.freedom))
 
     @property
@@ -293,6 +296,12 @@ class Either:
     def value(self) -> Array:
         """From all clusters."""
         return self.ways[0].value
+
+    @property
+    def widest(self) -> Estimate:
+        """The way with the largest standard error, of those with enough clusters; of one value."""
+        enough = [one for one in self.ways if one.clusters[0] >= MIN_CLUSTERS]
+        return max(enough, key=lambda one: one.standard_error[0], default=self.ways[0])
 
     def __sub__(self, other: Either) -> Either:
         """Return the difference, paired by cluster."""
