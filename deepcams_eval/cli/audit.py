@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from deepcams_eval.cli.running import command, command_line, tell
+from deepcams_eval.cli.running import Out, command, command_line, new_folder, tell
 from deepcams_eval.core import provenance
-from deepcams_eval.core.folder import check_target, whole_folder, write_run
+from deepcams_eval.core.folder import whole_folder, write_run
 from deepcams_eval.paper.audit import Printed
 from deepcams_eval.paper.audit import audit as examine
 from deepcams_eval.paper.audit_page import documents, text_lines
@@ -27,14 +27,14 @@ def audit(
         str | None,
         typer.Option(help="Four consecutive hourly maps, PATH[,key=value]…: file, folder or glob."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports/audit"),
+    out: Out = None,
 ) -> None:
     """Examine the published numbers: each finding with what it was computed from.
 
     Example: `deepcams-bench audit --frames "geoscf/*.mat" --out out/audit`
     """
     clock = time.perf_counter()
-    check_target(out)
+    target = new_folder(out, "audit")
     opened = None if frames is None else read_frames(frames)
     frame_scores = None if opened is None else linear_scores(frame_values(opened))
     findings = examine(Printed.load(), frame_scores)
@@ -47,11 +47,11 @@ def audit(
         "counts": {finding.key: finding.count for finding in findings},
         "notes": list(notes),
     }
-    with whole_folder(out) as folder:
+    with whole_folder(target) as folder:
         for name, text in documents(findings, inputs, command=line, notes=notes).items():
             (folder / name).write_text(text, encoding="utf-8")
         write_run(folder, run | provenance.cost(clock))
-    tell(text_lines(findings), out / "audit.html")
+    tell(text_lines(findings), target / "audit.html")
 
 
 def _published_inputs() -> list[dict[str, Any]]:

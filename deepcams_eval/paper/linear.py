@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import combinations as combinations_of_two
+from itertools import pairwise, permutations
 from itertools import product as combinations
+from operator import ne
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +61,46 @@ def read_frames(text: str) -> Product:
             path=spec.path,
             hint=f"name {FRAMES} consecutive hourly frames, for example with a glob",
         )
+    out_of_order = misplaced(frame_values(opened))
+    if out_of_order:
+        first, second = (place + 1 for place in out_of_order)
+        raise InputError(
+            f"holds frames out of order: frames {first} and {second} are nearer to each other's "
+            "neighbours than to their own",
+            path=spec.path,
+            hint="name the files so that they sort by time",
+        )
     return opened
+
+
+def misplaced(frames: FloatArray) -> tuple[int, int] | None:
+    """Return the first two frames that stand in each other's place, None where none do.
+
+    In true order maps differ the more the farther they are apart in time, so that the mean
+    absolute differences of those that follow each other add up to less than in any other order.
+    The same order backwards cannot be told apart, and gives the same scores.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (frames, rows, columns)
+        µg m⁻³; cells with NaN in either map are left out.
+    """
+    count = len(frames)
+    apart = np.zeros((count, count))
+    for one, other in combinations_of_two(range(count), 2):
+        apart[one, other] = apart[other, one] = np.nanmean(np.abs(frames[one] - frames[other]))
+    found = tuple(range(count))
+
+    def length(order: tuple[int, ...]) -> float:
+        return float(sum(apart[one, other] for one, other in pairwise(order)))
+
+    best = min(permutations(range(count)), key=length)
+    if length(best) >= length(found) * (1 - 1e-9):
+        return None
+    # Of both directions, that which moves fewer frames.
+    best = min((best, best[::-1]), key=lambda order: sum(map(ne, order, found)))
+    first = next(place for place in found if best[place] != place)
+    return first, best[first]
 
 
 def frame_values(opened: Product) -> FloatArray:

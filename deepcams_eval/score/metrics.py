@@ -127,6 +127,34 @@ def sd_ratio(sums: Moments) -> Array:
     return np.sqrt(divide(sums.ss_m, sums.ss_o, varies))
 
 
+def kge(sums: Moments) -> Array:
+    """Return the Kling-Gupta efficiency of 2012, dimensionless; 1 is perfect.
+
+    KGE′ = 1 − √((R−1)² + (β−1)² + (γ−1)²), β = M̄/Ō, γ = (σ_M/M̄)/(σ_O/Ō) (Kling, Fuchs and Paulin
+    2012, doi:10.1016/j.jhydrol.2012.01.011). NaN where R is, or where a mean is not positive.
+    """
+    defined = (sums.mean_o > 0) & (sums.mean_m > 0)
+    beta = divide(sums.mean_m, sums.mean_o, defined)
+    gamma = divide(sd_ratio(sums), beta)
+    return 1 - np.sqrt((r(sums) - 1) ** 2 + (beta - 1) ** 2 + (gamma - 1) ** 2)
+
+
+def mse_bias(sums: Moments) -> Array:
+    """(M̄−Ō)², (µg m⁻³)²; the parts add up to the mean squared error (Murphy 1988)."""
+    return mb(sums) ** 2
+
+
+def mse_spread(sums: Moments) -> Array:
+    """(σ_M−σ_O)² with σ² = Σ(·−mean)²/N, (µg m⁻³)²."""
+    return (np.sqrt(_mean(sums.ss_m, sums)) - np.sqrt(_mean(sums.ss_o, sums))) ** 2
+
+
+def mse_correlation(sums: Moments) -> Array:
+    """2σ_Mσ_O(1−R), (µg m⁻³)²; 2σ_Mσ_O − 2Σ(M−M̄)(O−Ō)/N, so that R need not be defined."""
+    both = np.sqrt(_mean(sums.ss_m, sums)) * np.sqrt(_mean(sums.ss_o, sums))
+    return np.maximum(2 * (both - _mean(sums.sp, sums)), 0.0)
+
+
 def nmb(sums: Moments) -> Array:
     """Normalised mean bias Σ(M−O)/ΣO, dimensionless; the divisor is the observed sum."""
     return divide(sums.mean_m - sums.mean_o, sums.mean_o, (sums.n > 0) & (sums.mean_o != 0))
@@ -174,6 +202,7 @@ def ioa(sums: Moments) -> Array:
 
 
 _SLOPE = ("n", "mean_o", "ss_o", "sp")
+_SLOPE_AND_SPREAD = ("n", "mean_o", "mean_m", "ss_o", "ss_m", "sp")
 _FRACTION = "the pairs with M + O > 0"
 
 METRICS = {
@@ -223,6 +252,26 @@ METRICS = {
             "ioa", "IOA", ioa, ("n", "mean_o", "mean_m", "ss_o", "ss_m", "square_error", "cross"),
             "index of agreement 1 − Σ(M−O)²/Σ(|M−Ō|+|O−Ō|)² (Willmott 1981)",
             better="high",
+        ),
+        Metric(
+            "kge", "KGE", kge, _SLOPE_AND_SPREAD,
+            "Kling-Gupta efficiency 1 − √((R−1)² + (M̄/Ō−1)² + (CV_M/CV_O−1)²) (Kling et al. 2012)",
+            better="high",
+        ),
+        Metric(
+            "mse_bias", "MSE, bias", mse_bias, ("n", "mean_o", "mean_m"),
+            f"(M̄−Ō)², the part of the mean squared error that is bias, ({UNIT})²",
+            f"({UNIT})²", 2, "low",
+        ),
+        Metric(
+            "mse_spread", "MSE, spread", mse_spread, _SLOPE_AND_SPREAD,
+            f"(σ_M−σ_O)², the part that is a wrong spread, ({UNIT})²",
+            f"({UNIT})²", 2, "low",
+        ),
+        Metric(
+            "mse_correlation", "MSE, correlation", mse_correlation, _SLOPE_AND_SPREAD,
+            f"2σ_Mσ_O(1−R), the part that is a wrong order of values, ({UNIT})²",
+            f"({UNIT})²", 2, "low",
         ),
         Metric("slope", "Slope", slope, _SLOPE, "slope of the least-squares line of M over O"),
         Metric(
