@@ -14,7 +14,9 @@ from scipy import signal, stats
 
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.core.sphere import distance_km, neighbours
+from deepcams_eval.errors import NoDataError
 from deepcams_eval.evidence.added_value import answer
+from deepcams_eval.evidence.added_value.controls import INFORMED, controls
 from deepcams_eval.evidence.added_value.differences import NEIGHBOUR_KM, STRATA, compare
 from deepcams_eval.evidence.added_value.diurnal import diurnal, diurnal_curves, first_harmonic
 from deepcams_eval.evidence.added_value.information import LEAST_INFORMATION, information
@@ -416,45 +418,29 @@ def test_verdicts(gain: list[float], known: Known, expected: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def controls(pairs: Pairs) -> pd.DataFrame:
-    """Verdicts on copies of the best interpolation, and on one with a little of the truth."""
-    rng = np.random.default_rng(31)
-    table = pairs.table.copy()
-    copy = table[BICUBIC].to_numpy().astype(float)
-    by_place = table.groupby("station_id", observed=True)[BICUBIC]
-    mean = by_place.transform("mean").to_numpy()
-    observed = table["observed"].to_numpy()
-    made = {
-        "same": copy,
-        "shrunk": mean + 0.8 * (copy - mean),
-        "smooth": by_place.transform(lambda one: one.rolling(5, 1, center=True).mean()).to_numpy(),
-        "later": by_place.shift(-1).to_numpy(),
-        "bent": np.abs(copy) ** 0.8,
-        "noised": copy * np.exp(rng.normal(0, 0.2, len(copy))),
-        "informed": copy + 0.05 * (observed - copy),
-    }
-    for name, values in made.items():
-        table[name] = values.astype(np.float32)
-    grids = {"cams": COARSE, **dict.fromkeys(made, FINE)}
-    frames = asked(Pairs(table, tuple(grids)), grids=grids)
-    assert frames is not None
-    return frames["verdicts"]
+def judged_controls(pairs: Pairs) -> pd.DataFrame:
+    return controls(given_with(pairs), np.random.default_rng(31))
 
 
-@pytest.mark.parametrize("name", ["same", "shrunk", "smooth", "later", "bent", "noised"])
-def test_a_copy_without_information_is_never_better(controls: pd.DataFrame, name: str) -> None:
-    mine = controls[controls["product"] == name]
-    assert len(mine) >= 7
-    assert not (mine["verdict"] == "better").any()
-    first = mine.iloc[0]
-    assert first["question"] == "new information"
-    assert first["difference"] < LEAST_INFORMATION
+def test_a_copy_without_information_is_never_better(judged_controls: pd.DataFrame) -> None:
+    copies = judged_controls[~judged_controls["product"].isin(INFORMED)]
+    assert copies["product"].nunique() == 7
+    assert not (copies["verdict"] == "better").any()
+    first = copies.groupby("product").first()
+    assert (first["question"] == "new information").all()
+    assert (first["difference"] < LEAST_INFORMATION).all()
 
 
-def test_a_twentieth_of_what_is_missing_is_found(controls: pd.DataFrame) -> None:
-    mine = controls[controls["product"] == "informed"].set_index(["question", "reference"])
-    assert mine.loc[("new information", BICUBIC), "verdict"] == "better"
-    assert mine.loc[("all hours", BICUBIC), "verdict"] == "better"
+@pytest.mark.parametrize("name", INFORMED)
+def test_a_little_of_the_truth_is_found(judged_controls: pd.DataFrame, name: str) -> None:
+    mine = judged_controls[judged_controls["product"] == name]
+    mine = mine.set_index(["question", "reference"])["verdict"]
+    assert mine[("new information", BICUBIC)] == mine[("all hours", BICUBIC)] == "better"
+
+
+def test_controls_need_a_finer_product(pairs: Pairs) -> None:
+    with pytest.raises(NoDataError, match="nothing is finer than the baseline cams"):
+        controls(given_with(pairs, grids=dict.fromkeys(GRIDS, COARSE)), np.random.default_rng(1))
 
 
 def test_information_is_that_of_a_plain_regression(pairs: Pairs) -> None:

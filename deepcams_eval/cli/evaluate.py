@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepcams_eval.cli.controls import controls
 from deepcams_eval.cli.doctor import doctor
 from deepcams_eval.cli.fetch import app as fetch
 from deepcams_eval.cli.openaq import openaq
@@ -14,6 +15,7 @@ app = make_app(
 )
 app.command()(openaq)
 app.command()(score)
+app.command()(controls)
 app.command()(doctor)
 app.command("paper")(make_paper)
 app.add_typer(fetch, name="fetch")
