@@ -38,7 +38,7 @@ PARTS = ("all", "in time", "between stations")
 """What is explained: all, departures from the means of stations, or these means."""
 
 COLUMNS = (
-    *("product", "reference", "part", *parts.with_ends("partial_r"), "p", "n", "stations"),
+    *("product", "reference", "part", *parts.with_ends("partial_r"), "p", "n", "stations", "days"),
     *("window_h", "reference_window_h", *parts.with_ends("d_mae"), "d_mae_p"),
 )
 """The columns of ``information.csv``."""
@@ -151,6 +151,7 @@ class _Beside:
             found = Estimate.of_sums(lambda sums: partial_r(sums, controls)[:, None], gram, size)
             line: dict[str, object] = {"part": part, "n": int(size.sum())}
             line |= {"stations": int((size > 0).sum()), "partial_r": float(found.value[0])}
+            line["days"] = len(np.unique(self.sample.hour[self.rows] // 24))
             line |= _ends("partial_r", found) | {"p": float(found.p_above(LEAST_INFORMATION)[0])}
             if part == PARTS[0]:
                 line |= self._errors(fits)

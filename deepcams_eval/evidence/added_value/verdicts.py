@@ -95,8 +95,9 @@ def judged(lines: pd.DataFrame, known: Known) -> list[Verdict]:
 
     Better takes three things at once: the score is better than that of the reference, the product
     knows something new, and its error stays lower when both are smoothed and recalibrated. The
-    probability of a question is the largest of the three, and all questions of the product share
-    `ERROR_RATE` (`intervals.holm`), as do their opposites.
+    last two are gates that all questions share, each passed with `ERROR_RATE`; behind them the
+    questions share `ERROR_RATE` as well (`intervals.holm`), so that any wrong verdict has at most
+    this probability whichever of the three does not hold. So do the opposites.
 
     Parameters
     ----------
@@ -114,8 +115,8 @@ def judged(lines: pd.DataFrame, known: Known) -> list[Verdict]:
         ``not shown``; or ``too small``.
     """
     gain, loss = lines["p_gain"].to_numpy(float), lines["p_loss"].to_numpy(float)
-    all_three = np.maximum(gain, max(known.p_informed, known.p_refitted))
-    better, ahead, behind = (holm(one) <= ERROR_RATE for one in (all_three, gain, loss))
+    ahead, behind = (holm(one) <= ERROR_RATE for one in (gain, loss))
+    serves = max(known.p_informed, known.p_refitted) <= ERROR_RATE
     otherwise: Verdict = "no difference that matters" if known.nothing else "not shown"
     found: list[Verdict] = []
     for place, p in enumerate(gain):
@@ -123,10 +124,10 @@ def judged(lines: pd.DataFrame, known: Known) -> list[Verdict]:
             found.append("too small")
         elif behind[place]:
             found.append("worse")
-        elif better[place]:
-            found.append("better")
+        elif ahead[place]:
+            found.append("better" if serves else "smoother")
         else:
-            found.append("smoother" if ahead[place] else otherwise)
+            found.append(otherwise)
     return found
 
 
@@ -311,7 +312,7 @@ def _of_information(rows: pd.DataFrame, known: Known) -> Iterator[dict[str, Any]
     if not by_part:
         return
     row = by_part[PARTS[0]]
-    if row["stations"] < MIN_STATIONS:
+    if Enough(row["stations"], row["days"]).missing():
         verdict = "too small"
     elif known.p_informed <= ERROR_RATE:
         verdict = "better"
@@ -326,7 +327,7 @@ def _of_information(rows: pd.DataFrame, known: Known) -> Iterator[dict[str, Any]
         "better": f"knows what nothing made of {row['reference']} knows",
         "no difference that matters": f"knows nothing of interest beyond {row['reference']}",
         "not shown": f"is not shown to know anything beyond {row['reference']}",
-        "too small": "is judged on too few stations",
+        "too small": "is judged on too few stations or days",
     }[verdict]
     smoothed = (
         f"both smoothed and recalibrated, its MAE differs by {_number(row['d_mae'], 2)} {UNIT} "
@@ -343,7 +344,7 @@ def _of_information(rows: pd.DataFrame, known: Known) -> Iterator[dict[str, Any]
         "n": row["n"],
         "stations": row["stations"],
         "cells": pd.NA,
-        "days": pd.NA,
+        "days": row["days"],
         "verdict": verdict,
         "sentence": (
             f"{row['product']} {says}: partial R with the observations {numbers}; {smoothed} "
