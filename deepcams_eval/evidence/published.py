@@ -15,7 +15,6 @@ from deepcams_eval.report.content import Content, records
 from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import number
-from deepcams_eval.score import metrics
 
 HALF_UNIT = 0.005
 """Published values have two digits after the point: each may be off by half of the last."""
@@ -49,10 +48,10 @@ def answer(given: Given) -> Frames:
             line["product"], "", str(line["year"]), metric, line[metric], _ours(given.scores, line)
         )
         for line in records(figure)
-        for metric in metrics.HEADLINE
+        for metric in published.SCORES
     ]
-    means = figure.groupby("product")[list(metrics.HEADLINE)].mean()
-    for metric in metrics.HEADLINE:
+    means = figure.groupby("product")[list(published.SCORES)].mean()
+    for metric in published.SCORES:
         mean = {str(name): float(value) for name, value in means[metric].items()}
         rows += [_row(name, "", _MEAN, metric, value, {}) for name, value in mean.items()]
         gain = mean["deepcams"] - mean["cams"]
@@ -141,7 +140,7 @@ def _sentences(agreement: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(agreement: pd.DataFrame) -> Table:
-    names = {metric: metric.upper() for metric in metrics.HEADLINE}
+    names = {metric: metric.upper() for metric in published.SCORES}
     return Table(
         "published",
         "Published scores, their rounding, and ours",

@@ -187,7 +187,7 @@ def year_table(content: Content) -> Table:
     if content.average != "hour":
         return table
     known = published.figure6().rename(
-        columns={key: f"{key}_published" for key in ("n", *HEADLINE)}
+        columns={key: f"{key}_published" for key in ("n", *published.SCORES)}
     )
     known = known.assign(year=known["year"].astype(str)).rename(columns={"product": "key"})
     ours = table.frame.assign(key=table.frame["product"].str.lower())

@@ -11,6 +11,9 @@ DOI = "10.1016/j.scitotenv.2022.157747"
 PRINTED_DIGITS = {"r": 4, "rmse": 2, "mae": 2}
 """Digits after the point with which Tables 2 and 3 are printed."""
 
+SCORES = tuple(PRINTED_DIGITS)
+"""What was published, in the order of the tables; a metric of ours need not be among them."""
+
 
 def figure6() -> pd.DataFrame:
     """Return the in-situ scores of Fig. 6, which were read off the figure.
