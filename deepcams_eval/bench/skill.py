@@ -246,4 +246,4 @@ def _against(
                 low, high = one.interval()
                 row |= bounds(key, (low[0], high[0]))
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("task", "hours")])

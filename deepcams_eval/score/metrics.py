@@ -202,7 +202,6 @@ def ioa(sums: Moments) -> Array:
 
 
 _SLOPE = ("n", "mean_o", "ss_o", "sp")
-_SLOPE_AND_SPREAD = ("n", "mean_o", "mean_m", "ss_o", "ss_m", "sp")
 _FRACTION = "the pairs with M + O > 0"
 
 METRICS = {
@@ -254,7 +253,7 @@ METRICS = {
             better="high",
         ),
         Metric(
-            "kge", "KGE", kge, _SLOPE_AND_SPREAD,
+            "kge", "KGE", kge, ("n", "mean_o", "mean_m", "ss_o", "ss_m", "sp"),
             "Kling-Gupta efficiency 1 − √((R−1)² + (M̄/Ō−1)² + (CV_M/CV_O−1)²) (Kling et al. 2012)",
             better="high",
         ),
@@ -264,12 +263,12 @@ METRICS = {
             f"({UNIT})²", 2, "low",
         ),
         Metric(
-            "mse_spread", "MSE, spread", mse_spread, _SLOPE_AND_SPREAD,
+            "mse_spread", "MSE, spread", mse_spread, ("n", "ss_o", "ss_m"),
             f"(σ_M−σ_O)², the part that is a wrong spread, ({UNIT})²",
             f"({UNIT})²", 2, "low",
         ),
         Metric(
-            "mse_correlation", "MSE, correlation", mse_correlation, _SLOPE_AND_SPREAD,
+            "mse_correlation", "MSE, correlation", mse_correlation, ("n", "ss_o", "ss_m", "sp"),
             f"2σ_Mσ_O(1−R), the part that is a wrong order of values, ({UNIT})²",
             f"({UNIT})²", 2, "low",
         ),
