@@ -25,7 +25,7 @@ from deepcams_eval.report.notebook import MARK, InsituPlots, Saved, as_html
 from deepcams_eval.score.metrics import HEADLINE
 
 PAIRS_FILE, STATIONS_FILE = "pairs.parquet", "stations.parquet"
-_PRINTED_VERDICTS = ("analysis hours", "all hours")
+_PRINTED_VERDICTS = ("new information", "analysis hours", "all hours")
 """The others stand on the page and in verdicts.csv."""
 
 
