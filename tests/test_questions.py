@@ -1,4 +1,4 @@
-"""Questions: a file in the folder of evidence is a table on disk and a section of the page."""
+"""Questions: a file in the folder of evidence is a table, a figure and a section of the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 FILE = '''
 """How often is it right to the digit."""
+from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.questions import Question
+from deepcams_eval.report import style
 from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 import pandas as pd
@@ -28,11 +30,19 @@ def answer(given):
     right = [(table[one].round() == table["observed"].round()).mean() for one in products]
     return {"hits": pd.DataFrame({"product": products, "share": right})}
 
+def draw(frames, content):
+    figure = style.new_figure(parts.WIDTH, 2.0)
+    figure.subplots().bar(frames["hits"]["product"], frames["hits"]["share"])
+    title = "Right to the digit"
+    return parts.finished(figure, content, "hits", title=title, note="By product.", alternative="")
+
 def section(frames, content):
     columns = Column("product", "Product"), Column("share", "Share right", decimals=3)
     table = Table("hits", "Right to the digit", columns, frames["hits"])
     sentences = ("It is -1 at times.",)
-    return Section("hits", "Hits", "How often is it right?", sentences, tables=(table,))
+    drawn = (draw(frames, content),)
+    title = "How often is it right?"
+    return Section("hits", "Hits", title, sentences, tables=(table,), drawings=drawn)
 
 QUESTION = Question("hits", 45, answer, section)
 '''
@@ -52,6 +62,7 @@ def test_one_file_is_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert result.exit_code == 0, result.output
     assert list(pd.read_csv(out / "hits.csv")["product"]) == list(pairs.products)
     assert "SYNTHETIC" in (out / "tables" / "hits.md").read_text()
+    assert (out / "figures" / "hits.pdf").is_file()
     page = (out / "report.html").read_text()
     sections = [
         page.index(f'<section id="{name}">') for name in ("fairmode", "hits", "exceedances")
