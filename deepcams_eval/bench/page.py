@@ -59,7 +59,10 @@ _DEFINITIONS = (
     ("Average", "mean over the samples of each month, then over the months that have samples"),
     ("Skill", "1 − score / score of the baseline; 1 is perfect, 0 is no better, negative is worse"),
     ("Power ratio", "power of the estimate over that of the truth in a band of wavelengths"),
-    ("[…]", "95 % interval from resampling days, or tiles of the map; the same draws for both"),
+    (
+        "[…]",
+        "95 % interval from leaving out blocks of days, or tiles of the map; the same for both",
+    ),
 )
 
 

@@ -211,7 +211,7 @@ def _draw(table: pd.DataFrame, content: Content) -> style.Drawing:
         content,
         "exceedances",
         title="Days above a limit: POD and FAR of daily means",
-        note="Bars: 95 % intervals from resampling stations.",
+        note="Bars: 95 % intervals from leaving out stations.",
         alternative="POD and FAR of each product by limit; the numbers are in the table of days "
         "above a limit.",
     )

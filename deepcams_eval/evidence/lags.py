@@ -439,7 +439,7 @@ def _note(lags: pd.DataFrame) -> str:
         return f"{meaning} {none}significantly different from 0."
     return (
         f"{meaning} Colour: R is significantly higher at the best lag (marker) than at 0; bands "
-        f"are 95 % intervals from resampling stations. Grey: the others of {count} providers."
+        f"are 95 % intervals from leaving out stations. Grey: the others of {count} providers."
     )
 
 

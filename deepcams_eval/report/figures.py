@@ -260,7 +260,7 @@ def _series(rows: Sequence[Mapping[str, Any] | None], key: str) -> Array:
 def _curve_note(content: Content, stratum: str) -> str:
     table = content.shown[content.shown["stratum"] == stratum]
     without = table[[f"{key}_lo" for key in HEADLINE]].isna().any(axis="columns")
-    bands = "Bands: 95 % intervals from resampling stations."
+    bands = "Bands: 95 % intervals from leaving out stations."
     if len(table) == 0 or without.all():
         return "No intervals: fewer than 5 stations."
     return f"{bands} Where one is missing there are too few stations." if without.any() else bands

@@ -50,7 +50,10 @@ def _definitions() -> list[tuple[str, str]]:
             "Median over stations",
             "the middle of the scores of the single stations with enough pairs",
         ),
-        ("[…]", "95 % interval from resampling whole stations; the same draws serve every product"),
+        (
+            "[…]",
+            "95 % interval from leaving out whole stations in turn, the same for every product",
+        ),
     ]
 
 

@@ -209,7 +209,7 @@ def draw(table: pd.DataFrame, content: Content) -> style.Drawing:
         title="Variance and correlation by period",
         note=(
             f"Stretches of 48 consecutive hours ({int(table['windows'].max()):,}). Bars: 95 % "
-            "intervals from resampling stations."
+            "intervals from leaving out stations."
         ),
         alternative="Ratio of variances and correlation by band of period; the numbers are in the "
         "table of variance and correlation by period.",
