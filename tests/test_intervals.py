@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from deepcams_eval.score import metrics
-from deepcams_eval.score.intervals import Clusters, Estimate, estimates, holm, runs_of_days
+from deepcams_eval.score.day_blocks import runs_of_days
+from deepcams_eval.score.intervals import Clusters, Estimate, estimates, holm
 from deepcams_eval.score.metrics import HEADLINE_METRICS, METRICS, Metric
 from deepcams_eval.score.moments import Moments
 
@@ -169,10 +170,15 @@ def test_holm_by_hand() -> None:
 def test_sums_of_any_kind_are_left_out_alike() -> None:
     rng = np.random.default_rng(11)
     counts = rng.integers(1, 9, (6, 2)).astype(float)
-    one = Estimate.of_sums(lambda sums: sums[:, :1] / sums[:, 1:], counts, counts.sum(axis=1))
-    for place in range(6):
-        rest = np.delete(counts, place, axis=0).sum(axis=0)
-        assert one.without[place, 0] == pytest.approx(rest[0] / rest[1])
+    box = np.array([0, 0, 1, 2, 2, 2])
+    made = Clusters(box).of_sums(
+        lambda sums: {"ratio": sums[:, :1] / sums[:, 1:]}, counts, counts.sum(axis=1)
+    )
+    by_station, by_box = made["ratio"].ways
+    for way, label in ((by_station, np.arange(6)), (by_box, box)):
+        for place in np.unique(label):
+            rest = counts[label != place].sum(axis=0)
+            assert way.without[place, 0] == pytest.approx(rest[0] / rest[1])
 
 
 class TestRunsOfDays:

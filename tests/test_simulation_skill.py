@@ -79,13 +79,13 @@ def test_all_tiles_together_are_the_map(samples: pd.DataFrame, tiles: Tiles) -> 
         sums = tiles["temporal", str(method)]
         once = np.ones((1, ROWS * COLUMNS))
         for metric in ("rmse", "mae"):
-            found = sums.resampled(metric, str(weights), HOURS, once)[0]
+            found = sums.scores(metric, str(weights), HOURS, once)[0]
             assert found == pytest.approx(part[metric].to_numpy(), rel=1e-6)
 
 
 def test_drawn_tiles_are_the_cells_in_them(errors: Errors, tiles: Tiles) -> None:
     draws = np.random.default_rng(5).integers(0, 3, (20, ROWS * COLUMNS)).astype(float)
-    found = tiles["temporal", "better"].resampled("rmse", "none", HOURS, draws)
+    found = tiles["temporal", "better"].scores("rmse", "none", HOURS, draws)
     masks = tile_masks()
     for place, draw in enumerate(draws):
         for hour, one in enumerate(errors["better"]):
@@ -98,7 +98,7 @@ def test_drawn_tiles_are_the_cells_in_them(errors: Errors, tiles: Tiles) -> None
 
 def test_an_hour_that_is_not_there_has_no_score(tiles: Tiles) -> None:
     hours = np.append(HOURS[:1], np.datetime64("2020-03-05T01", "ns"))
-    found = tiles["temporal", "better"].resampled("mae", "area", hours, np.ones((1, 12)))
+    found = tiles["temporal", "better"].scores("mae", "area", hours, np.ones((1, 12)))
     assert np.isfinite(found).tolist() == [[True, False]]
 
 

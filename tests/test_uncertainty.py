@@ -14,7 +14,8 @@ from deepcams_eval.evidence import published, uncertainty
 from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.uncertainty import COLUMNS
 from deepcams_eval.report.evidence import Section
-from deepcams_eval.score.intervals import block_length, estimates, politis_white, runs_of_days
+from deepcams_eval.score.day_blocks import block_length, politis_white, runs_of_days
+from deepcams_eval.score.intervals import estimates
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 from deepcams_eval.score.tables import score_pairs

@@ -59,8 +59,8 @@ class TileSums:
             np.concatenate([self.hours, other.hours]), np.concatenate([self.sums, other.sums])
         )
 
-    def resampled(
-        self, metric: str, weights: str, hours: npt.NDArray[np.datetime64], draws: Array
+    def scores(
+        self, metric: str, weights: str, hours: npt.NDArray[np.datetime64], taken: Array
     ) -> Array:
         """Return a score of hours when tiles count any number of times.
 
@@ -69,21 +69,21 @@ class TileSums:
         metric : {"rmse", "mae"}
         weights : {"none", "area"}
         hours : ndarray of datetime64, shape (n,)
-        draws : ndarray, shape (draws, tiles)
+        taken : ndarray, shape (sets, tiles)
             How often each tile counts.
 
         Returns
         -------
-        ndarray, shape (draws, n)
-            µg m⁻³; NaN for an hour that is not there, or of which no cell is drawn.
+        ndarray, shape (sets, n)
+            µg m⁻³; NaN for an hour that is not there, or of which no cell is taken.
         """
         place = {hour: index for index, hour in enumerate(self.hours.tolist())}
         found = [place.get(hour, -1) for hour in hours.tolist()]
         # One map without any cell stands for the hours that are not there.
         sums = np.concatenate([self.sums, np.zeros((1, *self.sums.shape[1:]))])[found]
         chosen = sums[:, [str(name) for name in WEIGHTS].index(weights)]
-        drawn = {name: draws @ chosen[:, place].T for place, name in enumerate(SUMS)}
-        return metrics.METRICS[metric](Moments.only(**drawn))
+        summed = {name: taken @ chosen[:, place].T for place, name in enumerate(SUMS)}
+        return metrics.METRICS[metric](Moments.only(**summed))
 
 
 class FrameScorer:

@@ -25,13 +25,8 @@ from deepcams_eval.bench.tables import (
 )
 from deepcams_eval.core.arrays import Array, BoolArray, IntArray, Times, divide
 from deepcams_eval.downscale import Task
-from deepcams_eval.score.intervals import (
-    MIN_CLUSTERS,
-    Estimate,
-    bounds,
-    politis_white,
-    runs_of_days,
-)
+from deepcams_eval.score.day_blocks import politis_white, runs_of_days
+from deepcams_eval.score.intervals import MIN_CLUSTERS, Estimate, bounds
 from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 SKILL_SCORES = tuple(key for key, one in HEADLINE_METRICS.items() if one.better == "low")
@@ -187,7 +182,7 @@ class _TileParts:
         paired = pairs.paired[:, place]
         times = pairs.times[paired]
         reference, ours = (
-            self.sums[name].resampled(pairs.metric, pairs.weights, times, taken)
+            self.sums[name].scores(pairs.metric, pairs.weights, times, taken)
             for name in (pairs.baseline, method)
         )
         size = cells[filled].astype(np.float64) if paired.any() else np.zeros(len(filled))

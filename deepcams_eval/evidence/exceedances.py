@@ -67,7 +67,7 @@ def answer(given: Given) -> Frames:
     table = daily.table
     station, names = codes_of(table["station_id"])
     observed = table["observed"].to_numpy()
-    clusters = Clusters.of(*daily.places())
+    clusters = Clusters.of(daily)
     rows = []
     for product in daily.products:
         estimate = table[product].to_numpy().astype(np.float64)

@@ -24,15 +24,8 @@ from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, number, plural
 from deepcams_eval.score import metrics
-from deepcams_eval.score.intervals import (
-    Clusters,
-    block_length,
-    bounds,
-    estimates,
-    excludes_zero,
-    runs_of_days,
-    two_way,
-)
+from deepcams_eval.score.day_blocks import block_length, runs_of_days
+from deepcams_eval.score.intervals import Clusters, bounds, estimates, excludes_zero, two_way
 from deepcams_eval.score.metrics import HEADLINE, METRICS
 from deepcams_eval.score.moments import Moments
 
@@ -76,7 +69,7 @@ def answer(given: Given) -> Frames:
     table = pairs.table
     year = table["time_start"].dt.year.to_numpy()
     station, _ = codes_of(table["station_id"])
-    clusters = Clusters.of(*pairs.places())
+    clusters = Clusters.of(pairs)
     own = {name: np.isfinite(table[name].to_numpy()) for name in pairs.products}
     cases: list[tuple[str, str, BoolArray]] = [(one, "", given.rows[one]) for one in pairs.products]
     base = given.baseline

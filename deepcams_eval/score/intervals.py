@@ -8,14 +8,15 @@ clusters, so that differences are paired. Nothing is drawn: the same pairs give 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from deepcams_eval.core.arrays import Array, BoolArray, IntArray, Times, divide
+from deepcams_eval.core.arrays import Array, BoolArray, IntArray, divide
+from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.core.sphere import boxes
 from deepcams_eval.score.metrics import Metric, Scale
 from deepcams_eval.score.moments import Moments
@@ -23,7 +24,7 @@ from deepcams_eval.score.moments import Moments
 MIN_CLUSTERS = 5
 """Fewer stations than this give no interval: their spread says too little about all others."""
 
-BLOCK_KM = 300.0
+BOX_KM = 300.0
 """Width of the boxes in which stations are taken together: their errors are alike below it."""
 
 LEVEL = 0.95
@@ -31,7 +32,6 @@ LEVEL = 0.95
 
 Score = Callable[[Moments], Array]
 
-_DAY = np.timedelta64(1, "D")
 _SCALES: Mapping[Scale, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "identity": (np.asarray, np.asarray),
     "log": (np.log, np.exp),
@@ -63,12 +63,6 @@ class Estimate:
     size: Array
     scale: Scale = "identity"
     difference: bool = False
-
-    @classmethod
-    def of_sums(cls, score: Callable[[Array], Array], sums: Array, size: Array) -> Estimate:
-        """Return a function of sums (clusters, …) that add up; it takes (sets, …) of them."""
-        total = sums.sum(axis=0, keepdims=True)
-        return cls(score(total)[0], score(total - sums), size[:, None])
 
     def __sub__(self, other: Estimate) -> Estimate:
         """Return the difference, paired by cluster; its scale is that of the numbers."""
@@ -144,6 +138,23 @@ class Estimate:
         )
         return low, high
 
+    def p_above(self, least: float = 0.0) -> Array:
+        """Return the one-sided probability of a value so high if the truth were `least`.
+
+        NaN where there is no standard error, 0 or 1 where it is 0.
+        """
+        from scipy import stats  # slow to import, and not every command needs it
+
+        forth, _ = _SCALES[self.scale]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = (forth(self.value) - forth(np.asarray(least))) / self.error(self.scale)
+            plain = (self.value - least) / self.standard_error
+        distance = np.where(np.isfinite(distance), distance, plain)
+        # What is exactly `least` without any error is neither above nor below.
+        same = (self.value == least) & (self.standard_error == 0)
+        distance = np.where(same, 0.0, distance)
+        return np.asarray(stats.t.sf(distance, self.freedom))
+
     def p_below(self, most: float = 0.0) -> Array:
         """Return the one-sided probability of a value so low if the truth were `most`."""
         return 1 - self.p_above(most)
@@ -165,23 +176,6 @@ class Estimate:
     @property
     def _influence(self) -> Array:
         return np.where(self.size > 0, np.nan_to_num(self.without - self.value), 0.0)
-
-    def p_above(self, least: float = 0.0) -> Array:
-        """Return the one-sided probability of a value so high if the truth were `least`.
-
-        NaN where there is no standard error, 0 or 1 where it is 0.
-        """
-        from scipy import stats  # slow to import, and not every command needs it
-
-        forth, _ = _SCALES[self.scale]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = (forth(self.value) - forth(np.asarray(least))) / self.error(self.scale)
-            plain = (self.value - least) / self.standard_error
-        distance = np.where(np.isfinite(distance), distance, plain)
-        # What is exactly `least` without any error is neither above nor below.
-        same = (self.value == least) & (self.standard_error == 0)
-        distance = np.where(same, 0.0, distance)
-        return np.asarray(stats.t.sf(distance, self.freedom))
 
     @property
     def _weight(self) -> Array:
@@ -215,9 +209,9 @@ class Clusters:
     box: IntArray
 
     @classmethod
-    def of(cls, latitude: Array, longitude: Array, width_km: float = BLOCK_KM) -> Clusters:
-        """Put stations into boxes."""
-        return cls(boxes(latitude, longitude, width_km))
+    def of(cls, pairs: Pairs) -> Clusters:
+        """Put the stations of some pairs into boxes of `BOX_KM`."""
+        return cls(boxes(*pairs.places(), BOX_KM))
 
     def estimates(self, sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Either]:
         """Return each score by stations and by boxes, of sums by station."""
@@ -415,30 +409,6 @@ def holm(p: npt.ArrayLike) -> Array:
     return adjusted
 
 
-def runs_of_days(days: Times, length: int) -> IntArray:
-    """Return the block of each day: days that follow each other, about `length` of them.
-
-    Parameters
-    ----------
-    days : ndarray of datetime64[D], shape (days,)
-        Rising; a gap ends a block.
-    length : int
-        Days that a block should have; a run is divided evenly into the nearest number of blocks.
-
-    Returns
-    -------
-    ndarray of int, shape (days,)
-        From 0 and rising.
-    """
-    run = np.cumsum(np.diff(days, prepend=days[:1]) > _DAY)
-    first = np.flatnonzero(np.diff(run, prepend=-1))
-    sizes = np.diff(np.append(first, len(days)))
-    pieces = np.maximum(np.rint(sizes / length).astype(np.int64), 1)
-    before = np.cumsum(pieces) - pieces
-    place = np.arange(len(days)) - first[run]
-    return np.asarray(before[run] + place * pieces[run] // sizes[run])
-
-
 def _bell_mccaffrey(weight: Array) -> Array:
     """Return (tr M)² / tr M² of the quadratic form that the standard error is.
 
@@ -452,94 +422,3 @@ def _bell_mccaffrey(weight: Array) -> Array:
     own = b**2 * ((1 - 2 * weight + q) ** 2 - (q - 2 * weight) ** 2)
     trace = np.sum(b * (1 - 2 * weight + q), axis=0)
     return divide(trace**2, pairs + own.sum(axis=0))
-
-
-def block_length(days: Times, by_day: Sequence[Moments]) -> int:
-    """Return the length of blocks that the daily errors ask for, days.
-
-    The rule of Politis and White (2004, doi:10.1081/ETC-120028836, corrected by Patton et al.
-    2009) for circular blocks, on the daily means of (M − O)² and of |M − O| — of their difference
-    between two products — and the longer of the two.
-
-    Parameters
-    ----------
-    days : ndarray of datetime64[D], shape (days,)
-        Rising; days that are not there are gaps.
-    by_day : list of Moments, each of shape (days,)
-        Sums of one product, or of two whose difference is meant.
-
-    Returns
-    -------
-    int
-        At least 1 and at most a third of the days.
-    """
-    place = ((days - days[0]) / _DAY).astype(np.int64)
-    longest = 1
-    for metric in ("square_error", "absolute_error"):
-        daily = _less([getattr(sums, metric) / sums.n for sums in by_day])
-        longest = max(longest, politis_white(place, daily))
-    return int(min(longest, max(len(days) // 3, 1)))
-
-
-def _less(values: Sequence[Array]) -> Array:
-    """Return the values of one product, or those of the first less those of the second."""
-    return values[0] if len(values) == 1 else values[0] - values[1]
-
-
-def politis_white(place: IntArray, series: Array) -> int:
-    """Return the block length of one series, rounded up; 1 where it does not vary.
-
-    Parameters
-    ----------
-    place : ndarray of int, shape (n,)
-        Time of each value, in steps, rising. The covariance at a lag is that of the values which
-        are so far apart, so that gaps are not closed up.
-    series : ndarray, shape (n,)
-        Without NaN.
-    """
-    n = len(series)
-    away = series - series.mean()
-    variance = float(away @ away) / n
-    # A constant leaves a residue of rounding.
-    if n < 4 or variance <= (4 * np.finfo(np.float64).eps * float(np.abs(series).max())) ** 2:
-        return 1
-    most = int(min(np.ceil(3 * np.sqrt(n)), n // 2))
-    covariance = np.array([variance, *_covariances(place, away, most)])
-    correlation = np.abs(covariance[1:] / variance)
-    run = max(5, int(np.sqrt(np.log10(n))))
-    small = correlation < 2 * np.sqrt(np.log10(n) / n)
-    last = _last_before_run(small, run)
-    width = min(2 * max(last, 1), most)
-    lag = np.arange(-width, width + 1)
-    taper = np.clip(2 * (1 - np.abs(lag) / width), 0.0, 1.0)
-    ordered = covariance[np.abs(lag)]
-    slope = float((taper * np.abs(lag) * ordered).sum())
-    level = float((taper * ordered).sum())
-    if level == 0:
-        return 1
-    length = (2 * slope**2 / (4 / 3 * level**2)) ** (1 / 3) * n ** (1 / 3)
-    return int(np.clip(np.ceil(length), 1, most))
-
-
-def _covariances(place: IntArray, away: Array, most: int) -> Iterator[float]:
-    """Yield the covariance at lags 1 … `most`; divided by n as a tapered sum needs it."""
-    size = int(place[-1]) + 1
-    value, there = np.zeros(size), np.zeros(size)
-    value[place], there[place] = away, 1.0
-    for lag in range(1, most + 1):
-        if lag >= size:
-            yield 0.0
-            continue
-        met = float(there[lag:] @ there[:-lag])
-        possible = len(away) - lag
-        # Where gaps leave few values at this distance, their mean product stands for all.
-        mean = float(value[lag:] @ value[:-lag]) / met if met else 0.0
-        yield mean * possible / len(away)
-
-
-def _last_before_run(small: BoolArray, run: int) -> int:
-    """Return the lag before the first `run` lags in a row at which the correlation is small."""
-    for first in range(len(small)):
-        if small[first : first + run].all():
-            return first
-    return len(small)

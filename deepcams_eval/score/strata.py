@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, BoolArray, IntArray
+from deepcams_eval.core.arrays import BoolArray, IntArray
 from deepcams_eval.core.pairs import STATION_KINDS as KINDS
 from deepcams_eval.core.pairs import Pairs, codes_of
 from deepcams_eval.score.moments import Moments, cross_deviation
@@ -59,8 +59,6 @@ class Grouping:
         Labels of `country`.
     country : ndarray of int, shape (stations,)
         Country of each station.
-    places : tuple of ndarray, shape (stations,) each
-        Latitude and longitude of each station, degrees.
     local_shift : ndarray of int, shape (stations,)
         Whole hours to add to UTC for nominal local time, round(longitude / 15°).
     """
@@ -76,7 +74,6 @@ class Grouping:
     n_months: int
     countries: tuple[str, ...]
     country: IntArray
-    places: tuple[Array, Array]
     local_shift: IntArray
 
     @classmethod
@@ -96,7 +93,7 @@ class Grouping:
         unit_of = np.zeros(units[-1] + 1, dtype=np.int32)
         unit_of[units] = np.arange(len(units))
         month, hour, first = _months_and_hours(table["time_start"].to_numpy())
-        latitude, longitude = pairs.places()
+        _, longitude = pairs.places()
         pair_country, labels = codes_of(table["country"])
         country = np.empty(len(names), dtype=np.int32)
         country[station] = pair_country
@@ -112,7 +109,6 @@ class Grouping:
             n_months=int(month.max()) + 1,
             countries=tuple(str(label) or "unknown" for label in labels),
             country=country,
-            places=(latitude, longitude),
             local_shift=np.round(longitude / 15.0).astype(np.int64),
         )
 

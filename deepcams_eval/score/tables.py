@@ -87,7 +87,7 @@ def score_pairs(
             f"{others or 'the others'})",
             hint="leave one out, or choose years and a region in which all have data",
         )
-    clusters = Clusters.of(*grouping.places)
+    clusters = Clusters.of(pairs)
     score_parts, station_tables = [], {}
     for sample in SAMPLES:
         for name in pairs.products:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from deepcams_eval.core.arrays import Array, divide
+from deepcams_eval.core.arrays import Array, IntArray, divide
 from deepcams_eval.core.pairs import Pairs
 from deepcams_eval.errors import NoDataError
 from deepcams_eval.evidence import added_value
 from deepcams_eval.evidence.added_value.sample import Sample
+from deepcams_eval.evidence.lags import Series
 from deepcams_eval.evidence.questions import Given
 from deepcams_eval.evidence.references import Grid
 
@@ -79,7 +80,8 @@ def _copies(
     count = np.bincount(sample.station[known], minlength=len(sample.stations))
     total = np.bincount(sample.station[known], copy[known], len(sample.stations))
     mean = divide(total, count)[sample.station]
-    at = {shift: _shifted(sample, copy, shift) for shift in range(-2, 3)}
+    series = Series.of(sample.pairs)
+    at = {shift: _taken(copy, series.rows_at(shift)) for shift in range(-2, 3)}
     there = [np.isfinite(one) for one in at.values()]
     window = divide(np.nansum(list(at.values()), axis=0), np.sum(there, axis=0))
     return {
@@ -95,12 +97,6 @@ def _copies(
     }
 
 
-def _shifted(sample: Sample, values: Array, shift_h: int) -> Array:
-    """Return the value of the same station so many hours later; NaN where it has no pair."""
-    span = np.int64(sample.hour.max()) + 8
-    key = sample.station * span + sample.hour
-    order = np.argsort(key, kind="stable")
-    wanted = key + shift_h
-    place = np.minimum(np.searchsorted(key[order], wanted), len(key) - 1)
-    found = key[order][place] == wanted
-    return np.where(found, values[order][place], np.nan)
+def _taken(values: Array, rows: IntArray) -> Array:
+    """Return the values of some rows; NaN where there is none."""
+    return np.where(rows >= 0, values[rows], np.nan)

@@ -21,7 +21,7 @@ from deepcams_eval.evidence import parts
 from deepcams_eval.evidence.added_value.sample import Sample
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT
-from deepcams_eval.score.intervals import Estimate, bounds, estimates
+from deepcams_eval.score.intervals import Either, bounds
 from deepcams_eval.score.metrics import METRICS
 from deepcams_eval.score.moments import Moments
 
@@ -70,7 +70,7 @@ def information(sample: Sample) -> pd.DataFrame:
         product) with its 95 % interval, ``p`` the one-sided probability of a value so high were
         the truth `LEAST_INFORMATION`. The comparison of errors, µg m⁻³, stands in the rows ``all``
         alone; ``d_mae_p`` is the probability of a difference so low were there none. Intervals
-        leave out stations.
+        and probabilities leave out stations, or boxes of them (`Clusters`).
     """
     lines: list[dict[str, object]] = []
     for product in sample.fine:
@@ -142,13 +142,16 @@ class _Beside:
     def lines(self) -> Iterator[dict[str, object]]:
         """Yield a row a part; the first also holds the comparison of errors."""
         grams, fits = self._grams()
+        clusters = self.sample.clusters
         size = grams[:, 0, 0]
         controls = grams.shape[-1] - 2
         # The first control is 1, so that its row holds the sums of all others.
         means = divide(grams[:, :1, :], size[:, None, None], otherwise=0.0)
         between = size[:, None, None] * np.swapaxes(means, 1, 2) * means
         for part, gram in zip(PARTS, (grams, grams - between, between), strict=True):
-            found = Estimate.of_sums(lambda sums: partial_r(sums, controls)[:, None], gram, size)
+            found = clusters.of_sums(
+                lambda sums: {"partial_r": partial_r(sums, controls)[:, None]}, gram, size
+            )["partial_r"]
             line: dict[str, object] = {"part": part, "n": int(size.sum())}
             line |= {"stations": int((size > 0).sum()), "partial_r": float(found.value[0])}
             line["days"] = len(np.unique(self.sample.hour[self.rows] // 24))
@@ -195,7 +198,7 @@ class _Beside:
         best, window = {}, {}
         mae = {"mae": METRICS["mae"]}
         for name, made in sums.items():
-            tried = [estimates(one.reshape(-1, 1), mae)["mae"] for one in made]
+            tried = [self.sample.clusters.estimates(one.reshape(-1, 1), mae)["mae"] for one in made]
             place = int(np.argmin([one.value[0] for one in tried]))
             best[name], window[name] = tried[place], (1, *WINDOWS_H)[place]
         step = best[self.product] - best[self.column]
@@ -204,7 +207,7 @@ class _Beside:
             "reference_window_h": window[self.column],
             "d_mae": float(step.value[0]),
             **_ends("d_mae", step),
-            "d_mae_p": 1 - float(step.p_above()[0]),
+            "d_mae_p": float(step.p_below()[0]),
         }
 
     def _designs(self, part: _Part) -> dict[str, Array]:
@@ -305,7 +308,7 @@ def _without_own_station(grams: Array, count: int) -> Array:
     return np.asarray(weights[..., 0])
 
 
-def _ends(name: str, one: Estimate) -> dict[str, float]:
+def _ends(name: str, one: Either) -> dict[str, float]:
     return {key: float(end[0]) for key, end in bounds(name, one.interval()).items()}
 
 

@@ -80,7 +80,7 @@ class Sample:
             latitude=latitude,
             longitude=longitude,
             hour=((start - first) // _HOUR).astype(np.int32),
-            clusters=Clusters.of(latitude, longitude),
+            clusters=Clusters.of(given.pairs),
         )
 
     @property
