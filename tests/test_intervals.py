@@ -172,7 +172,7 @@ def test_sums_of_any_kind_are_left_out_alike() -> None:
     counts = rng.integers(1, 9, (6, 2)).astype(float)
     box = np.array([0, 0, 1, 2, 2, 2])
     made = Clusters(box).of_sums(
-        lambda sums: {"ratio": sums[:, :1] / sums[:, 1:]}, counts, counts.sum(axis=1)
+        lambda sums: {"ratio": sums[:, :1] / sums[:, 1:]}, counts, counts.sum(axis=1), {}
     )
     by_station, by_box = made["ratio"].ways
     for way, label in ((by_station, np.arange(6)), (by_box, box)):

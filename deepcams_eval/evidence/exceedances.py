@@ -18,6 +18,7 @@ from deepcams_eval.report.evidence import Section
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure, plural
 from deepcams_eval.score.intervals import Clusters, bounds
+from deepcams_eval.score.metrics import Scale
 
 LIMITS: tuple[tuple[float, str], ...] = (
     (15.0, "WHO 2021 guideline"),
@@ -42,6 +43,15 @@ _REMARKS = (
     "little without the false alarm ratio (FAR) beside it: a product that is always too high finds "
     "every exceedance.",
 )
+
+
+_SCALES: Mapping[str, Scale] = {
+    "hit_rate": "logit",
+    "false_alarm_ratio": "logit",
+    "false_alarm_rate": "logit",
+    "frequency_bias": "log",
+    "csi": "logit",
+}
 
 
 def answer(given: Given) -> Frames:
@@ -86,7 +96,7 @@ def answer(given: Given) -> Frames:
             row |= {name: int(one) for name, one in zip(COUNTS, total, strict=True)}
             row |= {name: float(value[0]) for name, value in ratios(total[None]).items()}
             for name, found in clusters.of_sums(
-                _columns, by_station, by_station.sum(axis=1)
+                _columns, by_station, by_station.sum(axis=1), _SCALES
             ).items():
                 low, high = found.interval()
                 row |= bounds(name, (float(low[0]), float(high[0])))

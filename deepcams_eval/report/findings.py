@@ -10,7 +10,7 @@ from typing import Any
 from deepcams_eval.report import wording
 from deepcams_eval.report.content import Content, records
 from deepcams_eval.score.intervals import excludes_zero
-from deepcams_eval.score.metrics import HEADLINE_METRICS, Metric
+from deepcams_eval.score.metrics import HEADLINE_METRICS
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _differences(content: Content) -> list[str]:
     for row in records(table[table["stratum"] == "all"]):
         parts = [
             f"{one.label} {wording.with_interval(row, f'd_{key}', sign=True)}{one.unit_after} "
-            f"({_verdict(row, one)})"
+            f"({_said(row, key)})"
             for key, one in HEADLINE_METRICS.items()
         ]
         lines.append(
@@ -82,14 +82,14 @@ def _differences(content: Content) -> list[str]:
     return lines
 
 
-def _verdict(row: Mapping[str, Any], metric: Metric) -> str:
-    low, high = row[f"d_{metric.key}_lo"], row[f"d_{metric.key}_hi"]
+def _said(row: Mapping[str, Any], key: str) -> str:
+    """Return what an interval says; which product is better is for the verdicts to say."""
+    low, high = row[f"d_{key}_lo"], row[f"d_{key}_hi"]
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
-    if not excludes_zero(low, high):
-        return "interval includes zero: no difference shown"
-    better = (low > 0) == (metric.better == "high")
-    return f"interval excludes zero: {row['product']} is {'better' if better else 'worse'}"
+    if excludes_zero(low, high):
+        return "interval excludes zero"
+    return "interval includes zero: no difference shown"
 
 
 def _pairs(row: Mapping[str, Any]) -> str:

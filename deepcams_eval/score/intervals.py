@@ -30,12 +30,11 @@ BOX_KM = 300.0
 LEVEL = 0.95
 """Coverage that every interval aims at."""
 
-Score = Callable[[Moments], Array]
-
 _SCALES: Mapping[Scale, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "identity": (np.asarray, np.asarray),
     "log": (np.log, np.exp),
     "fisher": (np.arctanh, np.tanh),
+    "logit": (lambda share: np.log(share / (1 - share)), lambda odds: 1 / (1 + np.exp(-odds))),
 }
 
 
@@ -51,9 +50,9 @@ class Estimate:
         From all but one.
     size : ndarray, shape (clusters, values) or (clusters, 1)
         Pairs of each cluster, its weight; a cluster with 0 takes no part.
-    scale : {"identity", "log", "fisher"}
-        On which the value is nearly normal: the logarithm for errors, which are positive and
-        skew, Fisher's z for correlations.
+    scale : {"identity", "log", "fisher", "logit"}
+        On which the value is nearly normal: the logarithm for errors and ratios, which are
+        positive and skew, Fisher's z for correlations, the logit for shares.
     difference : bool
         Whether the value is a difference between two products on the same pairs.
     """
@@ -224,6 +223,7 @@ class Clusters:
         score: Callable[[Array], Mapping[str, Array]],
         sums: Array,
         size: Array,
+        scales: Mapping[str, Scale],
     ) -> dict[str, Either]:
         """Return scores of sums that are none of `Moments`.
 
@@ -235,6 +235,8 @@ class Clusters:
             Sums that add up over stations.
         size : ndarray, shape (stations,)
             Pairs of each station; one with 0 takes no part.
+        scales : mapping of str to str
+            Of the scores, as in `Estimate`; "identity" where a score is not named.
         """
         ways = []
         for label in (np.arange(len(size)), self.box):
@@ -243,7 +245,14 @@ class Clusters:
             counted = np.bincount(label, size, len(pooled)).astype(np.float64)[:, None]
             total = pooled.sum(axis=0, keepdims=True)
             whole, rest = score(total), score(total - pooled)
-            ways.append({name: Estimate(whole[name][0], rest[name], counted) for name in whole})
+            ways.append(
+                {
+                    name: Estimate(
+                        whole[name][0], rest[name], counted, scales.get(name, "identity")
+                    )
+                    for name in whole
+                }
+            )
         return {name: Either(tuple(way[name] for way in ways)) for name in ways[0]}
 
     def differences(
@@ -326,24 +335,19 @@ class Either:
         return np.asarray(np.fmax.reduce(found))
 
 
-def estimates(sums: Moments, scores: Mapping[str, Score]) -> dict[str, Estimate]:
+def estimates(sums: Moments, scores: Mapping[str, Metric]) -> dict[str, Estimate]:
     """Return each score with what it is without every cluster.
 
     Parameters
     ----------
     sums : Moments
         Shape (clusters, values).
-    scores : mapping of str to callable
-        A `Metric`, or another function of `Moments`, by name.
+    scores : mapping of str to Metric
+        By name.
     """
     total, rest, size = sums.merged(), sums.without_each(), sums.n
     return {
-        name: Estimate(
-            score(total),
-            score(rest),
-            size,
-            score.scale if isinstance(score, Metric) else "identity",
-        )
+        name: Estimate(score(total), score(rest), size, score.scale)
         for name, score in scores.items()
     }
 

@@ -20,7 +20,7 @@ from deepcams_eval.core.species import UNIT
 from deepcams_eval.score.moments import SUMS, Moments
 
 Better = Literal["high", "low", "near_zero"]
-Scale = Literal["identity", "log", "fisher"]
+Scale = Literal["identity", "log", "fisher", "logit"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Metric:
         After the point, in tables and sentences.
     better : {"high", "low", "near_zero"}, optional
         None where there is no better.
-    scale : {"identity", "log", "fisher"}
-        On which its interval is made: the logarithm for errors, Fisher's z for correlations.
+    scale : {"identity", "log", "fisher", "logit"}
+        On which its interval is made: the logarithm for errors and ratios, Fisher's z for
+        correlations, the logit for shares.
     headline : bool
         Whether it gets an interval, a difference from the baseline and a median over stations,
         and stands in figures and sentences.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +17,7 @@ from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import UNIT, escape_figure
 from deepcams_eval.score.intervals import Clusters
+from deepcams_eval.score.metrics import Scale
 
 MIN_VALUES = 8
 """Values that each hour of the day needs at a station before its daily cycle is looked at."""
@@ -35,6 +37,8 @@ COLUMNS = (
     *("reference_amplitude_ratio", "reference_phase_h", "reference_error"),
 )
 """The columns of ``diurnal.csv``."""
+
+_SCALES: Mapping[str, Scale] = {"amplitude_ratio": "log", "error": "log"}
 
 CURVE_COLUMNS = ("product", "series", "hour_local", "stations", "departure")
 """The columns of ``diurnal_cycle.csv``."""
@@ -185,7 +189,7 @@ class _Cycles:
         clusters = Clusters(sample.clusters.box[self.whole])
         size = np.ones(stations)
         scores = [
-            clusters.of_sums(partial(_of_harmonics, around), sums, size)
+            clusters.of_sums(partial(_of_harmonics, around), sums, size, _SCALES)
             for around, sums in (_harmonic_sums(one, observed) for one in (ours, theirs))
         ]
         made = paired(scores, "error")

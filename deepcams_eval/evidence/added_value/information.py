@@ -150,7 +150,7 @@ class _Beside:
         between = size[:, None, None] * np.swapaxes(means, 1, 2) * means
         for part, gram in zip(PARTS, (grams, grams - between, between), strict=True):
             found = clusters.of_sums(
-                lambda sums: {"partial_r": partial_r(sums, controls)[:, None]}, gram, size
+                lambda sums: {"partial_r": partial_r(sums, controls)[:, None]}, gram, size, {}
             )["partial_r"]
             line: dict[str, object] = {"part": part, "n": int(size.sum())}
             line |= {"stations": int((size > 0).sum()), "partial_r": float(found.value[0])}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
 from deepcams_eval.report.wording import escape_figure
+from deepcams_eval.score.metrics import Scale
 
 WINDOW_H = 48
 """Consecutive hours that a spectrum is made of."""
@@ -28,6 +31,8 @@ COLUMNS = (
     *("reference_ratio", "reference_r"),
 )
 """The columns of ``spectra.csv``."""
+
+_SCALES: Mapping[str, Scale] = {"ratio": "log", "r": "fisher"}
 
 
 def spectra(sample: Sample) -> pd.DataFrame:
@@ -106,7 +111,7 @@ def _bands(sample: Sample, names: list[str], windows: IntArray) -> pd.DataFrame:
 
     size = np.bincount(station, minlength=shape[0]).astype(np.float64)
     scores = [
-        sample.clusters.of_sums(score, np.stack([observed, *sums], axis=1), size)
+        sample.clusters.of_sums(score, np.stack([observed, *sums], axis=1), size, _SCALES)
         for sums in zip(power, cross, strict=True)
     ]
     variances = zip(("observed", "product", "reference"), (observed, *power), strict=False)

@@ -208,13 +208,15 @@ def _of_scores(rows: pd.DataFrame, parent: str) -> Iterator[dict[str, Any]]:
 
 def _of_cells(rows: pd.DataFrame, parent: str) -> Iterator[dict[str, Any]]:
     for row in records(rows[(rows["hours"] == "all") & (rows["reference"] != "")]):
-        part = "" if row["part"] == "all" else f", {row['part']}"
+        part, words = (
+            ("", "") if row["part"] == "all" else (f", {row['part']}", f" ({row['part']})")
+        )
         behind = Enough(row["stations"], 0, row["cells"])
         size = (
             f"{plural(row['cells'], 'cell')}, {row['cell_hours']:,} hours in them, "
             f"{plural(row['stations'], 'station')}"
         )
-        opening, extra = f"Within the cells of {parent}{part}", _structure(row, "variance_ratio")
+        opening, extra = f"Within the cells of {parent}{words}", _structure(row, "variance_ratio")
         yield _line(f"within cells{part}", opening, row, _WITHIN, behind, extra, size)
 
 

@@ -14,8 +14,8 @@ from deepcams_eval.evidence.added_value.sample import Sample, paired
 from deepcams_eval.report import style
 from deepcams_eval.report.content import Content
 from deepcams_eval.report.tables import Column, Table
-from deepcams_eval.score.intervals import Score, estimates
-from deepcams_eval.score.metrics import METRICS
+from deepcams_eval.score.intervals import estimates
+from deepcams_eval.score.metrics import METRICS, Metric
 from deepcams_eval.score.moments import Moments
 
 MIN_PLACES = 3
@@ -142,7 +142,17 @@ def variance_ratio(sums: Moments) -> Array:
     return divide(sums.ss_m, sums.ss_o)
 
 
-_SCORES: dict[str, Score] = {"variance_ratio": variance_ratio, "r": METRICS["r"]}
+_SCORES = {
+    "variance_ratio": Metric(
+        "variance_ratio",
+        "Ratio",
+        variance_ratio,
+        ("ss_m", "ss_o"),
+        "Σ m'² / Σ o'² of departures from the mean of a cell and hour",
+        scale="log",
+    ),
+    "r": METRICS["r"],
+}
 
 
 def table(frame: pd.DataFrame) -> Table:
